@@ -1,0 +1,310 @@
+"""Typed configuration of one model, read from a TOML file; every mistake names its key and the remedy."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from gbdtlr.errors import ConfigError
+from gbdtlr.times import format_duration, parse_duration, zone
+
+METHODS = ("refit", "incremental", "ftrl", "rda", "fobos")
+
+
+@dataclass(frozen=True)
+class SamplesConfig:
+    """Where the samples are and which of their columns mean what.
+
+    ``path`` holds files, folders or globs. ``partition`` is a strftime pattern found in each file's path
+    (``date=%Y-%m-%d/hour=%H``): files whose event times it places outside the window are not opened.
+    """
+
+    path: tuple[str, ...]
+    event_time: str
+    label: str = "label"
+    label_time: str | None = None
+    label_delay: timedelta | None = None
+    weight: str | None = None
+    timezone: str = "UTC"
+    partition: str | None = None
+    numeric: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    wide: tuple[str, ...] = ()
+    negative_keep_rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        zone(self.timezone)
+        if not self.path:
+            raise ConfigError("[samples] path is empty; name files, folders or globs")
+        if (self.label_time is None) == (self.label_delay is None):
+            raise ConfigError(
+                "[samples] needs exactly one of label_time (the column saying when the label became known) "
+                'and label_delay (such as "2h": how long after event_time it is final)'
+            )
+        if not self.numeric and not self.categorical:
+            raise ConfigError("[samples] needs features: list columns under numeric, categorical or both")
+        if not 0 < self.negative_keep_rate <= 1:
+            raise ConfigError("[samples] negative_keep_rate must be above 0 and at most 1")
+        features = [*self.numeric, *self.categorical]
+        twice = sorted({name for name in features if features.count(name) > 1})
+        if twice:
+            raise ConfigError(f"[samples] lists {', '.join(twice)} more than once under numeric and categorical")
+        if len(set(self.wide)) < len(self.wide):
+            raise ConfigError("[samples] wide lists a column more than once")
+        told = {name for name in (self.label, self.event_time, self.label_time, self.weight) if name}
+        leaks = sorted(told & {*features, *self.wide_columns})
+        if leaks:
+            raise ConfigError(
+                f"[samples] {', '.join(leaks)} is the label, a time or the weight and cannot be a feature too; "
+                "remove it from numeric, categorical or wide"
+            )
+
+    @property
+    def wide_columns(self) -> tuple[str, ...]:
+        """Columns the wide ids are made of: each side of a cross such as ``origin:dest`` counts."""
+        return tuple(dict.fromkeys(part for name in self.wide for part in name.split(":")))
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Every column a row must have to be scored."""
+        return tuple(dict.fromkeys((*self.numeric, *self.categorical, *self.wide_columns)))
+
+
+@dataclass(frozen=True)
+class TreesConfig:
+    """The slow speed. ``params`` are LightGBM's own and go to it as they are.
+
+    ``early_stopping_rounds`` holds out the newest ``validation`` of the window. A category seen less than
+    ``min_category_count`` times shares the bucket of the unseen.
+    """
+
+    window: timedelta = timedelta(days=28)
+    params: dict[str, Any] = field(default_factory=dict)
+    early_stopping_rounds: int | None = None
+    validation: timedelta = timedelta(days=1)
+    min_category_count: int = 10
+
+    def __post_init__(self) -> None:
+        if self.early_stopping_rounds is not None:
+            _at_least("[trees] early_stopping_rounds", self.early_stopping_rounds, 1)
+        _at_least("[trees] min_category_count", self.min_category_count, 1)
+        if self.validation >= self.window:
+            raise ConfigError("[trees] validation must be shorter than window: it is its newest part")
+
+
+@dataclass(frozen=True)
+class OnlineConfig:
+    """How the methods that learn one sample at a time move the weights.
+
+    The rate of a weight is ``alpha / (beta + sqrt(sum of its squared gradients))``. ``l1`` and ``l2`` are strengths in
+    all for ``ftrl`` and per sample for ``rda`` and ``fobos``. An id counts from its ``min_occurrences``-th sample on.
+    """
+
+    alpha: float = 0.02
+    beta: float = 1.0
+    l1: float | None = None
+    l2: float = 0.0
+    min_occurrences: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < math.inf:
+            raise ConfigError(f"[head.online] alpha must be above zero and finite, not {self.alpha:g}; try 0.02")
+        if not 0 < self.beta < math.inf:
+            raise ConfigError(f"[head.online] beta must be above zero and finite, not {self.beta:g}; try 1")
+        for key, value in (("l1", self.l1), ("l2", self.l2)):
+            if value is not None and not 0 <= value < math.inf:
+                raise ConfigError(f"[head.online] {key} must be at least zero and finite, not {value:g}")
+        _at_least("[head.online] min_occurrences", self.min_occurrences, 1)
+        if self.min_occurrences > 255:
+            raise ConfigError(f"[head.online] min_occurrences must be at most 255, not {self.min_occurrences}")
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """The fast speed: how and from which samples the head learns, and the settings its blend weighs.
+
+    ``refit`` fits the window at every update. The other methods learn new samples only, and the whole window with new
+    trees and, where it is given, whenever ``full_every`` has passed.
+    """
+
+    window: timedelta = timedelta(days=7)
+    method: str = "refit"
+    half_lives: tuple[timedelta, ...] = (
+        timedelta(minutes=90),
+        timedelta(hours=6),
+        timedelta(days=1),
+        timedelta(days=4),
+    )
+    l2: tuple[float, ...] = (3.0, 30.0, 300.0, 3000.0)
+    blend_half_life: timedelta = timedelta(days=8)
+    wide_buckets: int = 2**18
+    full_every: timedelta | None = None
+    online: OnlineConfig = field(default_factory=OnlineConfig)
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ConfigError(f"[head] method is {self.method!r}; choose one of {', '.join(METHODS)}")
+        if self.method == "refit" and self.full_every is not None:
+            raise ConfigError('[head] full_every has no meaning for method = "refit", which always fits in full')
+        if not self.half_lives or not self.l2:
+            raise ConfigError("[head] half_lives and l2 need at least one value each")
+        if not all(0 < value < math.inf for value in self.l2):
+            raise ConfigError("[head] l2 values must be above zero and finite")
+        _at_least("[head] wide_buckets", self.wide_buckets, 2)
+        if self.wide_buckets > 2**28:
+            raise ConfigError("[head] wide_buckets must be at most 268435456 (2^28)")
+
+
+@dataclass(frozen=True)
+class GuardConfig:
+    """When a job keeps the old release.
+
+    ``volume`` is how many labels may become known, as multiples of the same hours of recent days; ``label_rate`` how
+    far the odds of a positive may be below the lowest and above the highest of these. The share of a column's rows that
+    are missing, or hold categories unseen, may rise by ``missing``; a column may be all of one value where that had a
+    share of ``constant`` before. ``auc`` is the lowest the live head may have on labels it had not learned, and
+    ``worse`` the share by which a new head's log loss may exceed its.
+    """
+
+    min_samples: int = 100
+    volume: tuple[float, ...] = (0.1, 10.0)
+    label_rate: tuple[float, ...] = (0.25, 4.0)
+    missing: float = 0.75
+    constant: float = 0.5
+    auc: float = 0.4
+    worse: float = 0.05
+    calibration: tuple[float, ...] = (0.5, 2.0)
+
+    def __post_init__(self) -> None:
+        _at_least("[guard] min_samples", self.min_samples, 1)
+        for key in ("volume", "label_rate", "calibration"):
+            bounds = getattr(self, key)
+            if len(bounds) != 2 or not 0 <= bounds[0] < 1 < bounds[1]:
+                raise ConfigError(f"[guard] {key} must be two numbers around 1, such as [0.5, 2.0]")
+        for key, most in (("missing", 1.0), ("constant", 1.0), ("auc", 0.5), ("worse", math.inf)):
+            if not 0 <= getattr(self, key) <= most:
+                raise ConfigError(f"[guard] {key} must be at least 0 and at most {most:g}")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a job needs; relative paths start at the current folder."""
+
+    samples: SamplesConfig
+    store: str = "store"
+    threads: int | None = None
+    trees: TreesConfig = field(default_factory=TreesConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    guard: GuardConfig = field(default_factory=GuardConfig)
+
+    def __post_init__(self) -> None:
+        if self.threads is not None:
+            _at_least("threads", self.threads, 1)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Config:
+        """Configuration in the TOML file ``path``.
+
+        Raises
+        ------
+        ConfigError
+            No such file, not TOML, or a key that is unknown, of the wrong type or impossible.
+        """
+        try:
+            with open(path, "rb") as file:
+                table = tomllib.load(file)
+        except OSError as error:
+            raise ConfigError(f"cannot read the config {path}: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not valid TOML: {error}") from None
+        try:
+            return cls.from_dict(table)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+
+    @classmethod
+    def from_dict(cls, table: dict[str, Any]) -> Config:
+        """Configuration from the nested tables of a TOML file."""
+        return typing.cast(Config, _build(cls, table, ""))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same configuration, defaults included, in JSON's types; :meth:`from_dict` reads it back."""
+        return typing.cast(dict[str, Any], _plain(self))
+
+    def replace(self, **changes: Any) -> Config:
+        """Copy with some top-level fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+def _at_least(key: str, value: int, least: int) -> None:
+    if value < least:
+        raise ConfigError(f"{key} must be at least {least}, not {value}")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+        return {name: _plain(item) for name, item in pairs if item is not None}
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _build(cls: type, table: dict[str, Any], section: str) -> Any:
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    for key in table:
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(fields)}"
+            raise ConfigError(f"unknown key {_where(section, key)}; {hint}")
+    values = {}
+    for name, spec in fields.items():
+        if name in table:
+            values[name] = _convert(hints[name], table[name], section, name)
+        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
+            missing = f"[{name}]" if dataclasses.is_dataclass(hints[name]) else _where(section, name)
+            raise ConfigError(f"{missing} is missing; it has no default")
+    return cls(**values)
+
+
+def _where(section: str, key: str) -> str:
+    return f"[{section}] {key}" if section else key
+
+
+def _convert(hint: Any, value: Any, section: str, key: str) -> Any:
+    where = _where(section, key)
+    if isinstance(hint, types.UnionType):
+        hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
+    if dataclasses.is_dataclass(hint):
+        header = f"{section}.{key}" if section else key
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where} must be a table: write [{header}] on a line of its own")
+        return _build(typing.cast(type, hint), value, header)
+    if typing.get_origin(hint) is tuple:
+        items = value if isinstance(value, list) else [value]
+        return tuple(_convert(typing.get_args(hint)[0], item, section, key) for item in items)
+    if hint is timedelta:
+        if not isinstance(value, str):
+            raise ConfigError(f'{where} must be a duration in quotes, such as "6h", not {value!r}')
+        try:
+            return parse_duration(value)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from None
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    expected = typing.get_origin(hint) or hint
+    if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
+        names = {str: "text in quotes", int: "a whole number", float: "a number", dict: "a table"}
+        raise ConfigError(f"{where} must be {names.get(expected, expected.__name__)}, not {value!r}")
+    return value

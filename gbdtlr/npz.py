@@ -1,0 +1,65 @@
+"""Arrays to bytes and back: npz files without objects, written alike every time and read with distrust."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gbdtlr.errors import DamagedError
+
+MAX_ARRAY_BYTES = 2**31
+
+
+def to_npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Arrays as an npz whose bytes depend on nothing but the arrays (``numpy.savez`` writes the time)."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name in sorted(arrays):
+            array = io.BytesIO()
+            np.lib.format.write_array(array, np.ascontiguousarray(arrays[name]), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), array.getvalue(), zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def from_npz(data: bytes) -> dict[str, NDArray[Any]]:
+    """Arrays of an npz; objects, absurd sizes and anything malformed are refused before memory is taken.
+
+    Raises
+    ------
+    DamagedError
+        Not an npz of plain arrays.
+    """
+    arrays = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for info in archive.infolist():
+                if info.file_size > MAX_ARRAY_BYTES:
+                    raise DamagedError(f"the array {info.filename} claims {info.file_size} bytes")
+                raw = archive.read(info)
+                header = io.BytesIO(raw)
+                version = np.lib.format.read_magic(header)
+                if version != (1, 0):
+                    raise DamagedError(f"the array {info.filename} has an unknown format")
+                shape, fortran, dtype = np.lib.format.read_array_header_1_0(header)
+                size = int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize
+                if dtype.hasobject or fortran or dtype.names or size != len(raw) - header.tell():
+                    raise DamagedError(f"the array {info.filename} is not a plain array")
+                array = np.frombuffer(raw, dtype, offset=header.tell()).reshape(shape)
+                arrays[info.filename.removesuffix(".npy")] = array
+    except DamagedError:
+        raise
+    except Exception as error:  # zipfile and numpy raise a dozen kinds on bytes made to confuse them
+        raise DamagedError(f"not an npz of arrays: {type(error).__name__}: {error}") from None
+    return arrays
+
+
+def checked(array: NDArray[Any], dtype: Any, shape: tuple[int, ...] | None) -> NDArray[Any]:
+    """The array, if it has that type and shape (any one-dimensional if None); ValueError otherwise."""
+    if array.dtype != dtype or (array.ndim != 1 if shape is None else array.shape != shape):
+        raise ValueError(f"{np.dtype(dtype)} {shape or '(n,)'} expected, found {array.dtype} {array.shape}")
+    return array

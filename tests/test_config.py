@@ -1,0 +1,178 @@
+"""The configuration: every mistake is told with its key and its remedy, and what is written is read back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gbdtlr.config import METHODS, Config
+from gbdtlr.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent
+LEAST = """
+[samples]
+path = "data"
+event_time = "ts"
+label_delay = "2h"
+numeric = ["x"]
+"""
+
+
+def load(tmp_path: Path, text: str) -> Config:
+    path = tmp_path / "model.toml"
+    path.write_text(text)
+    return Config.load(path)
+
+
+def test_only_samples_must_be_written(tmp_path: Path) -> None:
+    config = load(tmp_path, LEAST)
+    assert config.samples.path == ("data",)
+    assert config.samples.label_delay == timedelta(hours=2)
+    assert config.store == "store"
+
+
+def test_every_key_reaches_its_field(tmp_path: Path) -> None:
+    config = load(
+        tmp_path,
+        """
+        store = "s3://bucket/prefix"
+        threads = 3
+        [samples]
+        path = ["a", "b/*.csv"]
+        label = "clicked"
+        event_time = "ts"
+        label_time = "known"
+        weight = "w"
+        timezone = "America/New_York"
+        partition = "%Y-%m-%d"
+        numeric = ["x"]
+        categorical = ["c", "d"]
+        wide = ["id", "c:id"]
+        negative_keep_rate = 0.25
+        [trees]
+        window = "14d"
+        early_stopping_rounds = 5
+        validation = "12h"
+        min_category_count = 3
+        [trees.params]
+        num_leaves = 8
+        [head]
+        window = "2d"
+        method = "ftrl"
+        half_lives = ["1h"]
+        l2 = [1, 2.5]
+        blend_half_life = "1d"
+        wide_buckets = 1024
+        [guard]
+        min_samples = 7
+        calibration = [0.5, 3]
+        """,
+    )
+    assert config.store == "s3://bucket/prefix"
+    assert config.threads == 3
+    assert config.samples.path == ("a", "b/*.csv")
+    assert config.samples.features == ("x", "c", "d", "id")
+    assert config.samples.negative_keep_rate == 0.25
+    assert config.trees.validation == timedelta(hours=12)
+    assert config.trees.params == {"num_leaves": 8}
+    assert config.head.half_lives == (timedelta(hours=1),)
+    assert config.head.l2 == (1.0, 2.5)
+    assert all(type(value) is float for value in config.head.l2)
+    assert config.guard.calibration == (0.5, 3.0)
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*.toml")), ids=lambda path: path.name)
+def test_configs_that_come_with_gbdtlr_are_right_and_read_back(path: Path) -> None:
+    config = Config.load(path)
+    assert Config.from_dict(config.as_dict()) == config
+
+
+def test_a_config_is_the_same_after_a_round_trip_through_json_types(tmp_path: Path) -> None:
+    config = load(tmp_path, LEAST)
+    plain = config.as_dict()
+    assert plain["trees"]["window"] == "28d"
+    assert Config.from_dict(plain) == config
+    assert set(kinds(plain)) <= {dict, list, str, int, float}
+
+
+def kinds(value: Any) -> Iterator[type]:
+    yield type(value)
+    if isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from kinds(item)
+
+
+MISTAKES = [
+    ("stores = 'x'" + LEAST, "unknown key stores; did you mean store?"),
+    (LEAST + "lable = 'x'", r"unknown key \[samples\] lable; did you mean label"),
+    (LEAST + "zzz = 'x'", r"unknown key \[samples\] zzz; known keys: path, event_time"),
+    (LEAST + "[head]\nhalflives = ['1h']", r"unknown key \[head\] halflives; did you mean half_lives"),
+    ("", r"\[samples\] is missing"),
+    ("samples = 3", r"samples must be a table: write \[samples\]"),
+    (LEAST.replace('event_time = "ts"', ""), r"\[samples\] event_time is missing"),
+    (LEAST.replace('label_delay = "2h"', ""), "exactly one of label_time"),
+    (LEAST + 'label_time = "known"', "exactly one of label_time"),
+    (LEAST.replace('"2h"', "2"), r"\[samples\] label_delay must be a duration in quotes"),
+    (LEAST.replace('"2h"', '"2 hours"'), r"\[samples\] label_delay: '2 hours' is not a duration"),
+    (LEAST.replace('["x"]', "[]"), "needs features"),
+    (LEAST.replace('["x"]', "[1]"), r"\[samples\] numeric must be text in quotes, not 1"),
+    (LEAST.replace('"data"', "[]"), r"\[samples\] path is empty"),
+    (LEAST + 'categorical = ["x"]', "lists x more than once"),
+    (LEAST + 'wide = ["a", "a"]', "wide lists a column more than once"),
+    (LEAST + 'wide = ["a:ts"]', "ts is the label, a time or the weight"),
+    (LEAST.replace('["x"]', '["x", "label"]'), "label is the label, a time or the weight"),
+    (LEAST + 'timezone = "Mars"', "'Mars' is not a time zone"),
+    (LEAST + "negative_keep_rate = 0", "negative_keep_rate must be above 0"),
+    (LEAST + "negative_keep_rate = 1.5", "negative_keep_rate must be above 0 and at most 1"),
+    ("threads = 0" + LEAST, "threads must be at least 1, not 0"),
+    ("threads = true" + LEAST, "threads must be a whole number, not True"),
+    ("threads = 1.5" + LEAST, "threads must be a whole number, not 1.5"),
+    (LEAST + "[trees]\nwindow = '1d'\nvalidation = '1d'", "validation must be shorter than window"),
+    (LEAST + "[trees]\nearly_stopping_rounds = 0", "early_stopping_rounds must be at least 1"),
+    (LEAST + "[trees]\nparams = 3", "params must be a table"),
+    (LEAST + "[trees]\nmin_category_count = 0", "min_category_count must be at least 1"),
+    (LEAST + "[head]\nmethod = 'sgd'", f"choose one of {', '.join(METHODS)}"),
+    (LEAST + "[head]\nl2 = []", "at least one value"),
+    (LEAST + "[head]\nl2 = [0]", "l2 values must be above zero"),
+    (LEAST + "[head]\nl2 = [nan]", "l2 values must be above zero and finite"),
+    (LEAST + "[head]\nl2 = [inf]", "l2 values must be above zero and finite"),
+    (LEAST + "[head]\nl2 = ['a']", r"\[head\] l2 must be a number, not 'a'"),
+    (LEAST + "[head]\nwide_buckets = 1", "wide_buckets must be at least 2"),
+    (LEAST + "[head]\nwide_buckets = 1000000000", "wide_buckets must be at most"),
+    (LEAST + "[guard]\nmin_samples = 0", "min_samples must be at least 1"),
+    (LEAST + "[guard]\ncalibration = [2.0, 3.0]", "two numbers around 1"),
+    (LEAST + "[guard]\ncalibration = [0.5]", "two numbers around 1"),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), MISTAKES, ids=[told for _, told in MISTAKES])
+def test_mistakes_name_the_file_the_key_and_the_remedy(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told) as caught:
+        load(tmp_path, text)
+    assert "model.toml" in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read the config .*nothing\.toml: No such file"):
+        Config.load(tmp_path / "nothing.toml")
+    with pytest.raises(ConfigError, match="cannot read the config"):
+        Config.load(tmp_path)
+    with pytest.raises(ConfigError, match=r"model\.toml is not valid TOML"):
+        load(tmp_path, "store = ")
+    (tmp_path / "model.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"model\.toml is not valid TOML"):
+        Config.load(tmp_path / "model.toml")
+
+
+def test_replace_changes_a_copy(tmp_path: Path) -> None:
+    config = load(tmp_path, LEAST)
+    assert config.replace(store="elsewhere").store == "elsewhere"
+    assert config.store == "store"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.store = "x"  # type: ignore[misc]

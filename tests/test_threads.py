@@ -1,0 +1,99 @@
+"""Every task runs once, whatever the threads, callers and nesting; errors come back to the caller."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from gbdtlr import threads
+
+
+@pytest.fixture(autouse=True)
+def restore() -> Iterator[None]:
+    yield
+    threads.set_threads(None)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 7])
+@pytest.mark.parametrize("n_tasks", [0, 1, 2, 100])
+def test_each_task_runs_once(n_threads: int, n_tasks: int) -> None:
+    threads.set_threads(n_threads)
+    done = [0] * n_tasks
+
+    def work(task: int) -> None:
+        done[task] += 1
+
+    threads.run(n_tasks, work)
+    assert done == [1] * n_tasks
+
+
+def test_several_threads_work_at_once() -> None:
+    threads.set_threads(3)
+    meet = threading.Barrier(3, timeout=30)
+    threads.run(3, lambda _: meet.wait())
+
+
+def test_error_of_any_task_is_raised_and_the_rest_left_out() -> None:
+    threads.set_threads(2)
+    begun = []
+
+    def work(task: int) -> None:
+        begun.append(task)
+        raise KeyError(task)
+
+    with pytest.raises(KeyError):
+        threads.run(1000, work)
+    assert len(begun) <= 2
+
+
+def test_nested_and_concurrent_calls_do_not_wait_for_each_other() -> None:
+    threads.set_threads(2)
+    total = []
+
+    def call() -> None:
+        threads.run(4, lambda _: threads.run(4, total.append))
+
+    callers = [threading.Thread(target=call) for _ in range(8)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert sorted(total) == sorted([0, 1, 2, 3] * 32)
+
+
+def test_environment_and_choice_say_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "5")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
+    assert threads.n_threads() == 5
+    monkeypatch.delenv("NUMBA_NUM_THREADS")
+    assert threads.n_threads() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    assert threads.n_threads() >= 1
+    threads.set_threads(4)
+    assert threads.n_threads() == 4
+    with pytest.raises(ValueError, match="at least 1"):
+        threads.set_threads(0)
+
+
+def _in_child(queue: multiprocessing.SimpleQueue[int]) -> None:
+    total: list[int] = []
+    threads.run(10, total.append)
+    queue.put(sum(total))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_forked_child_gets_threads_of_its_own() -> None:
+    threads.set_threads(2)
+    threads.run(10, lambda _: None)
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(target=_in_child, args=(queue,))
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    assert queue.get() == 45
