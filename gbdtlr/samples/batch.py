@@ -1,0 +1,124 @@
+"""Samples: mature rows in memory, features in a table and what is known about them in arrays beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from gbdtlr.arrays import from_numpy
+from gbdtlr.errors import SamplesError
+from gbdtlr.samples.columns import is_number, to_text_dictionary
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Mature rows in canonical order: files by path, rows as they stand in the file.
+
+    Attributes
+    ----------
+    table : pyarrow.Table, (n, features of the config); texts as ``dictionary<int32, string>``, other columns in
+        their own type, decimals as float64
+    label : int8, (n,), 0 or 1
+    weight : float64, (n,), finite and at least 0; ones where no weight is configured
+    event_us : int64, (n,), microseconds since 1970 UTC
+    known_us : int64, (n,), when the label became known; never before ``event_us``
+    """
+
+    table: pa.Table
+    label: npt.NDArray[np.int8]
+    weight: npt.NDArray[np.float64]
+    event_us: npt.NDArray[np.int64]
+    known_us: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def take(self, indices: npt.NDArray[np.integer]) -> Samples:
+        """Rows at ``indices``, in their order."""
+        return Samples(
+            self.table.take(from_numpy(indices)),
+            self.label[indices],
+            self.weight[indices],
+            self.event_us[indices],
+            self.known_us[indices],
+        )
+
+    def filter(self, mask: npt.NDArray[np.bool_]) -> Samples:
+        """Rows where ``mask``, (n,), is true."""
+        if mask.all():
+            return self
+        return Samples(
+            self.table.filter(from_numpy(mask)),
+            self.label[mask],
+            self.weight[mask],
+            self.event_us[mask],
+            self.known_us[mask],
+        )
+
+    def by_maturity(self) -> Samples:
+        """The same rows in the order in which their labels became known; ties keep their order."""
+        return self.take(np.argsort(self.known_us, kind="stable"))
+
+    @staticmethod
+    def concat(parts: Sequence[Samples]) -> Samples:
+        """All rows of ``parts``, one after the other; at least one part."""
+        if len(parts) == 1:
+            return parts[0]
+        return Samples(
+            concat_tables([part.table for part in parts]),
+            np.concatenate([part.label for part in parts]),
+            np.concatenate([part.weight for part in parts]),
+            np.concatenate([part.event_us for part in parts]),
+            np.concatenate([part.known_us for part in parts]),
+        )
+
+
+def concat_tables(tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables of the same column names end to end; a column whose type differs takes one that holds them all.
+
+    Numbers widen; whole numbers beside texts become texts, as they do when categories are looked up.
+    """
+    first = tables[0].schema
+    if all(table.schema.equals(first) for table in tables):
+        return pa.concat_tables(tables)
+    columns = []
+    for name in first.names:
+        chunks = [table.column(name) for table in tables]
+        types = {chunk.type for chunk in chunks}
+        if len(types) > 1:
+            target = _widest(types)
+            chunks = [to_text_dictionary(c) if target is None else c.cast(target) for c in chunks]
+        columns.append(pa.chunked_array([piece for chunk in chunks for piece in chunk.chunks], type=chunks[0].type))
+    return pa.table(columns, names=first.names)
+
+
+def _widest(types: set[pa.DataType]) -> pa.DataType | None:
+    if all(is_number(kind) for kind in types):
+        if all(pa.types.is_signed_integer(kind) for kind in types):
+            return pa.int64()
+        return pa.float64()
+    return None
+
+
+def require_both_classes(samples: Samples) -> None:
+    """Nothing, if both labels occur with a weight above zero.
+
+    Raises
+    ------
+    SamplesError
+        Only one of the labels occurs; nothing can be learned from that.
+    """
+    counted = samples.weight > 0
+    n_positive = int(np.count_nonzero(samples.label[counted]))
+    n_negative = int(np.count_nonzero(counted)) - n_positive
+    if n_positive and n_negative:
+        return
+    only = "none with a weight above zero" if not n_positive and not n_negative else "only one class"
+    raise SamplesError(
+        f"{n_positive} positive and {n_negative} negative samples: {only}, expected both; "
+        "check the label column, or give the window more time"
+    )

@@ -1,0 +1,115 @@
+"""CSV: batches of the needed columns, with types from the config and never guessed from the values."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gbdtlr.arrays import empty_as_null, from_texts
+from gbdtlr.config import SamplesConfig
+from gbdtlr.errors import SamplesError, SchemaError
+from gbdtlr.samples.columns import check_columns, needed_columns
+from gbdtlr.samples.files import File
+
+_BLOCK = 1 << 20
+
+
+def csv_batches(file: File, cfg: SamplesConfig) -> Iterator[pa.RecordBatch]:
+    """Batches of ``file`` with the needed columns: numeric ones and the weight as numbers, all others as text.
+
+    Nothing between the commas is a missing value; so is ``NA``, ``NaN`` or ``null`` where a number is expected,
+    while among categories these are names like any other.
+    """
+    numbers = {*cfg.numeric, *([cfg.weight] if cfg.weight else [])}
+    # A number that is hashed as an id too has to be whole, and exact.
+    types = {
+        name: (pa.int64() if name in cfg.wide_columns else pa.float64()) if name in numbers else pa.string()
+        for name in needed_columns(cfg)
+    }
+    header = csv_header(file)
+    check_columns(pa.schema([(name, types.get(name, pa.string())) for name in header]), cfg, file.path)
+    yield from typed_csv(file, types)
+
+
+def csv_header(file: File) -> list[str]:
+    """Column names in the first line of the file.
+
+    Raises
+    ------
+    SamplesError
+        The file is empty.
+    """
+    with file.stream() as source:
+        lines = io.TextIOWrapper(io.BufferedReader(source), encoding="utf-8-sig", newline="")
+        names = next(csv.reader(lines), [])
+    if not names:
+        raise SamplesError(f"{file.path} is empty, expected a line with the names of the columns")
+    return names
+
+
+def typed_csv(file: File, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+    """Batches of the columns in ``types``, in its order; empty texts are nulls.
+
+    Raises
+    ------
+    SchemaError
+        Values that are not of their column's type; all such columns are listed.
+    """
+    try:
+        for batch in _batches(file, types):
+            columns = [empty_as_null(column) if pa.types.is_string(column.type) else column for column in batch.columns]
+            yield pa.record_batch(columns, names=batch.schema.names)
+    except pa.ArrowInvalid as error:
+        if "conversion error" in str(error):
+            raise SchemaError(f"{file.path}: {_wrong_values(file, types)}; mend the file, or the config") from None
+        raise
+
+
+def _batches(file: File, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+    from pyarrow import csv as pa_csv
+
+    with file.stream() as source:
+        yield from pa_csv.open_csv(
+            source,
+            read_options=pa_csv.ReadOptions(block_size=_BLOCK),
+            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=dict(types), include_columns=list(types), strings_can_be_null=False
+            ),
+        )
+
+
+def _wrong_values(file: File, types: Mapping[str, pa.DataType]) -> str:
+    """Every column with values that are not of its type, with their number and an example."""
+    from pyarrow import csv as pa_csv
+
+    nulls = from_texts(pa_csv.ConvertOptions().null_values)
+    numbers = {name: kind for name, kind in types.items() if not pa.types.is_string(kind)}
+    counts: dict[str, int] = {}
+    examples: dict[str, str] = {}
+    for batch in _batches(file, dict.fromkeys(numbers, pa.string())):
+        for name, kind in numbers.items():
+            texts = pc.utf8_trim_whitespace(batch.column(name))
+            texts = texts.filter(pc.invert(pc.is_in(texts, nulls)))
+            try:
+                texts.cast(kind)
+            except pa.ArrowInvalid:
+                wrong = [text for text in texts.to_pylist() if not _is(text, kind)]
+                counts[name] = counts.get(name, 0) + len(wrong)
+                examples.setdefault(name, next(iter(wrong), ""))
+    want = {name: "whole number" if pa.types.is_integer(kind) else "number" for name, kind in numbers.items()}
+    return "; ".join(
+        f"{name} has {n} values such as {examples[name]!r}, expected a {want[name]}" for name, n in counts.items()
+    )
+
+
+def _is(text: str, kind: pa.DataType) -> bool:
+    try:
+        from_texts([text]).cast(kind)
+    except pa.ArrowInvalid:
+        return False
+    return True

@@ -1,0 +1,85 @@
+"""Partition: the span of event time that a file's path places it in, such as ``date=%Y-%m-%d/hour=%H``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import cached_property
+
+from gbdtlr.errors import ConfigError
+from gbdtlr.samples.timestamps import bounds_us
+from gbdtlr.times import to_us, zone
+
+_DIGITS = {"Y": r"\d{4}", "m": r"\d{2}", "d": r"\d{2}", "j": r"\d{3}", "H": r"\d{2}", "M": r"\d{2}"}
+# What the path must say for a time to be found, by the finest part it says.
+_COARSER = {"Y": "", "m": "Y", "d": "Ym", "j": "Y", "H": "", "M": "H"}
+_LENGTH = {"d": timedelta(days=1), "j": timedelta(days=1), "H": timedelta(hours=1), "M": timedelta(minutes=1)}
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A strftime pattern found in paths; the finest part of it is how much time a file spans."""
+
+    pattern: str
+    timezone: tzinfo
+    _spans: dict[str, tuple[int, int] | None] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, pattern: str, timezone: str) -> Partition:
+        """Partition by ``pattern``, times in ``timezone``.
+
+        Raises
+        ------
+        ConfigError
+            A directive that is not one of ``%Y %m %d %j %H %M``, or parts without the coarser ones.
+        """
+        parts = re.findall("%(.)", pattern)
+        unknown = [part for part in parts if part not in _DIGITS]
+        if unknown or len(set(parts)) < len(parts):
+            raise ConfigError(
+                f"[samples] partition {pattern!r}: use %Y %m %d %j %H %M, each at most once, "
+                "as in date=%Y-%m-%d/hour=%H"
+            )
+        whole = "Y" in parts and not (("d" in parts) and ("j" in parts))
+        day = "d" in parts or "j" in parts
+        if not whole or any(c not in parts for p in parts for c in _COARSER[p]) or ("H" in parts and not day):
+            raise ConfigError(
+                f"[samples] partition {pattern!r} does not say a time: expected a year, and every part down to "
+                "the finest, as in %Y/%m/%d or date=%Y-%m-%d/hour=%H"
+            )
+        return cls(pattern, zone(timezone))
+
+    def span_us(self, path: str) -> tuple[int, int] | None:
+        """Half-open interval in UTC microseconds that holds the file's events; None if the path does not say.
+
+        Where the pattern occurs more than once in the path, the last one counts.
+        """
+        found = self._regex.findall(path)
+        return self._span_us(found[-1]) if found else None
+
+    @cached_property
+    def _regex(self) -> re.Pattern[str]:
+        # Directives sit between literal pieces; neither end may cut a longer number in two.
+        pieces = re.split("%(.)", self.pattern)
+        body = "".join(_DIGITS[piece] if i % 2 else re.escape(piece) for i, piece in enumerate(pieces))
+        return re.compile(rf"(?<!\d){body}(?!\d)")
+
+    def _span_us(self, text: str) -> tuple[int, int] | None:
+        if text not in self._spans:
+            try:
+                start = datetime.strptime(text, self.pattern)
+            except ValueError:
+                self._spans[text] = None
+            else:
+                low, high = (to_us(moment.replace(tzinfo=UTC)) for moment in (start, self._end(start)))
+                self._spans[text] = bounds_us(low, high, self.timezone)
+        return self._spans[text]
+
+    def _end(self, start: datetime) -> datetime:
+        finest = next(part for part in "MHjdmY" if f"%{part}" in self.pattern)
+        if finest == "m":
+            return (start.replace(day=1) + timedelta(days=32)).replace(day=1)
+        if finest == "Y":
+            return start.replace(year=start.year + 1)
+        return start + _LENGTH[finest]

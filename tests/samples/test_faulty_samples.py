@@ -1,0 +1,189 @@
+"""What is wrong with samples is said all at once, with the file, the numbers and what was expected."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from samples_kit import DAY, FOREVER, config, rows, with_column, write, write_text
+
+from gbdtlr.errors import NoSamplesError, SamplesError, SchemaError
+from gbdtlr.samples import read, require_both_classes
+
+HOUR = timedelta(hours=1)
+
+
+def message(kind: type[SamplesError], path, start=DAY, end=FOREVER, as_of=FOREVER, **keys) -> str:
+    with pytest.raises(kind) as caught:
+        read(config(path, **keys), start, end, as_of)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_missing_and_wrong_typed_columns_are_all_listed(tmp_path):
+    table = rows().rename_columns(["at", "known_at", "label", "prize", "count", "shop", "user", "unused"])
+    table = with_column(table, "count", ["a"] * 8)
+    table = with_column(table, "shop", [0.5] * 8)
+    table = with_column(table, "user", [[1]] * 8)
+    table = with_column(table, "at", [True] * 8)
+    text = message(SchemaError, write(table, tmp_path / "x.parquet"))
+    assert text.startswith(str(tmp_path / "x.parquet"))
+    for part in (
+        "price is missing (there is prize), expected a number",
+        "count is string, expected a number",
+        "shop is double, expected text or whole numbers",
+        "user is list<element: int64>, expected text or whole numbers",
+        "at is bool, expected a time",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
+def test_missing_columns_of_csv_are_all_listed(tmp_path, suffix):
+    table = rows().drop_columns(["price", "label", "user"])
+    text = message(SchemaError, write(table, tmp_path / f"x{suffix}"), weight="w")
+    for name in ("price", "label", "user", "w"):
+        assert f"{name} is missing" in text
+
+
+def test_values_of_csv_that_are_no_numbers_are_all_listed(tmp_path):
+    table = with_column(rows(), "price", ["1", "", "cheap", "NA", "5", "dear", "nan", "1e3"])
+    table = with_column(table, "count", ["0x1", *"1234567"])
+    text = message(SchemaError, write(table, tmp_path / "x.csv"))
+    assert "price has 2 values such as 'cheap', expected a number" in text
+    assert "count has 1 values such as '0x1', expected a number" in text
+
+
+def test_a_column_given_twice_is_an_error(tmp_path):
+    path = write_text(tmp_path / "x.csv", "at,known_at,label,price,count,shop,user,price\n")
+    assert "price is there 2 times, expected once" in message(SchemaError, path)
+
+
+def test_json_of_the_wrong_type_is_an_error(tmp_path):
+    table = with_column(with_column(rows(), "price", ["a"] * 8), "shop", [0.5] * 8)
+    text = message(SchemaError, write(table, tmp_path / "x.jsonl"))
+    assert "price is string, expected a number" in text
+    assert "shop is double, expected text or whole numbers" in text
+
+
+def test_json_columns_without_a_value_in_any_file_are_missing(tmp_path):
+    write(rows().drop_columns(["price"]), tmp_path / "1.jsonl")
+    write(rows().drop_columns(["price"]), tmp_path / "2.jsonl")
+    assert "price: no value in any row of 2 files" in message(SchemaError, tmp_path)
+    write(rows(), tmp_path / "3.jsonl")
+    assert len(read(config(tmp_path), DAY, FOREVER, FOREVER)) == 24
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+def test_unsound_rows_are_counted_over_the_whole_file(tmp_path, suffix):
+    table = with_column(rows(200), "label", [2 if i % 10 == 3 else -1 if i == 5 else i % 2 for i in range(200)])
+    table = table.append_column("w", pa.array([-1.0 if i % 50 == 7 else 1.0 for i in range(200)]))
+    at = table["at"].to_pylist()
+    table = with_column(
+        table, "at", pa.array([None if i % 100 == 9 else t for i, t in enumerate(at)], table["at"].type)
+    )
+    options = {"row_group_size": 20} if suffix == ".parquet" else {}
+    text = message(SamplesError, write(table, tmp_path / f"x{suffix}", **options), weight="w", end=DAY + 900 * HOUR)
+    assert text.startswith(f"{tmp_path / f'x{suffix}'}: ")
+    assert "21 rows with a label other than 0 or 1, such as " in text
+    assert "2 rows with no at" in text
+    assert "4 rows with a w (the weight) that is not a finite number of at least 0, such as -1.0" in text
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), None])
+def test_weights_are_finite(tmp_path, weight):
+    table = rows().append_column("w", pa.array([weight, *[1.0] * 7]))
+    assert "1 rows with a w (the weight)" in message(SamplesError, write(table, tmp_path / "x.parquet"), weight="w")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_times_that_are_none_are_counted(tmp_path, suffix):
+    table = with_column(rows(4), "at", ["soon", "2024-03-01", "later", "2024-03-02"])
+    table = with_column(table, "known_at", ["2024-03-02", "?", "2024-03-02", None])
+    text = message(SamplesError, write(table, tmp_path / f"x{suffix}"))
+    assert "2 rows with a at that is not a time, such as 'soon'" in text
+    assert "1 rows with a known_at that is not a time, such as '?'" in text
+
+
+def test_labels_that_are_no_labels(tmp_path):
+    for label, shown in ((0.5, "0.5"), ("yes", "'yes'")):
+        table = with_column(rows(2), "label", [label, "1" if isinstance(label, str) else 1.0])
+        text = message(SamplesError, write(table, tmp_path / "x.parquet"))
+        assert f"1 rows with a label other than 0 or 1, such as {shown}" in text
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv.gz", ".csv.zst", ".jsonl", ".jsonl.gz"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, suffix):
+    write(rows(), tmp_path / f"a{suffix}")
+    broken = write(rows(5000), tmp_path / f"b{suffix}")
+    data = broken.read_bytes()
+    broken.write_bytes(data[: len(data) // 2])
+    text = message(SamplesError, tmp_path)
+    assert f"cannot read {broken}: " in text
+    assert text.endswith("write it again or move it away")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.csv", "at,known_at,label,price,count,shop,user\n1,2,3\n"),
+        ("x.jsonl", '{"at": "2024-03-01", "shop": "a"}\n{"at": "2024-03-01", "shop": 5}\n'),
+        ("x.jsonl", '{"at": 1\n{}\n'),
+        ("x.parquet", ""),
+        ("x.csv.gz", "at,known_at,label,price,count,shop,user\nx\n"),
+    ],
+)
+def test_malformed_texts_are_named(tmp_path, name, text):
+    path = write_text(tmp_path / name, text)
+    assert str(path) in message(SamplesError, path)
+
+
+def test_texts_that_are_not_utf8_are_named(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_bytes("at,known_at,label,price,count,shop,user\n1,2,0,1,1,café,u\n".encode("latin-1"))
+    assert f"cannot read {path}: " in message(SamplesError, path)
+
+
+def test_empty_and_pretty_printed_texts_say_what_was_expected(tmp_path):
+    assert "is empty, expected a line with the names" in message(SamplesError, write_text(tmp_path / "x.csv", ""))
+    pretty = write_text(tmp_path / "x.json", '[\n  {"at": 1}\n]\n')
+    assert "does not begin with {, expected one JSON object per line" in message(SamplesError, pretty)
+
+
+def test_no_rows_in_the_window_says_what_the_data_has(tmp_path):
+    path = write(rows(), tmp_path / "x.parquet")
+    text = message(NoSamplesError, path, start=DAY + 24 * HOUR)
+    assert "no samples from 2024-03-02T00:00:00Z to 2100-01-01T00:00:00Z" in text
+    assert "the 1 files have events from 2024-03-01T00:00:00Z to 2024-03-01T07:00:00Z" in text
+
+
+def test_what_the_partition_left_out_counts_as_data(tmp_path):
+    write(rows(), tmp_path / "2024-03-01.parquet")
+    text = message(NoSamplesError, tmp_path, start=DAY + 48 * HOUR, partition="%Y-%m-%d")
+    assert "events from 2024-03-01T00:00:00Z to 2024-03-01T23:59:59.999999Z" in text
+
+
+def test_rows_that_are_there_but_immature_are_said_to_be(tmp_path):
+    path = write(rows(), tmp_path / "x.parquet")
+    text = message(NoSamplesError, path, as_of=DAY)
+    assert "8 samples from" in text
+    assert "no label became known by 2024-03-01T00:00:00Z; the next one becomes known at 2024-03-01T00:30:00Z" in text
+
+
+def test_files_without_rows(tmp_path):
+    for suffix in (".parquet", ".csv", ".jsonl"):
+        path = write(rows(0), tmp_path / f"x{suffix}")
+        assert "1 files with no rows at all" in message(NoSamplesError, path)
+
+
+def test_one_class_only_is_an_error(tmp_path):
+    samples = read(config(write(rows(), tmp_path / "x.parquet")), DAY, FOREVER, FOREVER)
+    require_both_classes(samples)
+    with pytest.raises(SamplesError, match="0 positive and 5 negative samples: only one class, expected both"):
+        require_both_classes(samples.filter(samples.label == 0))
+    weightless = type(samples)(samples.table, samples.label, np.zeros(8), samples.event_us, samples.known_us)
+    with pytest.raises(SamplesError, match="0 positive and 0 negative samples: none with a weight above zero"):
+        require_both_classes(weightless)

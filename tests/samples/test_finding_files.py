@@ -1,0 +1,168 @@
+"""Which files paths, folders and globs name."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError
+from gbdtlr.samples.files import File, find_files
+from gbdtlr.samples.partition import Partition
+from gbdtlr.times import from_us
+
+TREE = [
+    "2024/01/a.parquet",
+    "2024/01/b.csv.gz",
+    "2024/02/a.parquet",
+    "2024/_temporary/a.parquet",
+    "2024/01/.a.parquet.crc",
+    "2024/02/_b.parquet",
+    "2024/01/.hidden/a.parquet",
+    "2025/x.jsonl",
+    "2025/README.md",
+    "2025/SUCCESS",
+    "2025/y.csv.tmp",
+    "z.ndjson.zst",
+]
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    for name in TREE:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def found(*paths: str) -> list[str]:
+    return [file.path for file in find_files(paths)]
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (["2024"], ["2024/01/a.parquet", "2024/01/b.csv.gz", "2024/02/a.parquet"]),
+        (["2024/"], ["2024/01/a.parquet", "2024/01/b.csv.gz", "2024/02/a.parquet"]),
+        (["2024/*"], ["2024/01/a.parquet", "2024/01/b.csv.gz", "2024/02/a.parquet"]),
+        (["2024/*/a.parquet"], ["2024/01/a.parquet", "2024/02/a.parquet"]),
+        (["**/a.parquet"], ["2024/01/a.parquet", "2024/02/a.parquet"]),
+        (["2024/**/*.gz"], ["2024/01/b.csv.gz"]),
+        (["202[56]"], ["2025/x.jsonl"]),
+        (["*.zst", "2025/x.jsonl", "2025"], ["2025/x.jsonl", "z.ndjson.zst"]),
+        (["./2025/x.jsonl"], ["./2025/x.jsonl"]),
+        (["2024/02/_b.parquet"], ["2024/02/_b.parquet"]),
+        (["2024/_temporary"], ["2024/_temporary/a.parquet"]),
+    ],
+)
+@pytest.mark.usefixtures("tree")
+def test_paths_folders_and_globs(paths, expected):
+    assert found(*paths) == expected
+
+
+@pytest.mark.usefixtures("tree")
+def test_the_whole_folder_is_every_file_that_is_not_in_progress():
+    assert len(found(".")) == 5
+    assert found(os.getcwd()) == [os.path.join(os.getcwd(), name) for name in sorted(found("**"))]
+
+
+pieces = st.sampled_from(["2024", "2025", "0?", "*", "**", "[ab]*", "x.jsonl", "*.parquet"])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(parts=st.lists(pieces, min_size=1, max_size=4))
+@pytest.mark.usefixtures("tree")
+def test_globs_match_what_pythons_do(parts):
+    """Python's glob gives files and folders; we search the folders, and leave what is in progress."""
+    pattern = "/".join(parts)
+    expected = set()
+    for match in glob.glob(pattern, recursive=True):
+        if os.path.isfile(match):
+            expected.add(match)
+        else:
+            expected.update(os.path.join(at, name) for at, _, names in os.walk(match) for name in names)
+    hidden = re.compile(r"(^|/)[._]")
+    expected = {os.path.normpath(name) for name in expected}
+    expected = {name for name in expected if not hidden.search(name) and File(name).format}
+    try:
+        assert set(found(pattern)) == expected
+    except NoSamplesError:
+        assert not expected
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("2024/*.parquet", r"no files match '2024/\*.parquet'; 2024 has 01, 02, _temporary \(names starting with"),
+        ("2026/*.parquet", r"no files match .*; there is no 2026, but \. has 2024, 2025, z.ndjson.zst"),
+        ("2025/q/r.csv", r"there is no 2025/q, but 2025 has README.md, SUCCESS, x.jsonl, y.csv.tmp"),
+        ("2025/README.md", r"cannot read 2025/README.md as samples: expected .parquet, .csv"),
+        ("2025/*.tmp", r"cannot read 2025/y.csv.tmp as samples"),
+    ],
+)
+@pytest.mark.usefixtures("tree")
+def test_what_does_not_match_says_what_is_nearby(path, message):
+    with pytest.raises(SamplesError, match=message):
+        find_files([path])
+
+
+@pytest.mark.parametrize("name", ["a.orc", "a.avro", "a.tsv", "a.csv.bz2", "a.parquet.gz", "a.feather"])
+def test_files_that_look_like_samples_of_another_format_are_not_passed_over(tree, name):
+    (tree / "2025" / name).touch()
+    with pytest.raises(SamplesError, match=f"cannot read 2025/{name} as samples"):
+        find_files(["2025"])
+
+
+def test_an_empty_folder_is_no_files(tmp_path):
+    with pytest.raises(NoSamplesError, match=f"{tmp_path} is empty"):
+        find_files([str(tmp_path)])
+
+
+def test_unknown_schemes_are_named():
+    with pytest.raises(ConfigError, match="'ftp://host/x': expected a path of this machine or a URL of s3://"):
+        find_files(["ftp://host/x"])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "start", "end"),
+    [
+        ("%Y-%m-%d", "log/2024-03-01.csv", "2024-03-01T00:00", "2024-03-02T00:00"),
+        ("%Y-%m-%d", "2023-01-01/2024-03-01.csv", "2024-03-01T00:00", "2024-03-02T00:00"),
+        ("%Y%m%d", "part-0000-20240301.csv", "2024-03-01T00:00", "2024-03-02T00:00"),
+        ("%Y%m%dT%H", "20240301T23.csv", "2024-03-01T23:00", "2024-03-02T00:00"),
+        ("date=%Y-%m-%d/hour=%H", "s3://b/date=2024-03-01/hour=05/x.csv", "2024-03-01T05:00", "2024-03-01T06:00"),
+        ("%Y/%m", "2023/12/x.csv", "2023-12-01T00:00", "2024-01-01T00:00"),
+        ("%Y/%j", "2024/366/x.csv", "2024-12-31T00:00", "2025-01-01T00:00"),
+        ("y%Y", "y2024/x.csv", "2024-01-01T00:00", "2025-01-01T00:00"),
+        ("%d.%m.%Y %H-%M", "01.03.2024 05-07.csv", "2024-03-01T05:07", "2024-03-01T05:08"),
+    ],
+)
+def test_partitions_place_a_path_in_time(pattern, path, start, end):
+    low, high = Partition.of(pattern, "UTC").span_us(path)
+    assert [from_us(us).isoformat()[:16] for us in (low, high)] == [start, end]
+
+
+def test_partitions_are_in_the_zone_of_the_config():
+    span = Partition.of("%Y-%m-%d", "America/New_York").span_us("2013-02-01.csv")
+    assert [str(from_us(us)) for us in span] == ["2013-02-01 05:00:00+00:00", "2013-02-02 05:00:00+00:00"]
+    back = Partition.of("%Y-%m-%dT%H", "America/New_York").span_us("2013-11-03T01.csv")
+    assert [str(from_us(us)) for us in back] == ["2013-11-03 05:00:00+00:00", "2013-11-03 07:00:00+00:00"]
+
+
+@pytest.mark.parametrize("path", ["2024-13-01.csv", "12024-03-01.csv", "2024-03-012.csv", "x.csv"])
+def test_paths_that_say_no_time_are_not_placed(path):
+    assert Partition.of("%Y-%m-%d", "UTC").span_us(path) is None
+
+
+@pytest.mark.parametrize(
+    "pattern", ["%m-%d", "%Y-%d", "%Y %H", "%Y-%m-%d %B", "%Y%Y", "data", "%Y-%m-%d-%j", "%Y-%m-%d %M"]
+)
+def test_partitions_that_say_no_time_are_errors(pattern):
+    with pytest.raises(ConfigError, match=r"\[samples\] partition"):
+        Partition.of(pattern, "UTC")
