@@ -1,0 +1,236 @@
+"""What the trees' features are called, what they hold, and how a frame becomes the numbers they were grown on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gbdtlr.arrays import from_texts, from_values
+from gbdtlr.errors import DamagedError, FormatError, SchemaError
+from gbdtlr.frames import column_names, column_of, is_missing, texts
+from gbdtlr.trees.columns import Fill, fill_categories, fill_numbers
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column the trees read: a number, or, where there is a vocabulary, a category.
+
+    Category ``vocabulary[c]`` is the number c to the trees. All values outside share the number
+    ``len(vocabulary)``, and missing is NaN.
+    """
+
+    name: str
+    vocabulary: tuple[str, ...] | None = None
+
+    @cached_property
+    def codes(self) -> dict[str, float]:
+        """Number of each category."""
+        return {value: float(code) for code, value in enumerate(self.vocabulary or ())}
+
+    @cached_property
+    def values(self) -> pa.Array:
+        return from_texts(self.vocabulary or ())
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The trees' features, in the order LightGBM knows them by."""
+
+    features: tuple[Feature, ...]
+
+    @classmethod
+    def fit(cls, frame: Any, numeric: Sequence[str], categorical: Sequence[str], *, min_category_count: int) -> Schema:
+        """Schema of the named columns; values rarer than ``min_category_count`` stay out of the vocabularies.
+
+        Raises
+        ------
+        SchemaError
+            Columns missing or of the wrong type; the message lists them.
+        """
+        blank = cls((*(Feature(name) for name in numeric), *(Feature(name, ()) for name in categorical)))
+        blank.fills(frame)
+        vocabularies = (
+            _vocabulary(column_of(frame, feature.name), min_category_count)
+            for feature in blank.features[len(numeric) :]
+        )
+        named = (Feature(name, values) for name, values in zip(categorical, vocabularies, strict=True))
+        return cls((*blank.features[: len(numeric)], *named))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(feature.name for feature in self.features)
+
+    def fills(self, frame: Any) -> tuple[int, list[Fill]]:
+        """Number of rows, and for each feature the function that writes any range of its rows as float64.
+
+        Parameters
+        ----------
+        frame : pandas or polars DataFrame, pyarrow Table or RecordBatch, or dict of arrays
+
+        Raises
+        ------
+        SchemaError
+            Columns missing, of the wrong type or of different lengths; the message lists them.
+        """
+        present = column_names(frame)
+        missing = [name for name in self.names if name not in present]
+        problems = [f"no column {', '.join(missing)}"] if missing else []
+        fills: list[Fill] = []
+        lengths: dict[int, str] = {}
+        for feature in self.features:
+            if feature.name not in present:
+                continue
+            try:
+                column = column_of(frame, feature.name)
+                if feature.vocabulary is None:
+                    fills.append(fill_numbers(column))
+                else:
+                    fills.append(fill_categories(column, feature.values))
+                lengths.setdefault(len(column), feature.name)
+            except SchemaError as error:
+                problems.append(f"column {feature.name} {error}")
+        if len(lengths) > 1:
+            problems.append("lengths differ: " + ", ".join(f"{name} has {n}" for n, name in lengths.items()))
+        if problems:
+            raise SchemaError("; ".join(problems))
+        return next(iter(lengths), 0), fills
+
+    def matrix(self, frame: Any) -> npt.NDArray[np.float64]:
+        """The numbers LightGBM sees, (n_rows, n_features) float64: categories by number, missing as NaN."""
+        n_rows, fills = self.fills(frame)
+        matrix = np.empty((len(fills), n_rows), np.float64)
+        for fill, column_out in zip(fills, matrix, strict=True):
+            fill(0, n_rows, column_out)
+        return matrix.T
+
+    def row(self, values: Mapping[str, Any]) -> npt.NDArray[np.float64]:
+        """One row of :meth:`matrix` from named values; None and NaN are missing.
+
+        Raises
+        ------
+        SchemaError
+            Names missing or values of the wrong type; the message lists them.
+        """
+        row = []
+        for name, codes, unseen in self._row_plan:
+            value = values.get(name, _ABSENT)
+            kind = type(value)
+            if codes is None:
+                row.append(value if kind is float or kind is int else _number(value))
+            elif kind is str:
+                row.append(codes.get(value, unseen))
+            else:
+                row.append(_category(value, codes, unseen))
+        try:
+            return np.array(row, np.float64)
+        except TypeError:
+            raise SchemaError(self._row_problems(row)) from None
+
+    @cached_property
+    def _row_plan(self) -> list[tuple[str, dict[str, float] | None, float]]:
+        return [
+            (f.name, None if f.vocabulary is None else f.codes, float(len(f.vocabulary or ()))) for f in self.features
+        ]
+
+    def _row_problems(self, row: list[Any]) -> str:
+        missing = [f.name for f, value in zip(self.features, row, strict=True) if value is _ABSENT]
+        problems = [f"no value for {', '.join(missing)}"] if missing else []
+        problems += [
+            f"{f.name} is {value.text}, {'a number' if f.vocabulary is None else 'a text'} expected"
+            for f, value in zip(self.features, row, strict=True)
+            if isinstance(value, _Wrong)
+        ]
+        return "; ".join(problems)
+
+    def to_json(self) -> bytes:
+        """The schema as JSON; equal schemas give equal bytes."""
+        features = [
+            {"name": f.name, "kind": "numeric"}
+            if f.vocabulary is None
+            else {"name": f.name, "kind": "categorical", "vocabulary": list(f.vocabulary)}
+            for f in self.features
+        ]
+        return json.dumps({"format": FORMAT, "features": features}, ensure_ascii=False, indent=1).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Schema:
+        """The schema :meth:`to_json` wrote.
+
+        Raises
+        ------
+        FormatError
+            Written by a newer gbdtlr.
+        DamagedError
+            Not such a schema.
+        """
+        try:
+            table = json.loads(data)
+            if table["format"] > FORMAT:
+                raise FormatError(
+                    f"the trees' schema has format {table['format']}; this gbdtlr reads up to {FORMAT}: upgrade it"
+                )
+            features = tuple(_feature(entry) for entry in table["features"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise DamagedError(f"the trees' schema cannot be read: {type(error).__name__}: {error}") from None
+        if len({f.name for f in features}) < len(features):
+            raise DamagedError("the trees' schema names a feature twice")
+        return cls(features)
+
+
+class _Wrong:
+    """Stands in a row for a value of the wrong type: numpy cannot take it for a number."""
+
+    def __init__(self, value: Any) -> None:
+        self.text = f"{value!r:.60} ({type(value).__name__})"
+
+
+_ABSENT: Any = object()
+
+
+def _number(value: Any) -> Any:
+    if is_missing(value):
+        return math.nan
+    if isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)) or hasattr(value, "as_integer_ratio"):
+        return float(value)
+    return value if value is _ABSENT else _Wrong(value)
+
+
+def _category(value: Any, codes: dict[str, float], unseen: float) -> Any:
+    if is_missing(value):
+        return math.nan
+    if isinstance(value, str):
+        return codes.get(str(value), unseen)
+    if isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)):
+        text = texts(from_values([value.item() if isinstance(value, np.generic) else value]))[0]
+        return codes.get(text.as_py(), unseen)
+    return value if value is _ABSENT else _Wrong(value)
+
+
+def _vocabulary(column: Any, min_count: int) -> tuple[str, ...]:
+    counts = pc.value_counts(texts(column))
+    values, n = counts.field("values"), counts.field("counts")
+    kept = pc.and_(pc.greater_equal(n, min_count), pc.is_valid(values))
+    return tuple(sorted(values.filter(kept).to_pylist()))
+
+
+def _feature(entry: Mapping[str, Any]) -> Feature:
+    name, kind = entry["name"], entry["kind"]
+    if not isinstance(name, str) or kind not in ("numeric", "categorical"):
+        raise ValueError(f"feature {name!r:.60} of kind {kind!r:.60}")
+    if kind == "numeric":
+        return Feature(name)
+    vocabulary = tuple(entry["vocabulary"])
+    if not all(isinstance(value, str) for value in vocabulary) or len(set(vocabulary)) < len(vocabulary):
+        raise ValueError(f"the vocabulary of {name!r:.60} must be texts, each once")
+    return Feature(name, vocabulary)
