@@ -1,0 +1,132 @@
+"""The blend: how much of each candidate goes into the published head, learned from what each said before it knew.
+
+Margins are linear in the weights, so a weighted average of heads is one head again. The weights minimise the
+progressive log loss of the blended margin itself, not a vote on whose loss was lowest: candidates that err in
+different directions are worth more together than the best of them alone. All that is kept of the past is a quadratic
+in the weights, discounted by half-life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gbdtlr.errors import ConfigError, DamagedError
+from gbdtlr.times import format_time, parse_time
+
+CAUTION = 10.0
+"""Weight of the pull towards equal shares, in samples' worth of log loss: stops the blend from chasing noise."""
+
+STEPS = 500
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the candidates' progressive predictions were worth so far; it outlives heads and trees.
+
+    Attributes
+    ----------
+    names : of the candidates
+    as_of : the moment up to which labels were counted
+    curvature : float64 (n, n), second derivative of the discounted progressive loss in the weights
+    pull : float64 (n,), minus its first derivative at zero weights
+    weights : float64 (n,), shares of the candidates in the blend; they sum to 1
+    """
+
+    names: tuple[str, ...]
+    as_of: datetime
+    curvature: NDArray[np.float64]
+    pull: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+    @classmethod
+    def blank(cls, names: Sequence[str], as_of: datetime) -> Record:
+        """Record of candidates nothing is known of: equal shares."""
+        n = len(names)
+        return cls(tuple(names), as_of, np.zeros((n, n)), np.zeros(n), np.full(n, 1.0 / n))
+
+    def learn(
+        self,
+        margins: Sequence[NDArray[np.float64]],
+        labels: Sequence[NDArray[Any]],
+        weights: Sequence[NDArray[np.float64]],
+        as_of: datetime,
+        half_life: timedelta,
+    ) -> Record:
+        """Record with more progressive predictions counted in.
+
+        Parameters
+        ----------
+        margins : parts of float64 (n_rows, n_candidates), made before the labels were known
+        labels : parts of (n_rows,), 0 or 1
+        weights : parts of float64 (n_rows,), of the samples
+        as_of : the moment the labels are known at; what is on record fades until then
+        half_life : of what is on record
+
+        Source
+        ------
+        A second-order step of exponentiated gradient (Kivinen and Warmuth 1997) on the log loss of the blend.
+        """
+        fade = 2.0 ** -((as_of - self.as_of) / half_life)
+        curvature, pull = fade * self.curvature, fade * self.pull
+        for margin, label, weight in zip(margins, labels, weights, strict=True):
+            probability = 1.0 / (1.0 + np.exp(-(margin @ self.weights)))
+            h = margin.T @ (margin * (weight * probability * (1.0 - probability))[:, None])
+            curvature = curvature + h
+            pull = pull + h @ self.weights - margin.T @ (weight * (probability - label))
+        return Record(self.names, as_of, curvature, pull, _shares(curvature, pull, self.weights))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record in JSON's types."""
+        return {
+            "names": list(self.names),
+            "as_of": format_time(self.as_of),
+            "curvature": self.curvature.tolist(),
+            "pull": self.pull.tolist(),
+            "weights": self.weights.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Record:
+        """Record as :meth:`to_dict` gave it; ``DamagedError`` for anything else."""
+        try:
+            names = tuple(str(name) for name in table["names"])
+            n = len(names)
+            record = cls(
+                names,
+                parse_time(table["as_of"]),
+                np.array(table["curvature"], np.float64).reshape(n, n),
+                np.array(table["pull"], np.float64).reshape(n),
+                np.array(table["weights"], np.float64).reshape(n),
+            )
+        except (KeyError, TypeError, ValueError, ConfigError) as error:
+            raise DamagedError(f"the blend's record is damaged: {error}") from None
+        if not all(np.isfinite(a).all() for a in (record.curvature, record.pull, record.weights)):
+            raise DamagedError("the blend's record is damaged: not all of its numbers are finite")
+        return record
+
+
+def _shares(
+    curvature: NDArray[np.float64], pull: NDArray[np.float64], start: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Shares q on the simplex that minimise ``q' curvature q / 2 - pull q + CAUTION sum q log(n q)``.
+
+    Mirror descent: shares stay positive and sum to 1 by construction.
+    """
+    n = len(pull)
+    # What all candidates have in common moves no share; the step follows their differences alone.
+    spread = curvature - curvature[:, -1:] - curvature[-1:, :] + curvature[-1, -1]
+    step = 1.0 / (np.abs(spread).max() + CAUTION)
+    shares = np.maximum(start, 1e-12)
+    shares /= shares.sum()
+    for _ in range(STEPS):
+        slope = curvature @ shares - pull + CAUTION * np.log(n * shares)
+        shares = shares * np.exp(-step * (slope - slope @ shares))
+        shares = np.maximum(shares / shares.sum(), 1e-12)
+    result: NDArray[np.float64] = shares / shares.sum()
+    return result

@@ -1,0 +1,228 @@
+"""The incremental fit: new samples and the memory of old ones, in place of all samples again.
+
+For a setting, with w the distance from the anchor, w0 the fit before, H its memory and f the share of it that has not
+faded, the objective is::
+
+    new samples' loss(w) + f ((w - w0)' H (w - w0) / 2 - l2 w0' w) + l2 / 2 |w|^2
+
+The middle is the old samples' loss to second order: at w0 its slope was ``-l2 w0``, or w0 would not have been their
+optimum. So the fit tends to the optimum over old and new together, and the anchor's pull does not fade with the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gbdtlr.head import kernels
+from gbdtlr.head.candidates import MAX_PASSES, TOLERANCE, Candidates
+from gbdtlr.head.codes import Codes
+from gbdtlr.head.memory import Memory, half_lives_of
+from gbdtlr.head.objective import Objective, Parameters, Setting
+from gbdtlr.head.solver import Lines, minimise
+
+FORGOTTEN = 1e-3
+"""Curvature below which a wide bucket is dropped: a small part of what any sensible l2 adds."""
+
+
+def remember(
+    window: Sequence[Codes],
+    offsets: NDArray[np.int64],
+    anchor: NDArray[np.float64],
+    fitted: Candidates,
+    as_of: datetime,
+) -> Memory:
+    """Memory of the samples the candidates were fitted on in full."""
+    from threadpoolctl import threadpool_limits
+
+    empty = Memory.empty(half_lives_of(fitted), _parameters(fitted).n)
+    # As in the fit: BLAS's threads would fight ours, and change the last bits of the sums.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return empty.learn([part for part in window if len(part)], offsets, anchor, fitted, as_of)
+
+
+def fit_on(
+    base: Candidates,
+    memory: Memory,
+    passed: timedelta,
+    news: Sequence[Codes],
+    offsets: NDArray[np.int64],
+    anchor: NDArray[np.float64],
+    as_of: datetime,
+) -> tuple[Candidates, Memory]:
+    """Candidates close to the optimum over the samples of ``memory`` and the new ones, at the cost of the new ones.
+
+    Parameters
+    ----------
+    base : candidates fitted on the samples in memory
+    memory : as of their fit
+    passed : time since then
+    news : parts of the new samples; at least one row in all
+    offsets, anchor : int64 (n_trees + 1,), float64 (n_codes,)
+    as_of : the moment the weights of samples are discounted from
+
+    Returns
+    -------
+    candidates, memory : of the old samples and the new
+
+    Source
+    ------
+    Laplace's approximation, as in Chapelle and Li 2011, algorithm 3, with curvature beyond the diagonal.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _fit_on(base, memory, passed, [part for part in news if len(part)], offsets, anchor, as_of)
+
+
+def _fit_on(
+    base: Candidates,
+    memory: Memory,
+    passed: timedelta,
+    news: Sequence[Codes],
+    offsets: NDArray[np.int64],
+    anchor: NDArray[np.float64],
+    as_of: datetime,
+) -> tuple[Candidates, Memory]:
+    known = tuple(
+        np.union1d(index, np.concatenate([part.buckets[j] for part in news])).astype(np.uint32)
+        for j, index in enumerate(base.wide_index)
+    )
+    parameters = Parameters(len(anchor), known)
+    columns = _columns(_parameters(base), parameters)
+    memory = memory.faded(passed).at(columns, parameters.n)
+    start = np.zeros((parameters.n, len(base.settings)))
+    start[columns] = np.concatenate([base.leaves, *base.wide, base.bias[None, :]])
+    found, background, passes = np.empty_like(start), base.background, 0
+    slowest = max(range(len(base.settings)), key=lambda k: (base.settings[k].half_life, -k))
+    for first in range(0, len(base.settings), kernels.LANES):
+        lanes = range(first, min(first + kernels.LANES, len(base.settings)))
+        group = [base.settings[k] for k in lanes]
+        objective = Objective(news, offsets, anchor, group, as_of)
+        together = _Together(objective, parameters, memory, group, start[:, lanes], passed)
+        lines, _, n = minimise(
+            together.value_and_gradient,
+            together.start,
+            together.precondition,
+            tolerance=TOLERANCE,
+            max_passes=MAX_PASSES,
+        )
+        found[:, lanes] = lines[:, : len(group)]
+        passes += n
+        if slowest in lanes:
+            background = _background(
+                base.background, memory.half_lives[-1], objective.background(slowest - first), passed
+            )
+    fitted = _candidates(base.settings, found, parameters, background, passes)
+    memory = memory.learn(news, offsets, anchor, fitted, as_of)
+    return _without_forgotten(fitted, memory)
+
+
+class _Together:
+    """Value and gradient of the objective over memory and new samples, (n_params, lanes)."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        parameters: Parameters,
+        memory: Memory,
+        settings: Sequence[Setting],
+        start: Lines,
+        passed: timedelta,
+    ) -> None:
+        self._objective = objective
+        self._new = _columns(objective.parameters, parameters)
+        padded = [*range(len(settings)), *[0] * (objective.lanes - len(settings))]
+        self.start = start[:, padded]
+        self._half = np.array([memory.half_lives.index(settings[k].half_life) for k in padded])
+        self._l2 = np.array([settings[k].l2 for k in padded])
+        fade = np.array([2.0 ** -(passed / settings[k].half_life) for k in padded])
+        self._pull = fade * self._l2 * self.start
+        # What the old samples' loss was is not known to the memory; a floor of it, for a relative tolerance to mean
+        # something: the log loss of a probability p is on average at least 2 p (1 - p).
+        bias = memory.diagonal[:, -1] + np.einsum("hr,hr->h", memory.factor[:, :, -1], memory.factor[:, :, -1])
+        self._constant = 2.0 * bias[self._half] + fade * self._l2 / 2 * np.einsum("pk,pk->k", self.start, self.start)
+        self._factor = memory.factor.astype(np.float64)
+        self._old = np.ones(parameters.n, bool)
+        self._old[self._new] = False
+        self._diagonal = memory.diagonal[self._half].T.astype(np.float64)
+        self._inverse = [self._woodbury(k) for k in range(objective.lanes)]
+
+    def value_and_gradient(self, delta: Lines) -> tuple[NDArray[np.float64], Lines]:
+        value, new_gradient = self._objective.value_and_gradient(np.ascontiguousarray(delta[self._new]))
+        gradient = self._l2 * delta
+        gradient[self._new] = new_gradient
+        rest = delta[self._old]
+        moved = delta - self.start
+        curved = self._diagonal * moved
+        for h in np.unique(self._half):
+            lanes, factor = self._half == h, self._factor[h]
+            curved[:, lanes] += factor.T @ (factor @ moved[:, lanes])
+        value = value + self._constant + self._l2 / 2 * np.einsum("pk,pk->k", rest, rest)
+        value = value + np.einsum("pk,pk->k", moved, curved / 2) - np.einsum("pk,pk->k", self._pull, delta)
+        return value, gradient + curved - self._pull
+
+    def precondition(self, gradient: Lines) -> Lines:
+        out = np.empty_like(gradient)
+        for k, (inverse, factor, inner) in enumerate(self._inverse):
+            scaled = inverse * gradient[:, k]
+            out[:, k] = scaled - inverse * (factor.T @ (inner @ (factor @ scaled)))
+        return out
+
+    def _woodbury(self, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Inverse of the memory's Hessian, the new samples in its diagonal only."""
+        inverse = 1.0 / (self._l2[k] + self._diagonal[:, k])
+        factor = self._factor[self._half[k]]
+        inner = np.linalg.inv(np.eye(len(factor)) + (factor * inverse) @ factor.T)
+        return inverse, factor, inner
+
+
+def _parameters(fitted: Candidates) -> Parameters:
+    return Parameters(len(fitted.leaves), fitted.wide_index)
+
+
+def _columns(some: Parameters, all_: Parameters) -> NDArray[np.intp]:
+    """Where each parameter of ``some`` is among ``all_``, which has them and maybe more."""
+    wide = [
+        first + index.searchsorted(part)
+        for first, index, part in zip(all_.wide_offsets[:-1], all_.wide_index, some.wide_index, strict=True)
+    ]
+    return np.concatenate([np.arange(all_.n_codes), *wide, [all_.n - 1]]).astype(np.intp)
+
+
+def _candidates(
+    settings: tuple[Setting, ...], lines: Lines, parameters: Parameters, background: float, passes: int
+) -> Candidates:
+    fitted = lines.astype(np.float32)
+    first = parameters.wide_offsets
+    wide = tuple(fitted[first[j] : first[j + 1]] for j in range(len(parameters.wide_index)))
+    return Candidates(
+        settings, fitted[: parameters.n_codes], fitted[-1], parameters.wide_index, wide, background, passes
+    )
+
+
+def _background(old: float, half_life: timedelta, new: float, passed: timedelta) -> float:
+    """Log-odds between the old and the new, by how much of the old has faded."""
+    fade: float = 2.0 ** -(passed / half_life)
+    return fade * old + (1.0 - fade) * new
+
+
+def _without_forgotten(fitted: Candidates, memory: Memory) -> tuple[Candidates, Memory]:
+    parameters = _parameters(fitted)
+    kept = memory.total_diagonal().max(axis=0) > FORGOTTEN
+    kept[: parameters.n_codes] = kept[-1] = True
+    first = parameters.wide_offsets
+    spans = [slice(first[j], first[j + 1]) for j in range(len(fitted.wide))]
+    smaller = Candidates(
+        fitted.settings,
+        fitted.leaves,
+        fitted.bias,
+        tuple(index[kept[span]] for index, span in zip(fitted.wide_index, spans, strict=True)),
+        tuple(wide[kept[span]] for wide, span in zip(fitted.wide, spans, strict=True)),
+        fitted.background,
+        fitted.passes,
+    )
+    return smaller, memory.of(np.flatnonzero(kept))

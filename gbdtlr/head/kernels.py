@@ -1,0 +1,244 @@
+"""Loss and gradient of many candidate heads in one pass over the codes (the only numba in ``head``).
+
+Layout, for one code shared by all candidates ("lanes")::
+
+    delta[code] = | lane 0 | lane 1 | ... | lane 15 |      float32, one cache line
+
+so the margin of a row is a sum of ``n_trees`` cache lines, and its gradient scatters the residuals of all lanes
+back into the same lines. Deltas are the distance from the anchor: the anchor's own margin is computed once, in
+float64, and handed in as ``base``, which keeps float32 sums small.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from gbdtlr.compiled import kernel
+
+TILE = 256
+LANES = 16
+LN2 = np.float32(0.6931471805599453)
+
+
+@kernel()
+def _add_leaf_weights(leaves: Any, offsets: Any, weights: Any, out: Any) -> None:
+    for t in range(leaves.shape[0]):
+        first = np.uint64(offsets[t])
+        for i in range(leaves.shape[1]):
+            out[i] += weights[first + np.uint64(leaves[t, i])]
+
+
+def add_leaf_weights(leaves: Any, offsets: Any, weights: Any, out: Any) -> None:
+    """``out[i] += sum_t weights[offsets[t] + leaves[t, i]]``, all float64, trees in order."""
+    _add_leaf_weights(leaves, offsets, weights, out)
+
+
+@kernel()
+def add_leaf_counts(leaves: Any, offsets: Any, weight: Any, counts: Any) -> None:
+    """``counts[h, offsets[t] + leaves[t, i]] += weight[h, i]``, (n_half_lives, n_codes)."""
+    for h in range(weight.shape[0]):
+        for t in range(leaves.shape[0]):
+            first = np.uint64(offsets[t])
+            for i in range(leaves.shape[1]):
+                counts[h, first + np.uint64(leaves[t, i])] += weight[h, i]
+
+
+@kernel()
+def add_lane_margins(leaves: Any, offsets: Any, delta: Any, out: Any) -> None:
+    """``out[i, k] += sum_t delta[offsets[t] + leaves[t, i], k]``, float32 (n, lanes)."""
+    for t in range(leaves.shape[0]):
+        first = np.uint64(offsets[t])
+        for i in range(leaves.shape[1]):
+            c = first + np.uint64(leaves[t, i])
+            for k in range(delta.shape[1]):
+                out[i, k] += delta[c, k]
+
+
+@kernel()
+def add_gram(codes: Any, weights: Any, gram: Any) -> None:
+    """``gram[i, j] += sum of weights[c] over the codes c that rows i and j share``, j <= i; codes (n_codes, m)."""
+    for i in range(gram.shape[0]):
+        row = gram[i]
+        for c in range(codes.shape[0]):
+            column = codes[c]
+            mine = column[i]
+            weight = weights[mine]
+            for j in range(i + 1):
+                row[j] += weight if column[j] == mine else np.float32(0.0)
+
+
+@kernel()
+def gather_rows(codes: Any, values: Any, out: Any) -> None:
+    """``out[i] = sum of values[codes[i, c]]`` over c."""
+    for i in range(codes.shape[0]):
+        total = values.dtype.type(0)
+        for c in range(codes.shape[1]):
+            total += values[codes[i, c]]
+        out[i] = total
+
+
+@kernel()
+def scatter_rows(codes: Any, values: Any, out: Any) -> None:
+    """``out[codes[i, c]] += values[i]``."""
+    for i in range(codes.shape[0]):
+        for c in range(codes.shape[1]):
+            out[codes[i, c]] += values[i]
+
+
+def _lines(context: Any, builder: Any, array_type: Any, array: Any, n_lanes: int) -> Any:
+    """Where line ``i`` of an array starts, as a function of ``i``."""
+    data = context.make_array(array_type)(context, builder, array).data
+    line = ir.VectorType(ir.FloatType(), n_lanes)
+
+    def pointer(i: Any) -> Any:
+        return builder.bitcast(builder.gep(data, [builder.mul(i, ir.Constant(i.type, n_lanes))]), line.as_pointer())
+
+    return pointer
+
+
+def _add_lines(_typing: Any, dst: Any, i: Any, src: Any, js: Any, lanes: Any) -> Any:
+    """``dst[i, :] += src[j, :]`` for each j of a tuple, each line one vector; ``lanes``: any tuple as long as a line.
+
+    A loop over the lanes would not do: LLVM cannot know that ``dst`` and ``src`` do not overlap, and goes lane by
+    lane (5 times slower, measured).
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        to = _lines(context, builder, signature.args[0], args[0], len(lanes))(args[1])
+        source = _lines(context, builder, signature.args[2], args[2], len(lanes))
+        total = builder.load(to, align=4)
+        for k in range(len(js)):
+            total = builder.fadd(total, builder.load(source(builder.extract_value(args[3], k)), align=4))
+        builder.store(total, to, align=4)
+        return context.get_dummy_value()
+
+    return types.void(dst, i, src, js, lanes), generate
+
+
+def _add_to_lines(_typing: Any, dst: Any, js: Any, src: Any, i: Any, lanes: Any) -> Any:
+    """``dst[j, :] += src[i, :]`` for each j of a tuple; the mirror of ``add_lines``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target = _lines(context, builder, signature.args[0], args[0], len(lanes))
+        each = builder.load(_lines(context, builder, signature.args[2], args[2], len(lanes))(args[3]), align=4)
+        for k in range(len(js)):
+            to = target(builder.extract_value(args[1], k))
+            builder.store(builder.fadd(builder.load(to, align=4), each), to, align=4)
+        return context.get_dummy_value()
+
+    return types.void(dst, js, src, i, lanes), generate
+
+
+add_lines: Any = intrinsic(_add_lines)
+add_to_lines: Any = intrinsic(_add_to_lines)
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+def _residuals(m: Any, s: Any, y: Any, power: Any, n: int) -> None:
+    """Margins and weights to ``s (sigmoid(m) - y)`` and ``s log loss``, in place, to a few float32 ulp.
+
+    Polynomials instead of ``exp`` and ``log1p``, which LLVM cannot vectorise.
+    """
+    for i in range(n):
+        a = min(abs(m[i]), np.float32(87.0)) / LN2
+        power[i] = (np.int32(127) - np.int32(a)) << np.int32(23)
+    two_to = power.view(np.float32)
+    for i in range(n):
+        z = m[i]
+        a = min(abs(z), np.float32(87.0)) / LN2
+        f = (np.float32(np.int32(a)) - a) * LN2  # exp(-|z|) = 2^-int(a) exp(f), f in (-ln 2, 0]
+        e = np.float32(1.0 / 5040.0)
+        e = e * f + np.float32(1.0 / 720.0)
+        e = e * f + np.float32(1.0 / 120.0)
+        e = e * f + np.float32(1.0 / 24.0)
+        e = e * f + np.float32(1.0 / 6.0)
+        e = e * f + np.float32(0.5)
+        e = e * f + np.float32(1.0)
+        e = (e * f + np.float32(1.0)) * two_to[i]
+        q = e / (np.float32(2.0) + e)  # log1p(e) = 2 artanh(q), a series in q <= 1/3
+        q2 = q * q
+        g = np.float32(1.0 / 13.0)
+        g = g * q2 + np.float32(1.0 / 11.0)
+        g = g * q2 + np.float32(1.0 / 9.0)
+        g = g * q2 + np.float32(1.0 / 7.0)
+        g = g * q2 + np.float32(1.0 / 5.0)
+        g = g * q2 + np.float32(1.0 / 3.0)
+        log1p = np.float32(2.0) * q * (g * q2 + np.float32(1.0))
+        p = np.float32(1.0) / (np.float32(1.0) + e)
+        p = p if z >= np.float32(0.0) else np.float32(1.0) - p
+        m[i] = s[i] * (p - y[i])
+        s[i] *= log1p + max(z, np.float32(0.0)) - y[i] * z
+
+
+@kernel()
+def loss_and_gradient(
+    leaves: Any,  # uint8 or uint16 (n_trees, n)
+    offsets: Any,  # int64 (n_trees,)
+    wide: Any,  # int32 (n_wide, n), row of delta
+    base: Any,  # float32 (n,), anchor's margin
+    label: Any,  # float32 (n,)
+    weight: Any,  # float32 (n_half_lives, n)
+    half_of_lane: Any,  # tuple of int64: its length, known when compiled, is the number of lanes
+    delta: Any,  # float32 (n_params, lanes); the last row is the bias
+    lo: int,
+    hi: int,
+    grad: Any,  # float32 (n_params, lanes), added to
+    loss: Any,  # float64 (lanes,), added to
+) -> None:
+    lanes = len(half_of_lane)
+    m = np.empty((TILE, lanes), np.float32)  # margin, then residual
+    s = np.empty((TILE, lanes), np.float32)  # weight, then loss
+    y = np.empty((TILE, lanes), np.float32)
+    power = np.empty((TILE, lanes), np.int32)
+    total = np.empty((1, lanes), np.float32)
+    last = np.uint64(delta.shape[0] - 1)
+    # Four trees at a time: a row's line of m stays in registers for four additions.
+    first = offsets.astype(np.uint64)
+    fours = leaves.shape[0] // 4 * 4
+    for start in range(lo, hi, TILE):
+        n = min(TILE, hi - start)
+        for i in range(n):
+            for k in range(lanes):
+                m[i, k] = base[start + i] + delta[last, k]
+                s[i, k] = weight[half_of_lane[k], start + i]
+                y[i, k] = label[start + i]
+        for t in range(0, fours, 4):
+            f0, f1, f2, f3 = first[t], first[t + 1], first[t + 2], first[t + 3]
+            for i in range(n):
+                at = np.uint64(start + i)
+                c0, c1 = f0 + np.uint64(leaves[t, at]), f1 + np.uint64(leaves[t + 1, at])
+                c2, c3 = f2 + np.uint64(leaves[t + 2, at]), f3 + np.uint64(leaves[t + 3, at])
+                add_lines(m, np.uint64(i), delta, (c0, c1, c2, c3), half_of_lane)
+        for t in range(fours, leaves.shape[0]):
+            for i in range(n):
+                c = first[t] + np.uint64(leaves[t, np.uint64(start + i)])
+                add_lines(m, np.uint64(i), delta, (c,), half_of_lane)
+        for j in range(wide.shape[0]):
+            for i in range(n):
+                add_lines(m, np.uint64(i), delta, (np.uint64(wide[j, start + i]),), half_of_lane)
+        _residuals(m.reshape(-1), s.reshape(-1), y.reshape(-1), power.reshape(-1), n * lanes)
+        total[:] = 0
+        for i in range(n):
+            add_to_lines(grad, (last,), m, np.uint64(i), half_of_lane)
+            add_to_lines(total, (np.uint64(0),), s, np.uint64(i), half_of_lane)
+        for k in range(lanes):
+            loss[k] += total[0, k]
+        for t in range(0, fours, 4):
+            f0, f1, f2, f3 = first[t], first[t + 1], first[t + 2], first[t + 3]
+            for i in range(n):
+                at = np.uint64(start + i)
+                c0, c1 = f0 + np.uint64(leaves[t, at]), f1 + np.uint64(leaves[t + 1, at])
+                c2, c3 = f2 + np.uint64(leaves[t + 2, at]), f3 + np.uint64(leaves[t + 3, at])
+                add_to_lines(grad, (c0, c1, c2, c3), m, np.uint64(i), half_of_lane)
+        for t in range(fours, leaves.shape[0]):
+            for i in range(n):
+                c = first[t] + np.uint64(leaves[t, np.uint64(start + i)])
+                add_to_lines(grad, (c,), m, np.uint64(i), half_of_lane)
+        for j in range(wide.shape[0]):
+            for i in range(n):
+                add_to_lines(grad, (np.uint64(wide[j, start + i]),), m, np.uint64(i), half_of_lane)

@@ -1,0 +1,226 @@
+"""The anchored objective: discounted log loss plus the squared distance from the anchor, for many settings at once.
+
+For setting k, over the samples i of the window and the parameters w (one per code, and a bias)::
+
+    sum_i s_ik logloss(y_i, base_i + delta_k . codes_i) + l2_k / 2 |delta_k|^2
+    s_ik = weight_i 2^-((as_of - event_time_i) / half_life_k)
+
+``delta`` is the distance from the anchor and ``base`` the anchor's own margin. Codes are one-hot per tree and per
+wide column, so the product is a gather and its transpose a scatter (see ``kernels``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gbdtlr import threads
+from gbdtlr.head import kernels
+from gbdtlr.head.codes import Codes
+from gbdtlr.head.curvature import MAX_ROWS, MIN_ROWS, ROWS_PER_SAMPLE, SampledCurvature, sample_rows
+from gbdtlr.head.solver import Lines
+from gbdtlr.metrics import sigmoid
+from gbdtlr.times import to_us
+
+PIECES = 8
+"""Parts of the rows that are summed apart; fixed, so that the sum does not depend on the number of threads."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to fit the head: how fast old samples fade, and how strongly the anchor pulls."""
+
+    half_life: timedelta
+    l2: float
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Which parameter is which: leaves first, then the wide buckets that occur in the window, then the bias.
+
+    Attributes
+    ----------
+    n_codes : leaves of all trees
+    wide_index : per wide column, uint32 (n_active,), sorted
+    """
+
+    n_codes: int
+    wide_index: tuple[NDArray[np.uint32], ...]
+
+    @property
+    def wide_offsets(self) -> list[int]:
+        """First parameter of each wide column, and the bias's behind them."""
+        sizes = [len(index) for index in self.wide_index]
+        return [self.n_codes + sum(sizes[:j]) for j in range(len(sizes) + 1)]
+
+    @property
+    def n(self) -> int:
+        """How many there are, the bias included."""
+        return self.wide_offsets[-1] + 1
+
+
+class Objective:
+    """Value and gradient of the objective for up to ``kernels.LANES`` settings, in one pass over the codes."""
+
+    def __init__(
+        self,
+        window: Sequence[Codes],
+        offsets: NDArray[np.int64],
+        anchor: NDArray[np.float64],
+        settings: Sequence[Setting],
+        as_of: datetime,
+    ) -> None:
+        """Objective over coded samples.
+
+        Parameters
+        ----------
+        window : parts of the samples, each with the same trees and wide columns
+        offsets : int64 (n_trees + 1,)
+        anchor : float64 (n_codes,), leaf weights the fit is pulled towards; wide weights are pulled to zero
+        settings : at most ``kernels.LANES``
+        as_of : the moment the weights of samples are discounted from
+        """
+        self._window = window
+        self._offsets = offsets
+        self.lanes = 1 if len(settings) == 1 else kernels.LANES
+        half_lives = sorted({setting.half_life for setting in settings})
+        padded = [*settings, *[settings[0]] * (self.lanes - len(settings))]
+        self._half_of_lane = np.array([half_lives.index(setting.half_life) for setting in padded])
+        self.l2 = np.array([setting.l2 for setting in padded])
+        n_wide = len(window[0].buckets) if window else 0
+        self.parameters = Parameters(len(anchor), tuple(_active(window, j) for j in range(n_wide)))
+        first = self.parameters.wide_offsets
+        self._wide = [
+            np.stack(
+                [first[j] + index.searchsorted(part.buckets[j]) for j, index in enumerate(self.parameters.wide_index)]
+            ).astype(np.int32)
+            if n_wide
+            else np.empty((0, len(part)), np.int32)
+            for part in window
+        ]
+        self._base = []
+        self._weight = []
+        for part in window:
+            base = np.zeros(len(part))
+            kernels.add_leaf_weights(part.leaves, offsets, anchor, base)
+            self._base.append(base.astype(np.float32))
+            age = (to_us(as_of) - part.event_us) / 1e6
+            decay = [part.weight * np.exp2(-age / half_life.total_seconds()) for half_life in half_lives]
+            self._weight.append(np.stack(decay).astype(np.float32))
+        self._pieces = _pieces([len(part) for part in window])
+
+    def value_and_gradient(self, delta: Lines) -> tuple[NDArray[np.float64], Lines]:
+        """Objective of each setting, (lanes,), and its gradient, float64 (n_params, lanes)."""
+        lines = _aligned(delta)
+        sums: list[tuple[NDArray[np.float64], Lines]] = [None] * len(self._pieces)  # type: ignore[list-item]
+
+        def work(piece: int) -> None:
+            loss = np.zeros(self.lanes)
+            gradient = np.zeros(delta.shape)
+            for p, start, stop in self._pieces[piece]:
+                part = _aligned(np.zeros(delta.shape, np.float32))
+                kernels.loss_and_gradient(
+                    self._window[p].leaves,
+                    self._offsets,
+                    self._wide[p],
+                    self._base[p],
+                    self._window[p].label,
+                    self._weight[p],
+                    tuple(self._half_of_lane.tolist()),
+                    lines,
+                    start,
+                    stop,
+                    part,
+                    loss,
+                )
+                gradient += part
+            sums[piece] = loss, gradient
+
+        threads.run(len(self._pieces), work)
+        value = self.l2 / 2 * np.einsum("pk,pk->k", delta, delta)
+        total = self.l2 * delta
+        for loss, gradient in sums:
+            value += loss
+            total += gradient
+        return value, total
+
+    def curvature(self, max_rows: int = MAX_ROWS) -> SampledCurvature:
+        """Approximate Hessian of each setting at the anchor."""
+        n_half = len(self._weight[0])
+        diagonal = np.zeros((n_half, self.parameters.n))
+        strength = []
+        for base, weight in zip(self._base, self._weight, strict=True):
+            p = sigmoid(base.astype(np.float64))
+            strength.append(weight * np.maximum(p * (1.0 - p), 0.01))
+        for part, wide, each in zip(self._window, self._wide, strength, strict=True):
+            kernels.add_leaf_counts(part.leaves, self._offsets, each, diagonal)
+            for h in range(n_half):
+                for column in wide:
+                    diagonal[h] += np.bincount(column, each[h], self.parameters.n)
+                diagonal[h, -1] += each[h].sum()
+        n = sum(len(part) for part in self._window)
+        codes, shares = [], []
+        for h in range(n_half):
+            flat = np.concatenate([each[h] for each in strength])
+            m = min(max_rows, max(MIN_ROWS, n // ROWS_PER_SAMPLE), n)
+            effective = flat.sum() ** 2 / (flat @ flat)
+            shares.append((min(1.0, m / effective), flat.sum() / m))
+            codes.append(self._codes_of(sample_rows(flat, m)))
+        lines = self.l2 + diagonal[self._half_of_lane].T
+        return SampledCurvature(codes, shares, self._half_of_lane, lines, self.l2, self.parameters.n_codes)
+
+    def _codes_of(self, rows: NDArray[np.intp]) -> NDArray[np.int32]:
+        """Parameters of those rows, counted through all parts, int32 (m, n_trees + n_wide + 1), the bias last."""
+        out = np.full((len(rows), len(self._offsets) - 1 + len(self.parameters.wide_index) + 1), self.parameters.n - 1)
+        first = 0
+        n_trees = len(self._offsets) - 1
+        for part, wide in zip(self._window, self._wide, strict=True):
+            inside = np.flatnonzero((rows >= first) & (rows < first + len(part)))
+            at = rows[inside] - first
+            out[inside, :n_trees] = part.leaves[:, at].T + self._offsets[:-1]
+            out[inside, n_trees:-1] = wide[:, at].T
+            first += len(part)
+        return out.astype(np.int32)
+
+    def background(self, lane: int) -> float:
+        """Log-odds of the rate of positives as setting ``lane`` discounts it, half a sample of each class added."""
+        h = self._half_of_lane[lane]
+        positives = sum(float(weight[h] @ part.label) for weight, part in zip(self._weight, self._window, strict=True))
+        total = sum(float(weight[h].sum(dtype=np.float64)) for weight in self._weight)
+        return float(np.log((positives + 0.5) / (total - positives + 0.5)))
+
+
+def _active(window: Sequence[Codes], j: int) -> NDArray[np.uint32]:
+    return np.unique(np.concatenate([np.unique(part.buckets[j]) for part in window]))
+
+
+def _pieces(sizes: Sequence[int]) -> list[list[tuple[int, int, int]]]:
+    """(part, start, stop) ranges of rows, in ``PIECES`` groups of about the same size."""
+    total = sum(sizes)
+    share = max(1, -(-total // PIECES))
+    groups: list[list[tuple[int, int, int]]] = []
+    room = 0
+    for p, size in enumerate(sizes):
+        start = 0
+        while start < size:
+            if room == 0:
+                groups.append([])
+                room = share
+            stop = min(size, start + room)
+            groups[-1].append((p, start, stop))
+            room -= stop - start
+            start = stop
+    return groups
+
+
+def _aligned(lines: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Copy as float32 that starts on a cache line: a line of 16 lanes then never straddles two."""
+    raw = np.empty(lines.size * 4 + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    copy = raw[start : start + lines.size * 4].view(np.float32).reshape(lines.shape)
+    copy[:] = lines
+    return copy

@@ -1,0 +1,259 @@
+"""The online head: learned one sample at a time, predicted before it is learned, and sparse.
+
+What is learned of each code is its distance from the anchor: of a leaf, from the trees' own output; of a wide bucket,
+from zero. A head that has learned nothing is therefore exactly the booster, and stays so wherever no gradient has
+pulled; L1 pulls a leaf back to what its tree says, and an id to nothing. Only what is not at its anchor is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gbdtlr.errors import DamagedError
+from gbdtlr.head import online_kernels as kernels
+from gbdtlr.head.codes import Codes
+from gbdtlr.head.head import Head
+from gbdtlr.head.wide import WideColumns
+from gbdtlr.npz import checked, from_npz, to_npz
+
+ONLINE = ("ftrl", "rda", "fobos")
+_KERNELS = {"ftrl": kernels.learn_ftrl, "rda": kernels.learn_rda, "fobos": kernels.learn_fobos}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one sample moves the weights.
+
+    Attributes
+    ----------
+    method : ``ftrl``, ``rda`` or ``fobos``
+    alpha, beta : the rate of a coordinate is ``alpha / (beta + sqrt(sum of its squared gradients))``
+    l1, l2 : strength of the regularisation; of FTRL in all (McMahan et al. 2013), of the others per sample
+    min_occurrences : a wide bucket is learned from the sample on in which it occurs for the so many-th time
+    """
+
+    method: str
+    alpha: float
+    beta: float
+    l1: float
+    l2: float
+    min_occurrences: int = 1
+
+
+class OnlineHead:
+    """A head that learns sample by sample; learning in two runs equals learning in one, to the last bit.
+
+    Source
+    ------
+    McMahan et al. 2013, algorithm 1 (FTRL-Proximal) and section 5.1 (admission of rare ids by counts); Xiao 2010,
+    algorithm 1 with the enhanced ℓ1 left out (RDA); Duchi and Singer 2009 (FOBOS). All with per-coordinate rates.
+    """
+
+    def __init__(self, rule: Rule, offsets: NDArray[np.int64], anchor: NDArray[np.float64], wide: WideColumns) -> None:
+        """Head that has learned nothing: exactly the booster.
+
+        Parameters
+        ----------
+        rule : how it learns
+        offsets : int64 (n_trees + 1,), first code of each tree
+        anchor : float64 (n_codes,), the trees' leaf outputs
+        wide : the wide columns
+        """
+        if rule.method not in _KERNELS:
+            raise ValueError(f"no such method: {rule.method!r}; one of {', '.join(_KERNELS)} expected")
+        self.rule = rule
+        self.wide = wide
+        self.n_learned = 0
+        self._offsets = np.ascontiguousarray(offsets, np.int64)
+        self._anchor = np.array(anchor, np.float64)
+        n_wide = len(wide.names)
+        self._first = len(anchor) + wide.n_buckets * np.arange(n_wide + 1, dtype=np.int64)
+        n = int(self._first[-1]) + 1
+        # Zeros cost memory only where something is written; whole pages of buckets never are.
+        self._state = np.zeros((n, 2))
+        self._touched = np.zeros(n if rule.method == "fobos" else 0, np.int64)
+        self._counts = np.zeros(n_wide * wide.n_buckets, np.uint8)
+
+    def learn_many(self, codes: Codes) -> NDArray[np.float64]:
+        """Learn samples in their order; return what was predicted for each before it was learned.
+
+        Parameters
+        ----------
+        codes : samples on this head's trees and wide columns
+
+        Returns
+        -------
+        margin : float64 (n,), log-odds
+        """
+        if len(codes.leaves) != len(self._offsets) - 1 or len(codes.buckets) != len(self.wide.names):
+            raise ValueError(
+                f"codes of {len(self._offsets) - 1} trees and {len(self.wide.names)} wide columns expected, "
+                f"not of {len(codes.leaves)} and {len(codes.buckets)}"
+            )
+        return self._learn(codes.leaves, codes.buckets, codes.label, codes.weight)
+
+    def learn_one(self, codes: Sequence[int] | NDArray[Any], label: int, weight: float = 1.0) -> float:
+        """Learn one sample; return the log-odds predicted for it before it was learned.
+
+        Parameters
+        ----------
+        codes : (n_trees + n_wide,), leaf in each tree, then bucket in each wide column
+        label : 0 or 1
+        weight : how much it counts
+        """
+        n_trees, n_wide = len(self._offsets) - 1, len(self.wide.names)
+        row = np.asarray(codes)
+        if row.shape != (n_trees + n_wide,):
+            raise ValueError(f"{n_trees} leaves and {n_wide} buckets expected, not codes of shape {row.shape}")
+        if label not in (0, 1):
+            raise ValueError(f"label is {label!r}, expected 0 or 1")
+        leaves = row[:n_trees].astype(np.uint16).reshape(-1, 1)
+        buckets = row[n_trees:].astype(np.uint32).reshape(-1, 1)
+        outside = leaves[:, 0] >= np.diff(self._offsets)
+        if outside.any() or (n_wide and buckets.max() >= self.wide.n_buckets):
+            raise ValueError("a code lies outside of its tree or of the wide buckets; encode rows with these trees")
+        margin = self._learn(leaves, buckets, np.array([label], np.float32), np.array([weight], np.float64))
+        return float(margin[0])
+
+    def _learn(
+        self,
+        leaves: NDArray[Any],
+        buckets: NDArray[np.uint32],
+        label: NDArray[np.float32],
+        weight: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        rule = self.rule
+        margin = np.empty(len(label))
+        _KERNELS[rule.method](
+            np.ascontiguousarray(leaves),
+            self._offsets,
+            self._anchor,
+            np.ascontiguousarray(buckets),
+            self._first,
+            self._counts,
+            rule.min_occurrences,
+            np.ascontiguousarray(label),
+            np.ascontiguousarray(weight),
+            self._state,
+            self._touched,
+            self.n_learned,
+            rule.alpha,
+            rule.beta,
+            rule.l1,
+            rule.l2,
+            margin,
+        )
+        self.n_learned += len(label)
+        return margin
+
+    def distances(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], float]:
+        """Distance of every weight from its anchor, as it is now.
+
+        Returns
+        -------
+        leaves, index, wide, bias : float64 (n_codes,); int64 (n_nonzero,), coordinates of wide buckets counted through
+            all columns, in rising order; float64 (n_nonzero,); log-odds
+        """
+        n_codes, bias = len(self._anchor), len(self._state) - 1
+        seen = np.flatnonzero(self._counts) + n_codes
+        leaves = self._distance(np.arange(n_codes), self.rule.l1)
+        wide = self._distance(seen, self.rule.l1)
+        kept = wide != 0
+        return leaves, seen[kept] - n_codes, wide[kept], float(self._distance(np.array([bias]), 0.0)[0])
+
+    def _distance(self, at: NDArray[np.intp], l1: float) -> NDArray[np.float64]:
+        rule, t = self.rule, self.n_learned
+        sums, root = self._state[at].T
+        if rule.method == "fobos":
+            rate = rule.alpha / (rule.beta + root)
+            steps = t - self._touched[at]
+            return np.array(
+                [_fobos(*each, l1, rule.l2) for each in zip(sums, steps, rate, strict=True)], np.float64
+            ).reshape(-1)
+        times = 1 if rule.method == "ftrl" else t
+        shrunk = np.copysign(np.maximum(np.abs(sums) - times * l1, 0.0), sums)
+        with np.errstate(invalid="ignore"):  # 0 / 0 of a coordinate nothing has touched, without beta
+            distance = -shrunk / ((rule.beta + root) / rule.alpha + times * rule.l2)
+        return np.where(shrunk == 0, 0.0, distance)
+
+    def head(self) -> Head:
+        """The head as it is now, to score with: weights that are not zero, and nothing else."""
+        leaves, index, wide, bias = self.distances()
+        columns = index // self.wide.n_buckets
+        return Head(
+            bias,
+            self._anchor + leaves,
+            self.wide,
+            tuple((index[columns == j] % self.wide.n_buckets).astype(np.uint32) for j in range(len(self.wide.names))),
+            tuple(wide[columns == j] for j in range(len(self.wide.names))),
+        )
+
+    def to_bytes(self) -> bytes:
+        """All it needs to go on learning as an npz; of wide buckets, those that ever occurred."""
+        n_codes = len(self._anchor)
+        seen = np.flatnonzero(self._counts)
+        at = np.concatenate([np.arange(n_codes), seen + n_codes, [len(self._state) - 1]])
+        rule = self.rule
+        return to_npz(
+            {
+                "method": np.frombuffer(rule.method.encode(), np.uint8),
+                "rule": np.array([rule.alpha, rule.beta, rule.l1, rule.l2]),
+                "min_occurrences": np.array([rule.min_occurrences], np.int64),
+                "n_buckets": np.array([self.wide.n_buckets], np.int64),
+                "wide_names": np.frombuffer("\n".join(self.wide.names).encode(), np.uint8),
+                "n_learned": np.array([self.n_learned], np.int64),
+                "seen": seen.astype(np.int64),
+                "counts": self._counts[seen],
+                "sums": self._state[at, 0],
+                "root": self._state[at, 1],
+                "touched": self._touched[at] if len(self._touched) else self._touched,
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes, offsets: NDArray[np.int64], anchor: NDArray[np.float64]) -> OnlineHead:
+        """Head as :meth:`to_bytes` gave it, on the same trees.
+
+        Raises
+        ------
+        DamagedError
+            Not such bytes.
+        """
+        arrays = from_npz(data)
+        try:
+            alpha, beta, l1, l2 = (float(value) for value in checked(arrays["rule"], np.float64, (4,)))
+            names = arrays["wide_names"].tobytes().decode()
+            wide = WideColumns(tuple(names.split("\n")) if names else (), int(arrays["n_buckets"][0]))
+            method = arrays["method"].tobytes().decode()
+            rule = Rule(method, alpha, beta, l1, l2, int(arrays["min_occurrences"][0]))
+            if not 1 <= wide.n_buckets <= 2**28:
+                raise ValueError(f"{wide.n_buckets} wide buckets")
+            head = cls(rule, offsets, anchor, wide)
+            head.n_learned = int(arrays["n_learned"][0])
+            seen = checked(arrays["seen"], np.int64, None)
+            if len(seen) and (seen[0] < 0 or seen[-1] >= len(head._counts) or (np.diff(seen) <= 0).any()):
+                raise ValueError("wide buckets out of order")
+            n = len(anchor) + len(seen) + 1
+            at = np.concatenate([np.arange(len(anchor)), seen + len(anchor), [len(head._state) - 1]])
+            head._counts[seen] = checked(arrays["counts"], np.uint8, (len(seen),))
+            head._state[at, 0] = checked(arrays["sums"], np.float64, (n,))
+            head._state[at, 1] = checked(arrays["root"], np.float64, (n,))
+            touched = checked(arrays["touched"], np.int64, (n if len(head._touched) else 0,))
+            if len(touched):
+                head._touched[at] = touched
+            if not (np.isfinite(arrays["sums"]).all() and (arrays["root"] >= 0).all() and head.n_learned >= 0):
+                raise ValueError("not all of its numbers can be")
+            if len(touched) and not (touched.min() >= 0 and touched.max() <= head.n_learned):
+                raise ValueError("it has samples from the future")
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+            raise DamagedError(f"the online head is damaged: {error}") from None
+        return head
+
+
+def _fobos(x: float, steps: int, rate: float, l1: float, l2: float) -> float:
+    return float(kernels.fobos_distance(float(x), int(steps), float(rate), float(l1), float(l2)))

@@ -1,0 +1,156 @@
+"""The incremental fit: close to the fit of old and new samples together, without the old ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from problems import AS_OF, Problem
+
+from gbdtlr.errors import DamagedError
+from gbdtlr.head import Candidates, Codes, Memory, Setting, fit, memory
+from gbdtlr.head.incremental import fit_on, remember
+from gbdtlr.metrics import log_loss_of, sigmoid
+from gbdtlr.npz import from_npz, to_npz
+from gbdtlr.times import to_us
+
+SETTINGS = [Setting(timedelta(hours=h), l2) for h in (6, 48) for l2 in (3.0, 30.0)]
+HOUR = timedelta(hours=1)
+
+
+def split(problem: Problem, before: timedelta) -> tuple[Codes, Codes]:
+    """Samples up to a time before the end, and those after."""
+    old = problem.codes.event_us < to_us(AS_OF - before)
+    return problem.codes.take(old), problem.codes.take(~old)
+
+
+def updated(problem: Problem, steps: list[float]) -> Candidates:
+    """Candidates after a full fit and updates at so many hours before the end."""
+    old, _ = split(problem, steps[0] * HOUR)
+    moment = AS_OF - steps[0] * HOUR
+    candidates = fit([old], problem.offsets, problem.anchor, SETTINGS, moment)
+    kept = remember([old], problem.offsets, problem.anchor, candidates, moment)
+    for hours in [*steps[1:], 0.0]:
+        now = AS_OF - hours * HOUR
+        event = problem.codes.event_us
+        news = problem.codes.take((event >= to_us(moment)) & (event < to_us(now)))
+        candidates, kept = fit_on(candidates, kept, now - moment, [news], problem.offsets, problem.anchor, now)
+        moment = now
+    return candidates
+
+
+def excess(problem: Problem, candidates: Candidates) -> np.ndarray:
+    """How far the objective over all samples lies above its minimum, as a share, for each setting."""
+    best = fit(problem.window, problem.offsets, problem.anchor, SETTINGS, AS_OF)
+    return (values(problem, candidates) - values(problem, best)) / values(problem, best)
+
+
+def values(problem: Problem, candidates: Candidates) -> np.ndarray:
+    margins = candidates.margins(problem.codes, problem.offsets, problem.anchor)
+    found = []
+    for k, setting in enumerate(SETTINGS):
+        age = (to_us(AS_OF) - problem.codes.event_us) / 1e6 / setting.half_life.total_seconds()
+        loss = (problem.codes.weight * 2.0**-age) @ log_loss_of(margins[:, k], problem.codes.label)
+        wide = sum((each[:, k].astype(float) ** 2).sum() for each in candidates.wide)
+        squares = (candidates.leaves[:, k].astype(float) ** 2).sum() + float(candidates.bias[k]) ** 2 + wide
+        found.append(loss + setting.l2 / 2 * squares)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("n_wide", [0, 2])
+@pytest.mark.parametrize("steps", [[8.0], [8.0, 5.0, 4.0, 1.0]])
+def test_it_tends_to_the_optimum_over_old_and_new(n_wide: int, steps: list[float]) -> None:
+    problem = Problem(n=2500, n_wide=n_wide, seed=3)
+    found = excess(problem, updated(problem, steps))
+    assert (found < 4e-3).all()
+    old, news = split(problem, steps[0] * HOUR)
+    stale = fit([old], problem.offsets, problem.anchor, SETTINGS, AS_OF - steps[0] * HOUR)
+    assert (found < 0.35 * excess(problem, stale)).all()
+    only_new = fit([news], problem.offsets, problem.anchor, SETTINGS, AS_OF)
+    slow = [k for k, setting in enumerate(SETTINGS) if setting.half_life > 6 * HOUR]
+    assert (found < 0.2 * excess(problem, only_new))[slow].all()
+
+
+def test_a_low_rank_memory_comes_close_to_a_dense_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = Problem(n=2500, n_trees=20, n_leaves=9, seed=4)
+    dense = excess(problem, updated(problem, [8.0, 4.0]))
+    monkeypatch.setattr(memory, "DENSE", 0)
+    monkeypatch.setattr(memory, "RANK", 40)
+    low = excess(problem, updated(problem, [8.0, 4.0]))
+    monkeypatch.setattr(memory, "RANK", 1)
+    diagonal = excess(problem, updated(problem, [8.0, 4.0]))
+    assert (low < dense + 6e-3).all()
+    assert (diagonal > 1.2 * low).all(), "what all samples agree on is lost without the factor"
+
+
+def test_memory_is_the_hessian_of_the_loss() -> None:
+    problem = Problem(n=400, n_wide=1, seed=5)
+    fitted = fit(problem.window, problem.offsets, problem.anchor, SETTINGS, AS_OF)
+    kept = remember(problem.window, problem.offsets, problem.anchor, fitted, AS_OF)
+    x = problem.dense(fitted.wide_index)
+    p = sigmoid(fitted.margins(problem.codes, problem.offsets, problem.anchor)[:, :4])
+    for h, half_life in enumerate(kept.half_lives):
+        lanes = [k for k, setting in enumerate(SETTINGS) if setting.half_life == half_life]
+        age = (to_us(AS_OF) - problem.codes.event_us) / 1e6 / half_life.total_seconds()
+        s = problem.codes.weight * 2.0**-age * (p * (1 - p))[:, lanes].mean(axis=1)
+        expected = x.T @ (s[:, None] * x)
+        found = np.diag(kept.diagonal[h]) + kept.factor[h].T @ kept.factor[h]
+        assert np.abs(found - expected).max() < 1e-4 * expected.max()
+
+
+def test_a_truncated_memory_keeps_the_diagonal(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = Problem(n=600, n_trees=12, seed=6)
+    fitted = fit(problem.window, problem.offsets, problem.anchor, SETTINGS, AS_OF)
+    whole = remember(problem.window, problem.offsets, problem.anchor, fitted, AS_OF)
+    monkeypatch.setattr(memory, "DENSE", 0)
+    monkeypatch.setattr(memory, "RANK", 10)
+    few = remember(problem.window, problem.offsets, problem.anchor, fitted, AS_OF)
+    assert few.factor.shape[1] == 10
+    assert few.total_diagonal() == pytest.approx(whole.total_diagonal(), rel=1e-3, abs=1e-3)
+
+
+def test_without_news_worth_telling_what_fades_goes_back_to_the_anchor() -> None:
+    problem = Problem(n=800, seed=7)
+    fitted = fit(problem.window, problem.offsets, problem.anchor, SETTINGS, AS_OF)
+    kept = remember(problem.window, problem.offsets, problem.anchor, fitted, AS_OF)
+    one = problem.codes.take(np.array([0]))
+    nothing = replace(one, weight=np.zeros(1))
+    later = fit_on(fitted, kept, timedelta(days=30), [nothing], problem.offsets, problem.anchor, AS_OF)[0]
+    assert np.abs(later.leaves).max() < 1e-2 * np.abs(fitted.leaves).max()
+    same = fit_on(fitted, kept, timedelta(0), [nothing], problem.offsets, problem.anchor, AS_OF)[0]
+    assert same.leaves == pytest.approx(fitted.leaves, abs=0.02 * float(np.abs(fitted.leaves).max()))
+
+
+def test_ids_come_with_the_news_and_go_when_they_are_forgotten() -> None:
+    problem = Problem(n=600, n_wide=1, seed=8)
+    fitted = fit(problem.window, problem.offsets, problem.anchor, SETTINGS, AS_OF)
+    kept = remember(problem.window, problem.offsets, problem.anchor, fitted, AS_OF)
+    news = problem.codes.take(np.arange(50))
+    news = replace(news, buckets=np.full_like(news.buckets, 12345), event_us=np.full(50, to_us(AS_OF)))
+    soon, soon_kept = fit_on(fitted, kept, HOUR, [news], problem.offsets, problem.anchor, AS_OF)
+    assert 12345 in soon.wide_index[0]
+    assert len(soon.wide_index[0]) == len(fitted.wide_index[0]) + 1
+    assert soon_kept.diagonal.shape[1] == len(problem.anchor) + len(soon.wide_index[0]) + 1
+    later, _ = fit_on(fitted, kept, timedelta(days=90), [news], problem.offsets, problem.anchor, AS_OF)
+    assert later.wide_index[0].tolist() == [12345]
+
+
+def test_memory_survives_the_store_and_damage_is_told() -> None:
+    problem = Problem(n=300, n_wide=1)
+    fitted = fit(problem.window, problem.offsets, problem.anchor, SETTINGS, AS_OF)
+    kept = remember(problem.window, problem.offsets, problem.anchor, fitted, AS_OF)
+    again = Memory.from_bytes(kept.to_bytes(), fitted)
+    assert again.to_bytes() == kept.to_bytes()
+    arrays = dict(from_npz(kept.to_bytes()))
+    for name, value in (
+        ("diagonal", arrays["diagonal"][:, 1:]),
+        ("diagonal", -arrays["diagonal"] - 1),
+        ("factor", arrays["factor"] * np.nan),
+        ("half_lives_s", arrays["half_lives_s"] + 1),
+    ):
+        with pytest.raises(DamagedError, match="memory"):
+            Memory.from_bytes(to_npz({**arrays, name: value}), fitted)
+    with pytest.raises(DamagedError):
+        Memory.from_bytes(b"", fitted)

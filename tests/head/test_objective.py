@@ -1,0 +1,141 @@
+"""The objective and its fit: equal to the definition, and at the optimum scipy finds."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from problems import AS_OF, Problem
+from scipy.optimize import minimize
+
+from gbdtlr import threads
+from gbdtlr.head import Codes, Setting, fit
+from gbdtlr.head.curvature import sample_rows
+from gbdtlr.head.objective import Objective
+
+HOURS = [timedelta(hours=h) for h in (2, 12, 48)]
+GRID = [Setting(half_life, l2) for half_life in HOURS for l2 in (0.5, 5.0, 50.0)]
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    n=st.integers(1, 900),
+    n_wide=st.integers(0, 2),
+    wide_leaves=st.booleans(),
+    n_settings=st.sampled_from([1, 2, 9]),
+    parts=st.integers(1, 4),
+)
+@settings(max_examples=30, deadline=None)
+def test_value_and_gradient_are_those_of_the_definition(seed, n, n_wide, wide_leaves, n_settings, parts):
+    problem = Problem(n, seed=seed, n_wide=n_wide, parts=parts, dtype=np.uint16 if wide_leaves else np.uint8)
+    chosen = GRID[:n_settings]
+    objective = Objective(problem.window, problem.offsets, problem.anchor, chosen, AS_OF)
+    index = objective.parameters.wide_index
+    rng = np.random.default_rng(seed)
+    delta = rng.normal(0, 0.5, (objective.parameters.n, objective.lanes))
+    value, gradient = objective.value_and_gradient(delta)
+    for k, setting in enumerate(chosen):
+        expected, slope = problem.naive(setting, delta[:, k], index)
+        assert value[k] == pytest.approx(expected, rel=1e-5)
+        np.testing.assert_allclose(gradient[:, k], slope, rtol=1e-3, atol=2e-4 * (1 + np.abs(slope).max()))
+
+
+@pytest.mark.parametrize("margin", [0.0, 1e-6, -3.0, 15.0, -40.0, 120.0, -5000.0])
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_loss_of_any_margin(margin, label):
+    codes = Codes(
+        np.zeros((1, 1), np.uint8),
+        np.empty((0, 1), np.uint32),
+        np.array([label], np.float32),
+        np.ones(1),
+        np.array([0]),
+        np.array([0]),
+    )
+    from gbdtlr.times import EPOCH
+
+    objective = Objective([codes], np.array([0, 1]), np.array([margin]), GRID[:2], EPOCH)
+    value, gradient = objective.value_and_gradient(np.zeros((2, objective.lanes)))
+    expected = np.logaddexp(0, margin) - label * margin
+    assert value[0] == pytest.approx(expected, rel=2e-6, abs=1e-9)
+    probability = np.exp(-np.logaddexp(0, -margin))
+    assert gradient[-1, 0] == pytest.approx(probability - label, rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize("n_wide", [0, 2])
+@pytest.mark.parametrize(("n", "seed"), [(1, 3), (5, 1), (60, 2), (3000, 4)])
+def test_fit_reaches_the_optimum_of_every_setting(n, seed, n_wide):
+    problem = Problem(n, seed=seed, n_wide=n_wide)
+    candidates = fit(problem.window, problem.offsets, problem.anchor, GRID, AS_OF)
+    for k, setting in enumerate(GRID):
+        ours = np.concatenate(
+            [candidates.leaves[:, k], *(each[:, k] for each in candidates.wide), [candidates.bias[k]]]
+        ).astype(float)
+        naive = lambda delta, s=setting: problem.naive(s, delta, candidates.wide_index)  # noqa: E731
+        best = minimize(
+            naive, np.zeros_like(ours), jac=True, method="L-BFGS-B", options={"maxiter": 5000, "ftol": 1e-14}
+        )
+        assert naive(ours)[0] <= best.fun * (1 + 1e-5) + 1e-9
+
+
+def test_more_settings_than_lanes_fit_as_they_would_alone():
+    problem = Problem(400)
+    many = [Setting(half_life, l2) for half_life in HOURS for l2 in (0.5, 1, 2, 5, 10, 20, 50)]
+    together = fit(problem.window, problem.offsets, problem.anchor, many, AS_OF)
+    for k in (0, 15, 16, 20):
+        alone = fit(problem.window, problem.offsets, problem.anchor, [many[k]], AS_OF)
+        np.testing.assert_allclose(together.leaves[:, k], alone.leaves[:, 0], atol=5e-3)
+
+
+def test_separable_labels_and_duplicate_trees_stay_finite():
+    n = 300
+    leaves = np.repeat((np.arange(n) % 2)[None], 40, axis=0).astype(np.uint8)
+    label = (np.arange(n) % 2).astype(np.float32)
+    times = np.full(n, 0)
+    codes = Codes(leaves, np.empty((0, n), np.uint32), label, np.ones(n), times, times)
+    from gbdtlr.times import EPOCH
+
+    candidates = fit([codes], np.arange(41) * 2, np.zeros(80), [Setting(HOURS[0], 1e-3), Setting(HOURS[0], 1.0)], EPOCH)
+    assert np.isfinite(candidates.leaves).all()
+    margins = candidates.margins(codes, np.arange(41) * 2, np.zeros(80))
+    assert (margins[label == 1, 0] > 3).all()
+    assert (margins[label == 0, 0] < -3).all()
+    # Equal columns share the work equally.
+    assert np.ptp(candidates.leaves.reshape(40, 2, 2)[:, 1, 1]) < 1e-3
+
+
+def test_the_same_head_whatever_the_number_of_threads():
+    problem = Problem(5000, n_trees=20, n_wide=1, parts=3)
+    heads = set()
+    try:
+        for n_threads in (1, 2, 5):
+            threads.set_threads(n_threads)
+            heads.add(fit(problem.window, problem.offsets, problem.anchor, GRID, AS_OF).to_bytes())
+    finally:
+        threads.set_threads(None)
+    assert len(heads) == 1
+
+
+def test_the_fit_does_not_depend_on_where_it_starts():
+    problem = Problem(2000, n_wide=1)
+    cold = fit(problem.window, problem.offsets, problem.anchor, GRID, AS_OF)
+    elsewhere = fit([problem.window[0]], problem.offsets, problem.anchor, GRID, AS_OF)
+    warm = fit(problem.window, problem.offsets, problem.anchor, GRID, AS_OF, elsewhere)
+    for k, setting in enumerate(GRID):
+        values = [
+            problem.naive(
+                setting, np.concatenate([c.leaves[:, k], c.wide[0][:, k], [c.bias[k]]]).astype(float), c.wide_index
+            )[0]
+            for c in (cold, warm)
+        ]
+        assert values[1] == pytest.approx(values[0], rel=2e-5)
+    again = fit(problem.window, problem.offsets, problem.anchor, GRID, AS_OF, cold)
+    assert again.passes < cold.passes
+
+
+def test_rows_are_sampled_by_their_strength():
+    strength = np.array([0.0, 1.0, 3.0, 0.0, 6.0])
+    rows = sample_rows(strength, 1000)
+    np.testing.assert_allclose(np.bincount(rows, minlength=5) / 1000, strength / 10, atol=2e-3)

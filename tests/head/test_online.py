@@ -1,0 +1,308 @@
+"""The online head: equal to the textbook, resumed to the last bit, sparse, and the booster at first."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gbdtlr.errors import DamagedError
+from gbdtlr.head import Codes, Head, OnlineHead, Rule, WideColumns
+from gbdtlr.npz import from_npz, to_npz
+
+METHODS = ("ftrl", "rda", "fobos")
+OFFSETS = np.array([0, 3, 7, 9], np.int64)
+ANCHOR = np.linspace(-0.4, 0.5, 9)
+WIDE = WideColumns(("campaign", "site"), 16)
+
+
+def samples(n: int, seed: int = 0, dtype: type = np.uint8) -> Codes:
+    rng = np.random.default_rng(seed)
+    leaves = np.stack([rng.integers(0, size, n) for size in np.diff(OFFSETS)]).astype(dtype)
+    buckets = np.minimum(rng.geometric(0.2, (2, n)) - 1, 15).astype(np.uint32)
+    margin = 0.8 * (leaves[0] == 1) - 1.2 * (buckets[0] == 2) + 0.9 * (buckets[1] == 0) - 0.5
+    label = (rng.random(n) < 1 / (1 + np.exp(-margin))).astype(np.float32)
+    return Codes(leaves, buckets, label, rng.choice([0.5, 1.0, 3.0], n), np.arange(n), np.arange(n))
+
+
+def head_of(rule: Rule) -> OnlineHead:
+    return OnlineHead(rule, OFFSETS, ANCHOR, WIDE)
+
+
+class Naive:
+    """Distances from the anchor as dictionaries, every coordinate treated at every step, as the papers write it."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule, self.t = rule, 0
+        self.sum: dict[object, float] = {}
+        self.squares: dict[object, float] = {}
+        self.w: dict[object, float] = {}
+        self.seen: dict[object, int] = {}
+
+    def shrink(self, x: float, by: float) -> float:
+        return math.copysign(max(abs(x) - by, 0.0), x)
+
+    def weight(self, key: object) -> float:
+        rule, l1 = self.rule, 0.0 if key == "bias" else self.rule.l1
+        if rule.method == "fobos":
+            return self.w.get(key, 0.0)
+        times = self.t if rule.method == "rda" else 1
+        step = (rule.beta + math.sqrt(self.squares.get(key, 0.0))) / rule.alpha + times * rule.l2
+        return -self.shrink(self.sum.get(key, 0.0), times * l1) / step
+
+    def learn(self, leaves: list[int], buckets: list[int], label: float, importance: float) -> float:
+        rule = self.rule
+        keys: list[object] = [("leaf", OFFSETS[t] + leaf) for t, leaf in enumerate(leaves)]
+        base = sum(ANCHOR[key[1]] for key in keys)
+        for j, bucket in enumerate(buckets):
+            key = ("wide", j, bucket)
+            self.seen[key] = self.seen.get(key, 0) + 1
+            if self.seen[key] >= rule.min_occurrences:
+                keys.append(key)
+        keys.append("bias")
+        weights = {key: self.weight(key) for key in keys}
+        margin = base + sum(weights.values())
+        g = importance * (1 / (1 + math.exp(-margin)) - label)
+        for key in keys:
+            before = math.sqrt(self.squares.get(key, 0.0))
+            self.squares[key] = self.squares.get(key, 0.0) + g * g
+            after = math.sqrt(self.squares[key])
+            pull = (after - before) / rule.alpha * weights[key] if rule.method == "ftrl" else 0.0
+            self.sum[key] = self.sum.get(key, 0.0) + g - pull
+            if rule.method == "fobos":
+                self.w[key] = weights[key] - rule.alpha / (rule.beta + after) * g
+        if rule.method == "fobos":
+            for key in self.w:
+                rate = rule.alpha / (rule.beta + math.sqrt(self.squares[key]))
+                l1 = 0.0 if key == "bias" else rule.l1
+                self.w[key] = self.shrink(self.w[key], rate * l1) / (1 + rate * rule.l2)
+        self.t += 1
+        return margin
+
+
+rules = st.builds(
+    Rule,
+    method=st.sampled_from(METHODS),
+    alpha=st.floats(0.01, 1.0),
+    beta=st.floats(0.1, 2.0),
+    l1=st.sampled_from([0.0, 1e-3, 0.05]),
+    l2=st.sampled_from([0.0, 1e-3, 0.1]),
+    min_occurrences=st.integers(1, 4),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rule=rules, n=st.integers(1, 60), seed=st.integers(0, 1000))
+def test_predictions_and_weights_are_those_of_the_papers(rule: Rule, n: int, seed: int) -> None:
+    codes, naive, head = samples(n, seed), Naive(rule), head_of(rule)
+    expected = [
+        naive.learn(codes.leaves[:, i].tolist(), codes.buckets[:, i].tolist(), float(codes.label[i]), codes.weight[i])
+        for i in range(n)
+    ]
+    assert head.learn_many(codes) == pytest.approx(expected, abs=1e-9)
+    learned = head.head()
+    assert learned.bias == pytest.approx(naive.weight("bias"), abs=1e-9)
+    leaves = [naive.weight(("leaf", c)) for c in range(9)]
+    assert learned.leaf_weights == pytest.approx(ANCHOR + leaves, abs=1e-9)
+    for j in range(2):
+        wide = np.zeros(16)
+        wide[learned.wide_index[j]] = learned.wide_weights[j]
+        admitted = [naive.seen.get(("wide", j, b), 0) >= rule.min_occurrences for b in range(16)]
+        expected_wide = [naive.weight(("wide", j, b)) if ok else 0.0 for b, ok in enumerate(admitted)]
+        assert wide == pytest.approx(expected_wide, abs=1e-9)
+        assert (learned.wide_weights[j] != 0).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(rule=rules, cuts=st.lists(st.integers(0, 80), max_size=3), seed=st.integers(0, 1000))
+def test_learning_in_several_runs_equals_learning_in_one(rule: Rule, cuts: list[int], seed: int) -> None:
+    codes = samples(80, seed)
+    whole = head_of(rule)
+    margins = whole.learn_many(codes)
+    head, parts = head_of(rule), []
+    for start, stop in pairwise([0, *sorted(cuts), 80]):
+        head = OnlineHead.from_bytes(head.to_bytes(), OFFSETS, ANCHOR)
+        parts.append(head.learn_many(codes.take(np.arange(start, stop))))
+    assert np.concatenate(parts).tobytes() == margins.tobytes()
+    assert head.to_bytes() == whole.to_bytes()
+    assert head.head().to_bytes() == whole.head().to_bytes()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_by_one_equals_many(method: str) -> None:
+    rule, codes = Rule(method, 0.1, 1.0, 1e-3, 0.0, 2), samples(50)
+    many, one = head_of(rule), head_of(rule)
+    margins = many.learn_many(codes)
+    row = np.concatenate([codes.leaves, codes.buckets]).T
+    each = [one.learn_one(row[i], int(codes.label[i]), codes.weight[i]) for i in range(50)]
+    assert each == margins.tolist()
+    assert one.to_bytes() == many.to_bytes()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_head_that_has_learned_nothing_is_the_booster(method: str) -> None:
+    head = head_of(Rule(method, 0.1, 1.0, 0.1, 0.1)).head()
+    assert head.bias == 0
+    assert (head.leaf_weights == ANCHOR).all()
+    assert [len(index) for index in head.wide_index] == [0, 0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_leaves_stay_at_the_trees_outputs_until_a_sample_says_otherwise(method: str) -> None:
+    head = head_of(Rule(method, 0.1, 1.0, 0.0, 0.0))
+    head.learn_one([1, 2, 0, 5, 5], 1)
+    moved = head.head().leaf_weights - ANCHOR
+    assert np.flatnonzero(moved).tolist() == [1, 5, 7]
+    assert (np.abs(moved) <= 0.1).all()
+
+
+def test_l1_of_ftrl_holds_a_leaf_at_its_tree_and_an_id_at_nothing() -> None:
+    codes = samples(400)
+    sizes = []
+    for l1 in (0.0, 2.0, 1e9):
+        head = head_of(Rule("ftrl", 0.1, 1.0, l1, 0.0))
+        head.learn_many(codes)
+        leaves, index, _, bias = head.distances()
+        sizes.append((np.count_nonzero(leaves), len(index)))
+        assert bias != 0
+    assert sizes[0] > sizes[1] > sizes[2] == (0, 0)
+
+
+def test_the_file_follows_the_ids_that_occurred_and_the_head_the_weights_that_are_not_zero() -> None:
+    wide = WideColumns(("campaign",), 2**20)
+    rng = np.random.default_rng(1)
+
+    def sizes(n_ids: int, l1: float) -> tuple[int, int]:
+        head = OnlineHead(Rule("ftrl", 0.1, 1.0, l1, 0.0), OFFSETS, ANCHOR, wide)
+        codes = samples(4000)
+        buckets = (rng.integers(0, n_ids, 4000) * 200).astype(np.uint32)
+        head.learn_many(replace(codes, buckets=buckets[None, :]))
+        return len(head.to_bytes()), len(head.head().to_bytes())
+
+    few, many, shrunk = sizes(100, 0.0), sizes(4000, 0.0), sizes(4000, 1.5)
+    assert few[0] * 5 < many[0]
+    assert few[1] * 5 < many[1] < 100_000
+    assert shrunk[1] * 3 < many[1]
+
+
+def test_of_leaves_a_file_holds_those_off_the_trees_outputs() -> None:
+    offsets = np.arange(0, 3001, 30, dtype=np.int64)
+    anchor = np.random.default_rng(2).normal(size=3000)
+    online = OnlineHead(Rule("ftrl", 0.1, 1.0, 0.0, 0.0), offsets, anchor, WideColumns((), 2))
+    sizes = []
+    for leaf in range(30):
+        online.learn_one([leaf] * 100, leaf % 2)
+        head = online.head()
+        data = head.to_bytes(anchor)
+        again = Head.from_bytes(data, 3000, anchor)
+        assert again.leaf_weights.tobytes() == head.leaf_weights.tobytes()
+        sizes.append(len(data))
+    assert sizes[0] * 5 < sizes[-1]
+    few = head_of(Rule("ftrl", 0.1, 1.0, 0.0, 0.0)).head().to_bytes(ANCHOR)
+    with pytest.raises(DamagedError, match="trees' outputs"):
+        Head.from_bytes(few, 9)
+    arrays = dict(from_npz(few))
+    for index in ([9], [3, 3], [4, 2]):
+        bad = {**arrays, "leaf_index": np.array(index, np.uint32), "leaf_moved": np.zeros(len(index))}
+        with pytest.raises(DamagedError, match="out of order"):
+            Head.from_bytes(to_npz(bad), 9, ANCHOR)
+
+
+def test_a_rare_id_is_learned_from_its_nth_sample_on() -> None:
+    head = head_of(Rule("ftrl", 0.1, 1.0, 0.0, 0.0, min_occurrences=3))
+    for n in range(1, 5):
+        head.learn_one([0, 0, 0, 7, n], 1)
+        index = head.head().wide_index
+        assert index[0].tolist() == ([7] if n >= 3 else [])
+        assert index[1].tolist() == []
+
+
+def test_counts_of_ids_stop_before_they_would_start_again() -> None:
+    head = head_of(Rule("ftrl", 0.1, 1.0, 0.0, 0.0, min_occurrences=255))
+    codes = samples(600)
+    head.learn_many(replace(codes, buckets=np.zeros_like(codes.buckets)))
+    assert [index.tolist() for index in head.head().wide_index] == [[0], [0]]
+
+
+def test_codes_of_two_bytes_learn_the_same() -> None:
+    rule = Rule("ftrl", 0.1, 1.0, 0.01, 0.0)
+    small, large = head_of(rule), head_of(rule)
+    small.learn_many(samples(100))
+    large.learn_many(samples(100, dtype=np.uint16))
+    assert small.head().leaf_weights == pytest.approx(large.head().leaf_weights, abs=1e-12)
+
+
+def test_the_published_head_predicts_what_the_online_head_would() -> None:
+    head = head_of(Rule("rda", 0.2, 1.0, 1e-3, 1e-3))
+    head.learn_many(samples(200))
+    published: Head = head.head()
+    codes = samples(1, 9)
+    expected = published.margin(codes.leaves, OFFSETS, codes.buckets)
+    assert head.learn_many(codes) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_learns(method: str) -> None:
+    codes = samples(6000)
+    head = head_of(Rule(method, 0.3, 1.0, 0.0, 0.0))
+    margin = head.learn_many(codes)
+    loss = np.logaddexp(0, margin) - codes.label * margin
+    assert loss[3000:].mean() < 0.95 * loss[:100].mean()
+
+
+def test_what_cannot_be_a_sample_is_an_error() -> None:
+    head = head_of(Rule("ftrl", 0.1, 1.0, 0.0, 0.0))
+    with pytest.raises(ValueError, match="3 leaves and 2 buckets expected"):
+        head.learn_one([0, 0, 0], 1)
+    with pytest.raises(ValueError, match="expected 0 or 1"):
+        head.learn_one([0, 0, 0, 0, 0], 2)
+    for outside in ([3, 0, 0, 0, 0], [0, 0, 0, 16, 0], [-1, 0, 0, 0, 0]):
+        with pytest.raises(ValueError, match="outside"):
+            head.learn_one(outside, 1)
+    codes = samples(5)
+    with pytest.raises(ValueError, match="3 trees and 2 wide columns"):
+        head.learn_many(replace(codes, leaves=codes.leaves[:2]))
+    with pytest.raises(ValueError, match="one of ftrl, rda, fobos"):
+        head_of(Rule("adam", 0.1, 1.0, 0.0, 0.0))
+    assert head.n_learned == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sums", np.array([1.0])),
+        ("sums", None),
+        ("root", "negative"),
+        ("seen", "unsorted"),
+        ("seen", "beyond"),
+        ("touched", "future"),
+        ("method", np.frombuffer(b"adam", np.uint8)),
+        ("n_buckets", np.array([2**40])),
+        ("rule", np.zeros(3)),
+        ("n_learned", np.array([-1])),
+    ],
+)
+def test_damaged_bytes_are_refused(name: str, value: object) -> None:
+    head = head_of(Rule("fobos", 0.1, 1.0, 0.0, 0.0))
+    head.learn_many(samples(50))
+    arrays = dict(from_npz(head.to_bytes()))
+    if value is None:
+        del arrays[name]
+    elif isinstance(value, str):
+        array = arrays[name].copy()
+        array[-1] = {"negative": -1, "unsorted": 0, "beyond": 32, "future": 51}[value]
+        arrays[name] = array
+    else:
+        arrays[name] = value
+    with pytest.raises(DamagedError, match="online head is damaged"):
+        OnlineHead.from_bytes(to_npz(arrays), OFFSETS, ANCHOR)
+
+
+def test_nonsense_is_refused() -> None:
+    with pytest.raises(DamagedError):
+        OnlineHead.from_bytes(b"nonsense", OFFSETS, ANCHOR)

@@ -1,0 +1,60 @@
+"""Wide columns: the same bucket for the same id, on every machine, in every kind of frame."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from gbdtlr.errors import SchemaError
+from gbdtlr.head import WideColumns
+
+IDS = ["c1", "c2", None, "c1", "käse"]
+BUCKETS = [[236932, 218544, 97172, 236932, 88971], [81102, 20184, 152985, 81102, 217244]]
+
+
+def test_buckets_never_change():
+    """These numbers are in every store that has wide columns: a change of the hash loses what heads learned."""
+    found = WideColumns(("id", "id:n"), 2**18).buckets({"id": pa.array(IDS), "n": pa.array([1, 2, 3, 1, None])})
+    assert found.tolist() == BUCKETS
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"id": pa.array(IDS), "n": pa.array([7, 8, None, 7, 9])},
+        {"id": pa.array(IDS).dictionary_encode(), "n": pa.array([7.0, 8.0, np.nan, 7.0, 9.0], from_pandas=True)},
+        pa.table({"id": pa.chunked_array([IDS[:2], IDS[2:]]), "n": pa.array(["7", "8", None, "7", "9"])}),
+        pd.DataFrame({"id": IDS, "n": [7, 8, None, 7, 9]}),
+        pd.DataFrame({"id": pd.Categorical(IDS), "n": pd.array([7, 8, None, 7, 9], dtype="Int64")}),
+    ],
+    ids=["arrays", "dictionary", "table", "pandas", "categories"],
+)
+def test_every_kind_of_frame_gives_the_same(frame):
+    columns = WideColumns(("id", "n", "id:n", "n:id"), 1000)
+    rows = [{"id": i, "n": n} for i, n in zip(IDS, [7, 8, None, 7, 9], strict=True)]
+    expected = np.array([columns.row_buckets(row) for row in rows]).T
+    np.testing.assert_array_equal(columns.buckets(frame), expected)
+
+
+def test_missing_ids_share_a_bucket_and_crosses_have_an_order():
+    columns = WideColumns(("a:b", "b:a", "a"), 2**28)
+    found = columns.buckets({"a": pa.array(["x", "y", None, None]), "b": pa.array(["y", "x", "q", "q"])})
+    assert found[0, 2] == found[0, 3]
+    assert found[0, 0] != found[1, 1]
+    assert found[2, 2] == found[2, 3] != found[2, 0]
+
+
+def test_buckets_spread_evenly():
+    n = 100_000
+    found = WideColumns(("id",), 64).buckets({"id": pa.array(np.arange(n))})
+    counts = np.bincount(found[0], minlength=64)
+    assert ((counts - n / 64) ** 2 / (n / 64)).sum() < 120  # chi-square with 63 degrees of freedom, p about 1e-5
+
+
+def test_missing_columns_are_listed():
+    with pytest.raises(SchemaError, match="a, c"):
+        WideColumns(("a", "b:c"), 10).buckets({"b": pa.array([1])})
+    with pytest.raises(SchemaError, match="c"):
+        WideColumns(("b:c",), 10).row_buckets({"b": 1})
