@@ -1,0 +1,157 @@
+"""The store: versions of trees and heads, and the log of releases, on a local disk or in a bucket.
+
+It knows bytes and hashes, no models. ``Store.open(url)`` is the way in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from gbdtlr.store.backend import Backend, Stat
+from gbdtlr.store.check import Finding, check_store
+from gbdtlr.store.entry import Entry
+from gbdtlr.store.log import ReleaseLog
+from gbdtlr.store.manifest import VersionId, version_of
+from gbdtlr.store.prune import PruneReport, prune_store
+from gbdtlr.store.versions import Version, exists, read, read_manifest, write
+
+__all__ = ["Backend", "Entry", "Finding", "PruneReport", "Stat", "Store", "Version", "VersionId"]
+
+
+class Store:
+    """Versions and the release log in one place; every byte that leaves it is the byte that was written.
+
+    All methods raise only errors of the ``StoreError`` tree: ``StoreUnavailable`` where the backend failed,
+    ``DamagedError`` and ``FormatError`` where bytes cannot be trusted or understood.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self._log = ReleaseLog(backend)
+
+    @classmethod
+    def open(cls, url: str) -> Store:
+        """Store at a path or URL: a local folder, ``file://``, ``memory://``, ``s3://``, ``gs://`` or ``az://``.
+
+        Nothing is written, and no request made, before it is used.
+
+        Raises
+        ------
+        ConfigError
+            Not such a URL, or credentials that cannot be right.
+        """
+        from gbdtlr.store.urls import open_backend
+
+        return cls(open_backend(url))
+
+    @property
+    def url(self) -> str:
+        """Where it is, as people write it."""
+        return self.backend.url
+
+    def write_version(
+        self,
+        kind: str,
+        files: Mapping[str, bytes],
+        manifest: Mapping[str, object],
+        as_of: datetime,
+        under: str | None = None,
+    ) -> Version:
+        """Store a version, named by its content; when this has returned it is durable and whole.
+
+        Parameters
+        ----------
+        kind : ``trees`` or ``heads``
+        files : plain file name to bytes
+        manifest : the caller's keys (config, lineage, metrics, library versions), anything JSON can say
+        as_of : the moment the job pretends is now
+        under : for heads, the name of their trees
+
+        Raises
+        ------
+        StoreError
+            Something JSON cannot say, a file name that is not plain, or too much of anything.
+        """
+        return write(self.backend, kind, files, manifest, as_of, under)
+
+    def read_version(self, kind: str, name: str, under: str | None = None) -> Version:
+        """Whole version, every byte checked against the hashes in its manifest before it is returned.
+
+        Raises
+        ------
+        DamagedError
+            Bytes missing, changed, or more than promised; the message names version and file.
+        FormatError
+            Written by a newer gbdtlr.
+        """
+        return read(self.backend, VersionId(kind, name, under))
+
+    def read_manifest(self, kind: str, name: str, under: str | None = None) -> dict[str, Any]:
+        """Manifest of a version, checked, without its files; raises as :meth:`read_version`."""
+        return read_manifest(self.backend, VersionId(kind, name, under))
+
+    def has_version(self, kind: str, name: str, under: str | None = None) -> bool:
+        """Whether the version exists, that is, has its manifest."""
+        return exists(self.backend, VersionId(kind, name, under))
+
+    def list_versions(self) -> list[VersionId]:
+        """All versions that exist, trees before heads, oldest as_of first."""
+        found = (
+            version
+            for kind in ("trees", "heads")
+            for stat in self.backend.list(kind)
+            if (version := version_of(stat.key)) is not None and stat.key == version.manifest
+        )
+        return sorted(found, key=lambda version: (version.kind != "trees", version.name, version.under or ""))
+
+    def live(self, at_least: int = 0) -> Entry | None:
+        """Newest entry of the log, or None if nothing is published; see :meth:`ReleaseLog.live`."""
+        return self._log.live(at_least)
+
+    def entry(self, number: int) -> Entry:
+        """Entry of that number; ``NoReleaseError`` says which is the newest."""
+        return self._log.entry(number)
+
+    def entries(self, last: int | None = None) -> list[Entry]:
+        """The newest ``last`` entries of the log, or all, newest last."""
+        return self._log.entries(last)
+
+    def append(self, entry: Entry | Mapping[str, Any], number: int) -> Entry:
+        """Publish a release as that number, or raise ``Conflict`` if somebody else has; see
+        :meth:`ReleaseLog.append`."""
+        return self._log.append(entry, number)
+
+    def prune(
+        self,
+        keep: int,
+        min_age: timedelta,
+        now: datetime,
+        keep_after: datetime | None = None,
+        dry_run: bool = False,
+    ) -> PruneReport:
+        """Remove the versions that no kept release needs, and what killed jobs left; never a log entry.
+
+        Parameters
+        ----------
+        keep : how many of the newest releases, the live one among them, keep their versions; at least 1
+        min_age : nothing written in this time before ``now`` is removed; a job may be about to publish it, so it
+            must be longer than any job runs
+        now : the time of the clock, by which the backend dates what is written
+        keep_after : releases with this as_of or a later one keep their versions as well
+        dry_run : remove nothing, only say what would be
+
+        Raises
+        ------
+        DamagedError, FormatError
+            An entry to be kept cannot be read, so what it needs is not known; nothing was removed.
+        """
+        return prune_store(self.backend, self._log, keep, min_age, now, keep_after, dry_run)
+
+    def check(self) -> Iterator[Finding]:
+        """Read every version and every entry, and say of each whether it is what was written.
+
+        Pruned versions of releases that are not live, and versions that were never finished, are no damage.
+        """
+        return check_store(self.backend, self._log)

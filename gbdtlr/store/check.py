@@ -1,0 +1,71 @@
+"""The check of a whole store: every entry of the log and every byte of every version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gbdtlr.errors import DamagedError, FormatError, NoReleaseError
+from gbdtlr.store import versions
+from gbdtlr.store.backend import Backend
+from gbdtlr.store.entry import Entry, key_of, number_of
+from gbdtlr.store.log import ReleaseLog
+from gbdtlr.store.manifest import VersionId, version_of
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was looked at, whether it is as it was written, and what is wrong or worth saying of it.
+
+    Attributes
+    ----------
+    what : folder of a version such as ``trees/20130215T000000Z-1a2b3c4d``, or key of an entry
+    ok : False if it is damaged, missing, or written by a newer gbdtlr
+    problem : what is wrong; where ``ok``, a remark or empty
+    """
+
+    what: str
+    ok: bool
+    problem: str = ""
+
+
+def check_store(backend: Backend, log: ReleaseLog) -> Iterator[Finding]:
+    """Every version, then every entry of the log, one at a time; see :meth:`Store.check`."""
+    whole: dict[VersionId, bool] = {}
+    for kind in ("trees", "heads"):
+        for stat in backend.list(kind):
+            version = version_of(stat.key)
+            if version is not None:
+                whole[version] = whole.get(version, False) or stat.key == version.manifest
+    for version, finished in sorted(whole.items(), key=lambda item: (item[0].kind != "trees", item[0])):
+        if finished:
+            yield _version(backend, version)
+        else:
+            yield Finding(version.folder, True, "never finished, so no version; gbdtlr prune removes it")
+    found = {number for stat in backend.list("releases") if (number := number_of(stat.key))}
+    newest = max(found, default=0)
+    for number in range(1, newest + 1):
+        if number in found:
+            yield _entry(log, number, {version for version in whole if whole[version]}, number == newest)
+        else:
+            yield Finding(key_of(number), False, f"missing, though the log goes on to {newest}; restore it")
+
+
+def _version(backend: Backend, version: VersionId) -> Finding:
+    try:
+        versions.read(backend, version)
+    except (DamagedError, FormatError) as error:
+        return Finding(version.folder, False, str(error))
+    return Finding(version.folder, True)
+
+
+def _entry(log: ReleaseLog, number: int, there: set[VersionId], live: bool) -> Finding:
+    try:
+        entry: Entry = log.entry(number)
+    except (DamagedError, FormatError, NoReleaseError) as error:
+        return Finding(key_of(number), False, str(error))
+    gone = [str(version) for version in (entry.trees_id, entry.head_id) if version not in there]
+    if gone:
+        lost = f"{' and '.join(gone)} {'are' if len(gone) > 1 else 'is'} no longer in the store"
+        return Finding(key_of(number), not live, lost + (", though this release is live" if live else ""))
+    return Finding(key_of(number), True)

@@ -1,0 +1,236 @@
+"""The manifest: what a version promises about its bytes.
+
+It and the log's entries are sealed JSON: canonical (sorted keys, ASCII, no NaN), with a format number and the
+sha256 of all the rest, so that a changed bit in it is noticed like one in any other file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from gbdtlr.errors import ConfigError, DamagedError, FormatError, StoreError
+from gbdtlr.times import format_time, parse_time
+
+FORMAT = 1
+KINDS = ("trees", "heads")
+MANIFEST = "manifest.json"
+MAX_JSON = 4 << 20  # bytes of a manifest or log entry
+MAX_FILE = 1 << 30  # bytes of one file of a version
+MAX_FILES = 64
+
+_NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_RESERVED = ("as_of", "files", "format", "kind", "name", "sha256", "under")
+
+
+@dataclass(frozen=True, order=True)
+class VersionId:
+    """Which version: its kind, its name and, for heads, the trees it is ``under``; checked, so safe in paths.
+
+    Raises
+    ------
+    DamagedError
+        Not such a name; it came from bytes that are not what was written.
+    """
+
+    kind: str
+    name: str
+    under: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS or (self.kind == "heads") != (self.under is not None):
+            raise ValueError(f"no such kind of version: {self.kind!r} under {self.under!r}")
+        for name in (self.name,) if self.under is None else (self.name, self.under):
+            if not is_name(name):
+                raise DamagedError(
+                    f"{str(name)[:80]!r} is not the name of a version, such as 20130215T000000Z-1a2b3c4d"
+                )
+
+    @property
+    def folder(self) -> str:
+        """Key of the version's folder."""
+        return "/".join((self.kind, *([self.under] if self.under else ()), self.name))
+
+    @property
+    def manifest(self) -> str:
+        """Key of the version's manifest."""
+        return f"{self.folder}/{MANIFEST}"
+
+    def __str__(self) -> str:
+        return self.folder
+
+
+def version_of(key: str) -> VersionId | None:
+    """Version whose folder holds the object, or None if the key lies in no version's folder."""
+    parts = key.split("/")
+    if len(parts) == 3 and parts[0] == "trees" and is_name(parts[1]):
+        return VersionId("trees", parts[1])
+    if len(parts) == 4 and parts[0] == "heads" and is_name(parts[1]) and is_name(parts[2]):
+        return VersionId("heads", parts[2], parts[1])
+    return None
+
+
+def is_name(name: object) -> bool:
+    """Whether this is a version's name: as_of in UTC and eight hexadecimal digits."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+def sha256(data: bytes) -> str:
+    """sha256 in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def canonical(value: object) -> bytes:
+    """The one way to write a value as JSON: sorted keys, ASCII, no spaces, no NaN."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    return text.encode("ascii")
+
+
+def plain(value: Mapping[str, object], what: str) -> dict[str, Any]:
+    """The value as JSON would give it back, so that its hash is the same before and after."""
+    try:
+        result = json.loads(canonical(dict(value)))
+        canonical(result)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StoreError(f"{what} cannot be written as JSON: {error}") from error
+    assert isinstance(result, dict)
+    return result
+
+
+def seal(payload: Mapping[str, object], what: str) -> bytes:
+    """Bytes that :func:`unseal` reads back and whose every change it notices."""
+    document = plain({**payload, "format": FORMAT}, what)
+    data = canonical({**document, "sha256": sha256(canonical(document))}) + b"\n"
+    if len(data) > MAX_JSON:
+        raise StoreError(f"{what} would be {len(data)} bytes, more than the {MAX_JSON} allowed; record less in it")
+    return data
+
+
+def unseal(data: bytes, what: str) -> dict[str, Any]:
+    """What was sealed, format number included.
+
+    Raises
+    ------
+    DamagedError
+        Not JSON, or not the bytes that were written.
+    FormatError
+        A format newer than this reader.
+    """
+    try:
+        document = json.loads(data.decode("ascii"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{what} is damaged: not JSON ({_short(error)})") from error
+    if not isinstance(document, dict):
+        raise DamagedError(f"{what} is damaged: expected a JSON object, found {type(document).__name__}")
+    number = document.get("format")
+    if type(number) is not int or number < 1:
+        raise DamagedError(f"{what} is damaged: its format is {str(number)[:40]!r}, not a number")
+    if number > FORMAT:
+        raise FormatError(
+            f"{what} has format {str(number)[:40]}, newer than the {FORMAT} this gbdtlr reads; upgrade gbdtlr"
+        )
+    expected = document.pop("sha256", None)
+    try:
+        found = sha256(canonical(document))
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{what} is damaged: {_short(error)}") from error
+    if expected != found:
+        raise DamagedError(f"{what} is damaged: its sha256 is {found}, it says {str(expected)[:64]}")
+    return document
+
+
+def build(
+    kind: str, files: Mapping[str, bytes], manifest: Mapping[str, object], as_of: datetime, under: str | None
+) -> tuple[VersionId, dict[str, Any]]:
+    """Name and manifest of a version with these files: the same content always gives the same.
+
+    Raises
+    ------
+    StoreError
+        Keys that are the store's own, values that are not JSON, file names that are not plain, or too much of any.
+    """
+    if as_of.tzinfo is None:
+        raise ValueError("as_of must carry its time zone")
+    taken = sorted(set(_RESERVED) & set(manifest))
+    if taken:
+        raise StoreError(f"a manifest's keys {', '.join(taken)} are the store's own; name yours otherwise")
+    if not 1 <= len(files) <= MAX_FILES:
+        raise StoreError(f"a version has 1 to {MAX_FILES} files, not {len(files)}")
+    for name, data in files.items():
+        if not _is_file_name(name):
+            raise StoreError(f"{name!r} is not a plain file name")
+        if len(data) > MAX_FILE:
+            raise StoreError(f"{name} is {len(data)} bytes, more than the {MAX_FILE} allowed")
+    content = plain(
+        {
+            **manifest,
+            "format": FORMAT,
+            "kind": kind,
+            "under": under,
+            "as_of": format_time(as_of),
+            "files": {name: {"sha256": sha256(data), "size": len(data)} for name, data in files.items()},
+        },
+        f"the manifest of the {kind}",
+    )
+    name = _name(as_of, content)
+    return VersionId(kind, name, under), {**content, "name": name}
+
+
+def parse(data: bytes, version: VersionId, where: str) -> dict[str, Any]:
+    """Manifest of a version, with every promise in it well-formed and its hash that in the version's name.
+
+    Raises
+    ------
+    DamagedError, FormatError
+        As :func:`unseal`; also another version's manifest, or file names that could leave the version's folder.
+    """
+    document = unseal(data, where)
+    for key, expected in (("kind", version.kind), ("name", version.name), ("under", version.under)):
+        if document.get(key) != expected:
+            raise DamagedError(f"{where} is damaged: {key} is {str(document.get(key))[:80]!r}, expected {expected!r}")
+    try:
+        as_of = parse_time(document["as_of"])
+        content = {key: value for key, value in document.items() if key != "name"}
+        name = _name(as_of, content)
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        raise DamagedError(f"{where} is damaged: its as_of is not a time") from error
+    if name != version.name:
+        raise DamagedError(f"{where} is damaged: its content is that of {name}")
+    files = document.get("files")
+    if not isinstance(files, dict) or not 1 <= len(files) <= MAX_FILES:
+        raise DamagedError(f"{where} is damaged: it lists no files, or too many")
+    for file, promise in files.items():
+        if not _is_file_name(file):
+            raise DamagedError(f"{where} is damaged: {str(file)[:80]!r} is not a plain file name")
+        size = promise.get("size") if isinstance(promise, dict) else None
+        digest = promise.get("sha256") if isinstance(promise, dict) else None
+        if type(size) is not int or not 0 <= size <= MAX_FILE:
+            raise DamagedError(f"{where} is damaged: the size of {file} is {str(size)[:40]}")
+        if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+            raise DamagedError(f"{where} is damaged: the sha256 of {file} is {str(digest)[:80]!r}")
+    return document
+
+
+def _name(as_of: datetime, content: Mapping[str, object]) -> str:
+    moment = as_of.astimezone(UTC)
+    stamp = f"{moment.year:04d}{moment:%m%dT%H%M%SZ}"  # %Y does not pad years before 1000 everywhere
+    return f"{stamp}-{sha256(canonical(content))[:8]}"
+
+
+def _is_file_name(name: object) -> bool:
+    return isinstance(name, str) and name != MANIFEST and _FILE.fullmatch(name) is not None
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _short(error: Exception) -> str:
+    return str(error)[:120] or type(error).__name__
