@@ -1,0 +1,7 @@
+"""The jobs: the only places where trees, head and store meet to write."""
+
+from gbdtlr.jobs.result import JobResult, OnEvent
+from gbdtlr.jobs.train_trees import train_trees
+from gbdtlr.jobs.update_lr import update_lr
+
+__all__ = ["JobResult", "OnEvent", "train_trees", "update_lr"]

@@ -1,0 +1,117 @@
+"""Guards: when a job keeps the old release rather than publish something insane.
+
+Before learning a job judges what it was given (``Seen``), before publishing what it made (``quality``). A guard says
+what it objects to, with numbers and the key that would allow it; the ``Gate`` decides. A refusal leaves no trace in
+the store: the log holds what readers may load, and a job that refuses every five minutes must not fill it. It is told
+by the job's exit code, result and ``guard.object`` events; ``status --max-head-age`` notices that nothing new came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from gbdtlr.config import GuardConfig
+from gbdtlr.errors import Refused
+from gbdtlr.head import Head
+from gbdtlr.jobs.guards.columns import Profile
+from gbdtlr.jobs.guards.quality import bare, calibration, contradiction, margins, worse
+from gbdtlr.jobs.guards.seen import Observer, Seen, profile_of
+from gbdtlr.jobs.guards.traffic import Totals, Traffic
+from gbdtlr.jobs.result import Reporter
+from gbdtlr.release import Release
+from gbdtlr.samples import Samples
+from gbdtlr.trees import FrozenTrees
+
+__all__ = [
+    "Gate",
+    "Observer",
+    "Profile",
+    "Seen",
+    "Totals",
+    "Traffic",
+    "bare",
+    "calibration",
+    "contradiction",
+    "given",
+    "given_to_trees",
+    "margins",
+    "not_finite",
+    "profile_of",
+    "seen_by",
+    "too_few",
+    "worse",
+]
+
+
+class Gate:
+    """Stops a job at the first objections, or lets it pass and keeps them if it is forced.
+
+    Attributes
+    ----------
+    reason : the objections that were overruled, for the release; empty if there were none
+    """
+
+    def __init__(self, force: bool, say: Reporter) -> None:
+        self._force = force
+        self._say = say
+        self.reason = ""
+
+    def judge(self, objections: Iterable[str], *, final: bool = False) -> None:
+        """Pass if there are no objections.
+
+        Parameters
+        ----------
+        final : not even force helps, as what would be published could not be loaded
+
+        Raises
+        ------
+        Refused
+            There are, and the job is not forced; the message has all of them.
+        """
+        found = list(objections)
+        for objection in found:
+            self._say.say("guard.object", objection=objection, forced=self._force and not final)
+        if found and (final or not self._force):
+            raise Refused("; ".join(found))
+        self.reason = "; ".join(filter(None, [self.reason, *found]))
+
+
+def too_few(n: int, guard: GuardConfig) -> Iterator[str]:
+    """Objection to learning from ``n`` samples."""
+    if n < guard.min_samples:
+        yield f"only {n} mature samples in the window; [guard] min_samples asks for {guard.min_samples}"
+
+
+def not_finite(head: Head) -> Iterator[str]:
+    """Objection to weights that are not finite: no reader would load them."""
+    if not head.is_finite():
+        yield "the new head has weights that are not finite"
+
+
+def given(base: Release, fresh: Seen, until: datetime, guard: GuardConfig) -> list[str]:
+    """Objections to what an observer saw of the samples ``base`` has not learned."""
+    seen = Seen.of_manifest(base.head_manifest)
+    return seen.objections(fresh, _trees_profile(base.trees_manifest), base.head_as_of, until, guard)
+
+
+def seen_by(base: Release | None, fresh: Seen, guard: GuardConfig) -> Seen:
+    """What has been seen by a head made of ``base`` and what an observer saw since."""
+    return (Seen() if base is None else Seen.of_manifest(base.head_manifest)).with_fresh(fresh, guard)
+
+
+def given_to_trees(
+    samples: Samples, totals: Totals, trees: FrozenTrees, manifest: Mapping[str, Any], guard: GuardConfig
+) -> Iterator[str]:
+    """Objections to samples for new trees beside those the live ones were grown on."""
+    if "totals" in manifest:
+        yield from totals.objections(Totals.from_dict(manifest["totals"]), guard)
+    known = _trees_profile(manifest)
+    if known is not None:
+        yield from profile_of(samples, trees.schema).objections([known], guard)
+
+
+def _trees_profile(manifest: Mapping[str, Any]) -> Profile | None:
+    table = manifest.get("profile")
+    return None if table is None else Profile.from_dict(table)

@@ -1,0 +1,131 @@
+"""Seen: what the releases up to one were given, kept in its head's manifest for the next to compare with.
+
+It travels with the head: a rollback takes what the bad releases saw out of the comparison with them, and no job asks
+the store for more than the live release. What was forced counts as seen, so nobody has to force the same twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gbdtlr.arrays import from_numpy
+from gbdtlr.config import GuardConfig
+from gbdtlr.head import Codes, WideColumns
+from gbdtlr.jobs.guards.columns import Profile
+from gbdtlr.jobs.guards.traffic import Traffic
+from gbdtlr.samples import Samples
+from gbdtlr.times import to_us
+from gbdtlr.trees import Schema
+
+PROFILED_ROWS = 16_384
+"""Rows of each batch that columns are judged by: a share of them needs no more."""
+
+_NOTHING = Traffic(0, *(np.zeros(0) for _ in range(3)))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the releases so far were given.
+
+    Attributes
+    ----------
+    traffic : labels by the hour
+    judged : columns in the newest rows that were enough to judge
+    gathering : columns in the rows since, which were too few so far
+    """
+
+    traffic: Traffic = _NOTHING
+    judged: Profile = field(default_factory=Profile)
+    gathering: Profile = field(default_factory=Profile)
+
+    @classmethod
+    def of_manifest(cls, manifest: Mapping[str, Any]) -> Seen:
+        """What is in a head's manifest; nothing where it is from a version of gbdtlr that did not note it."""
+        table = manifest.get("seen")
+        if table is None:
+            return cls()
+        return cls(
+            Traffic.from_dict(table["traffic"]),
+            Profile.from_dict(table["judged"]),
+            Profile.from_dict(table["gathering"]),
+        )
+
+    @classmethod
+    def of_codes(cls, codes: Codes) -> Seen:
+        """Labels of coded samples; what their columns held is no longer known."""
+        return cls(Traffic.of(codes.known_us, codes.label, codes.weight))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same in JSON's types."""
+        return {
+            "traffic": self.traffic.to_dict(),
+            "judged": self.judged.to_dict(),
+            "gathering": self.gathering.to_dict(),
+        }
+
+    def with_fresh(self, fresh: Seen, guard: GuardConfig) -> Seen:
+        """With what an observer saw since: columns count as judged once there are enough rows."""
+        traffic, newest = self.traffic.plus(fresh.traffic), self._newest(fresh, guard)
+        if newest.rows >= guard.min_samples:
+            return Seen(traffic, newest, Profile())
+        return Seen(traffic, self.judged, newest)
+
+    def _newest(self, fresh: Seen, guard: GuardConfig) -> Profile:
+        """The fresh rows alone where they are enough, as older ones would water down what is wrong with them."""
+        return fresh.gathering if fresh.gathering.rows >= guard.min_samples else self.gathering.plus(fresh.gathering)
+
+    def objections(
+        self, fresh: Seen, trees: Profile | None, since: datetime, until: datetime, guard: GuardConfig
+    ) -> list[str]:
+        """What is wrong with the rows an observer saw, beside those of the releases before.
+
+        Parameters
+        ----------
+        trees : profile of the samples the live trees were grown on
+        since, until : the labels became known in this time
+        """
+        found = list(self.traffic.plus(fresh.traffic).objections(since, until, guard))
+        newest = self._newest(fresh, guard)
+        if newest.rows >= guard.min_samples:
+            found += newest.objections([self.judged, *([trees] if trees is not None else [])], guard)
+        return found
+
+
+class Observer:
+    """Notes what a job reads on the way: those of its rows whose label became known after ``since``."""
+
+    def __init__(self, schema: Schema, wide: WideColumns, since: datetime | None) -> None:
+        self._schema = schema
+        self._wide = wide
+        self._since_us = None if since is None else to_us(since)
+        self.seen = Seen()
+
+    def add(self, samples: Samples, codes: Codes) -> None:
+        """Note a batch of samples and their codes."""
+        if self._since_us is not None:
+            new = samples.known_us > self._since_us
+            if not new.any():
+                return
+            if not new.all():
+                samples, codes = samples.filter(new), codes.take(new)
+        traffic = self.seen.traffic.plus(Traffic.of(samples.known_us, samples.label, samples.weight))
+        rows = _spread(len(samples), PROFILED_ROWS)
+        profile = Profile.of(samples.table.take(from_numpy(rows)), self._schema, codes.buckets[:, rows], self._wide)
+        self.seen = Seen(traffic, gathering=self.seen.gathering.plus(profile))
+
+
+def profile_of(samples: Samples, schema: Schema) -> Profile:
+    """Profile of the samples trees are grown on, or of some of them spread evenly."""
+    rows = _spread(len(samples), 8 * PROFILED_ROWS)
+    none = np.empty((0, len(rows)), np.uint32)
+    return Profile.of(samples.table.take(from_numpy(rows)), schema, none, WideColumns((), 2))
+
+
+def _spread(n: int, most: int) -> NDArray[np.int64]:
+    return np.arange(n) if n <= most else np.linspace(0, n - 1, most).astype(np.int64)

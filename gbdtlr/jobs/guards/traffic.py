@@ -1,0 +1,228 @@
+"""Traffic: how many labels became known in each hour, and how many of them were positive."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gbdtlr.config import GuardConfig
+from gbdtlr.times import to_us
+
+HOUR_US = 3_600_000_000
+DAYS = 7
+KEPT_HOURS = 24 * (DAYS + 1) + 8
+ENOUGH_DAYS = 3
+ENOUGH_ROWS = 30
+CERTAIN = 10.0
+"""Nats by which the rows must speak against the nearest allowed rate: by chance once in some 20,000 times."""
+SPREAD = 5.0
+"""How many times as far apart as recent days were, the rate may rise above the highest of them."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Rows by the hour in which their label became known.
+
+    Attributes
+    ----------
+    first : hours since 1970 UTC
+    rows, weight, positives : float64 (n_hours,), of ``first`` and the hours after it
+    """
+
+    first: int
+    rows: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    positives: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, known_us: NDArray[np.int64], label: NDArray[Any], weight: NDArray[np.float64]) -> Traffic:
+        """Traffic of rows, (n,) each."""
+        if not len(known_us):
+            return cls(0, *(np.zeros(0) for _ in range(3)))
+        hour = known_us // HOUR_US
+        newest = int(hour.max())
+        kept = hour > newest - KEPT_HOURS
+        first = int(hour[kept].min())
+        weight = weight[kept]
+        sums = (np.bincount(hour[kept] - first, each) for each in (np.ones(len(weight)), weight, weight * label[kept]))
+        return cls(first, *(each.astype(np.float64) for each in sums))
+
+    def plus(self, other: Traffic) -> Traffic:
+        """Both together, the newest ``KEPT_HOURS``."""
+        if not len(self.rows) or not len(other.rows):
+            return other if len(other.rows) else self
+        end = max(self.first + len(self.rows), other.first + len(other.rows))
+        first = max(min(self.first, other.first), end - KEPT_HOURS)
+        sums = np.zeros((3, end - first))
+        for each in (self, other):
+            kept = slice(max(0, first - each.first), None)
+            at = max(0, each.first - first)
+            for total, part in zip(sums, (each.rows[kept], each.weight[kept], each.positives[kept]), strict=True):
+                total[at : at + len(part)] += part
+        return Traffic(first, *sums)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The traffic in JSON's types."""
+        lists = {name: getattr(self, name).tolist() for name in ("rows", "weight", "positives")}
+        return {"first": self.first, **lists}
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Traffic:
+        """Traffic as :meth:`to_dict` gave it."""
+        lists = (np.array(table[name], np.float64) for name in ("rows", "weight", "positives"))
+        return cls(int(table["first"]), *lists)
+
+    def objections(self, since: datetime, until: datetime, guard: GuardConfig) -> Iterator[str]:
+        """What is wrong with the labels that became known after ``since``, and with those of the last day.
+
+        They are compared with the same hours of up to seven days before, as far as the releases saw them: nights
+        with nights. Volume is compared with the median; the rate of positives with the lowest and the highest, in
+        odds. Above the highest there is room for days that differ as much from all others as those do from each
+        other, several times over: in a storm every flight is late. Below the lowest there is not: nothing but a
+        fault makes positives vanish. Small numbers pass unless they are all but impossible under the nearest allowed
+        rate.
+
+        Source
+        ------
+        He et al. 2014, section 4: the dead click stream. The bound on chance is Chernoff's.
+        """
+        end, part = divmod(to_us(until), HOUR_US)
+        starts = {min(to_us(since) // HOUR_US, end - 1), end - 23}
+        for start in sorted(starts, reverse=True):
+            yield from self._of_span(start, end, part / HOUR_US, guard)
+
+    def _of_span(self, start: int, end: int, part: float, guard: GuardConfig) -> Iterator[str]:
+        now = self._sums(start, end, 1.0)
+        step = 24 * -(-(end - start + 1) // 24)
+        before = [
+            self._sums(start - k * step, end - k * step, part)
+            for k in range(1, DAYS + 1)
+            if start - k * step > self.first
+        ]
+        if len(before) < ENOUGH_DAYS:
+            return
+        hours = end - start + part
+        usual = float(np.median([rows for rows, _, _ in before]))
+        low, high = guard.volume
+        for edge, outside, word in (
+            (low * usual, now[0] < low * usual, "few"),
+            (high * usual, now[0] > high * usual, "many"),
+        ):
+            if usual >= ENOUGH_ROWS and outside and _poisson(now[0], edge) > CERTAIN:
+                yield (
+                    f"too {word} labels: {now[0]:.0f} became known in the last {hours:.3g} h, in the same hours of "
+                    f"{len(before)} days before {usual:.0f}; [guard] volume allows {low:g} to {high:g} times that"
+                )
+        odds = [_log_odds(*sums) for sums in before if sums[0] >= ENOUGH_ROWS]
+        if len(odds) < ENOUGH_DAYS or now[1] <= 0:
+            return
+        rate = now[2] / now[1]
+        low, high = guard.label_rate
+        lowest = _sigmoid(min(odds) + _log(low))
+        highest = _sigmoid(max(odds) + max(math.log(high), SPREAD * (max(odds) - min(odds))))
+        for edge, outside, word in ((lowest, rate < lowest, "low"), (highest, rate > highest, "high")):
+            if outside and now[0] * _bernoulli(rate, edge) > CERTAIN:
+                yield (
+                    f"label rate too {word}: {rate:.4g} of {now[0]:.0f} labels of the last {hours:.3g} h are "
+                    f"positive, in the same hours of {len(odds)} days before "
+                    f"{_sigmoid(min(odds)):.4g} to {_sigmoid(max(odds)):.4g}; "
+                    f"[guard] label_rate = [{low:g}, {high:g}] allows {lowest:.4g} to {highest:.4g}"
+                )
+
+    def _sums(self, start: int, end: int, last: float) -> tuple[float, float, float]:
+        """Sums over the hours ``start`` to ``end``, of the last only a share."""
+        share = np.ones(end - start + 1)
+        share[-1] = last
+        low, high = max(start, self.first), min(end + 1, self.first + len(self.rows))
+        if low >= high:
+            return 0.0, 0.0, 0.0
+        share = share[low - start : high - start]
+        here = slice(low - self.first, high - self.first)
+        return float(share @ self.rows[here]), float(share @ self.weight[here]), float(share @ self.positives[here])
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the samples trees are grown on.
+
+    Attributes
+    ----------
+    rows : how many
+    weight, positives : weighted sums of 1 and of the label
+    hours : how long their window is
+    """
+
+    rows: int
+    weight: float
+    positives: float
+    hours: float
+
+    @classmethod
+    def of(cls, label: NDArray[Any], weight: NDArray[np.float64], window: timedelta) -> Totals:
+        """Sums over samples, (n,) each."""
+        return cls(len(label), float(weight.sum()), float(weight @ label), window / timedelta(hours=1))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The sums in JSON's types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Totals:
+        """Sums as :meth:`to_dict` gave them."""
+        return cls(**table)
+
+    def objections(self, before: Totals, guard: GuardConfig) -> Iterator[str]:
+        """What is wrong with them beside those of the live trees, whose window may have had another length."""
+        usual = before.rows / before.hours * self.hours
+        low, high = guard.volume
+        if usual > 0 and not low <= self.rows / usual <= high:
+            yield (
+                f"{self.rows} samples in the trees' window, where those of the live trees had {usual:.0f} in as much "
+                f"time; "
+                f"[guard] volume allows {low:g} to {high:g} times that"
+            )
+        if not self.weight > 0 or not before.weight > 0:
+            return
+        odds = _log_odds(before.rows, before.weight, before.positives)
+        low, high = guard.label_rate
+        lowest, highest = _sigmoid(odds + _log(low)), _sigmoid(odds + _log(high))
+        rate = self.positives / self.weight
+        edge = min(max(rate, lowest), highest)
+        if edge != rate and self.rows * _bernoulli(rate, edge) > CERTAIN:
+            yield (
+                f"label rate {rate:.4g} in the trees' window, where the live trees had {_sigmoid(odds):.4g}; "
+                f"[guard] label_rate = [{low:g}, {high:g}] allows {lowest:.4g} to {highest:.4g}"
+            )
+
+
+def _log(factor: float) -> float:
+    return math.log(factor) if factor else -math.inf
+
+
+def _log_odds(rows: float, weight: float, positives: float) -> float:
+    each = weight / rows if weight > 0 else 1.0  # half a row is added to either class
+    return math.log((positives + each / 2) / (max(weight - positives, 0.0) + each / 2))
+
+
+def _sigmoid(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-log_odds)) if log_odds > -700 else 0.0
+
+
+def _poisson(n: float, expected: float) -> float:
+    """Chernoff's bound on the chance of a count so far off, as minus its logarithm."""
+    return (n * math.log(n / expected) if n else 0.0) - (n - expected)
+
+
+def _bernoulli(rate: float, expected: float) -> float:
+    """The same for a rate of one draw: Kullback-Leibler divergence in nats."""
+    total = 0.0
+    for p, q in ((rate, expected), (1 - rate, 1 - expected)):
+        if p > 0:
+            total += p * math.log(p / q) if q > 0 else math.inf
+    return total

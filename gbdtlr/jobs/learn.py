@@ -1,0 +1,331 @@
+"""The stream job: learn each sample as it comes, and publish the head every now and then."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from gbdtlr import threads
+from gbdtlr.config import Config, SamplesConfig
+from gbdtlr.errors import ConfigError, NoReleaseError, Refused, SamplesError, SchemaError
+from gbdtlr.frames import texts
+from gbdtlr.head import Codes, OnlineHead
+from gbdtlr.head.online import ONLINE
+from gbdtlr.jobs import guards
+from gbdtlr.jobs.learning import CodedWindow, judge, ledger_of, wide_of, write_head
+from gbdtlr.jobs.ledger import Ledger
+from gbdtlr.jobs.methods import Fitted, rule_of, sparsity
+from gbdtlr.jobs.publishing import publish_head
+from gbdtlr.jobs.result import JobResult, OnEvent, Reporter
+from gbdtlr.metrics import Quality
+from gbdtlr.release import Release
+from gbdtlr.samples import Samples
+from gbdtlr.store import Store
+from gbdtlr.times import to_us
+
+Clock = Callable[[], datetime]
+Row = NDArray[np.int64]
+GOLDEN = 8
+
+
+def learn(
+    config: Config,
+    pieces: Iterable[Sequence[bytes | str]],
+    clock: Clock,
+    *,
+    publish_every: timedelta,
+    publish_samples: int | None = None,
+    on_event: OnEvent | None = None,
+) -> JobResult:
+    """Learn samples one at a time for as long as they come; nothing learned is lost when they end.
+
+    A line is a JSON object with the label and the features, sent when its label is final; it is learned whole,
+    whatever ``negative_keep_rate`` says. Lines that are no sample are counted and passed over. Whatever else is
+    published meanwhile, new trees or another head, the samples not yet published are learned again on top of it.
+
+    Parameters
+    ----------
+    pieces : the lines that have come since the last piece, maybe none: so that time is looked at while nothing comes
+    clock : the time now, aware
+    publish_every : time between releases, if there is anything new
+    publish_samples : publish after so many samples, too
+    on_event : see :data:`OnEvent`
+
+    Returns
+    -------
+    result : ``published``, ``unchanged`` (no sample came) or ``refused`` (the last release a guard did not let pass)
+
+    Raises
+    ------
+    NoReleaseError
+        There are no trees yet.
+    ConfigError
+        The method is not one that learns sample by sample, or the live head was not learned by it.
+    """
+    if config.head.method not in ONLINE:
+        raise ConfigError(
+            f"[head] method is {config.head.method!r}, which cannot learn one sample at a time; "
+            f"choose one of {', '.join(ONLINE)}"
+        )
+    threads.set_threads(config.threads)
+    stream = _Stream(config, Store.open(config.store), Reporter(on_event), clock())
+    for lines in pieces:
+        stream.learn(lines, clock)
+        due = clock() - stream.published_at >= publish_every
+        if due or (publish_samples is not None and len(stream.pending) >= publish_samples):
+            stream.publish(clock())
+    stream.publish(clock())
+    return stream.result(clock())
+
+
+@dataclass
+class _Pending:
+    """Samples that are in no release yet, in the order they came: as they came, and coded on the live trees."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    codes: list[Row] = field(default_factory=list)
+    label: list[float] = field(default_factory=list)
+    weight: list[float] = field(default_factory=list)
+    known_us: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def add(self, others: _Pending) -> None:
+        for name, values in vars(others).items():
+            getattr(self, name).extend(values)
+
+    def coded(self, release: Release) -> Codes:
+        """All of them as the head reads them."""
+        codes = np.stack(self.codes, axis=1)
+        n_trees = release.trees.n_trees
+        known_us = np.array(self.known_us, np.int64)
+        return Codes(
+            codes[:n_trees].astype(release.trees.code_dtype),
+            codes[n_trees:].astype(np.uint32),
+            np.array(self.label, np.float32),
+            np.array(self.weight, np.float64),
+            known_us,
+            known_us,
+        )
+
+
+class _Stream:
+    def __init__(self, config: Config, store: Store, say: Reporter, now: datetime) -> None:
+        self._config = config
+        self._store = store
+        self._say = say
+        self.pending = _Pending()
+        self.published_at = now
+        self._status, self._reason = "unchanged", "no sample came"
+        self._n_lines = self._n_refused = self._n_learned = 0
+        self._quality = Quality()
+        self._load()
+
+    def _load(self) -> None:
+        """Go on from the live release."""
+        live = self._store.live()
+        if live is None:
+            raise NoReleaseError(f"nothing is published in {self._store.url} yet; run first: gbdtlr train-trees")
+        with self._say.timed("release.load") as told:
+            self._base = Release.load(self._store, live)
+            told.update(release=live.number)
+        head = self._base.online()
+        ledger = ledger_of(self._base, self._config)
+        wide, rule = wide_of(self._config), rule_of(self._config.head)
+        if head is None or ledger is None or head.rule != rule or head.wide != wide:
+            raise ConfigError(
+                f"the head of release {live.number} was not learned as [head] and [samples] wide now say; "
+                "run first: gbdtlr update-lr"
+            )
+        self._head: OnlineHead = head
+        self._ledger: Ledger = ledger
+
+    def learn(self, lines: Sequence[bytes | str], clock: Clock) -> None:
+        """Learn the samples among the lines, each after it was predicted."""
+        if not lines:
+            return
+        new = _Pending()
+        reason = ""
+        now_us = to_us(clock())
+        for line in lines:
+            if not line.strip():
+                continue
+            self._n_lines += 1
+            try:
+                row, label, weight = _sample(line, self._config.samples)
+                codes = _row_codes(row, self._base)
+            except (SamplesError, ValueError, RecursionError) as error:
+                self._n_refused += 1
+                reason = reason or " ".join(str(error).split())
+                continue
+            new.rows.append(row)
+            new.codes.append(codes)
+            new.label.append(label)
+            new.weight.append(weight)
+            new.known_us.append(now_us)
+        if reason:
+            self._say.say("lines.refused", refused=self._n_refused, lines=self._n_lines, reason=reason)
+        if not new.rows:
+            return
+        coded = new.coded(self._base)
+        self._quality += Quality.of(self._head.learn_many(coded), coded.label, coded.weight)
+        self._n_learned += len(new)
+        self.pending.add(new)
+
+    def publish(self, now: datetime) -> None:
+        """Publish the head if it has learned anything since it last was."""
+        self.published_at = now
+        while len(self.pending):
+            as_of = max(now, self._base.head_as_of)
+            coded = self.pending.coded(self._base)
+            fitted = Fitted(self._head.head(), {"online.npz": self._head.to_bytes()}, sparsity(self._head))
+            quality = judge(fitted.head, self._base.trees, [coded])
+            ledger = self._ledger.streamed(as_of, len(coded)).judged(quality, self._config.guard)
+            metrics = {"fresh": len(coded), **self._metrics(), "fit": quality.as_dict(), **fitted.metrics}
+            gate = guards.Gate(False, self._say)
+            try:
+                gate.judge(guards.not_finite(fitted.head), final=True)
+                gate.judge(self._objections(fitted, coded, ledger))
+            except Refused as refusal:
+                self._status, self._reason = "refused", str(refusal)
+                self._say.say("release.refused", reason=self._reason, samples=len(coded))
+                return
+            entry = self._base.entry
+            with self._say.timed("release.publish") as told:
+                head = write_head(
+                    self._store,
+                    entry.trees,
+                    self._base.trees,
+                    self._base.trees_manifest,
+                    fitted,
+                    CodedWindow([coded], _table(self.pending.rows[-GOLDEN:], self._config.samples)),
+                    ledger,
+                    self._config,
+                    as_of,
+                    metrics,
+                    entry.number,
+                    guards.seen_by(self._base, guards.Seen.of_codes(coded), self._config.guard),
+                )
+                values = {"why": "learn", "reason": "", "forced": False, "metrics": metrics}
+                published = publish_head(self._store, entry, head, values)
+                told.update(release=published.entry.number, samples=len(coded))
+            if published.superseded:
+                self._say.say("release.superseded", reason=published.reason)
+                self._relearn()
+                continue
+            self._status, self._reason = "published", ""
+            self._ledger, self.pending = ledger, _Pending()
+            self._base = replace(
+                self._base,
+                entry=published.entry,
+                head=fitted.head,
+                learned=fitted.files,
+                head_as_of=as_of,
+                head_manifest=head.manifest,
+            )
+
+    def _objections(self, fitted: Fitted, coded: Codes, ledger: Ledger) -> list[str]:
+        """What speaks against a release; volume does not, as a stream may carry any part of the traffic."""
+        trees, guard = self._base.trees, self._config.guard
+        before = guards.margins(self._base.head, trees, [coded])
+        after = guards.margins(fitted.head, trees, [coded])
+        return [
+            *guards.too_few(ledger.learned_since_full, guard),
+            *guards.contradiction(self._base.head, trees, [coded], guard),
+            *guards.worse(after, before, [coded], "the new head is worse than the live one", guard),
+            *guards.calibration(ledger.recent, guard),
+        ]
+
+    def _seen(self, coded: Codes) -> guards.Seen:
+        """What the rows held, for the guards of later updates."""
+        table = _table(self.pending.rows, self._config.samples)
+        samples = Samples(table, coded.label.astype(np.int8), coded.weight, coded.event_us, coded.known_us)
+        observer = guards.Observer(self._base.trees.schema, self._base.head.wide, None)
+        observer.add(samples, coded)
+        return guards.seen_by(self._base, observer.seen, self._config.guard)
+
+    def _relearn(self) -> None:
+        """Learn what is not yet published again, on top of what was published meanwhile."""
+        self._load()
+        self.pending.codes = [_row_codes(row, self._base) for row in self.pending.rows]
+        self._head.learn_many(self.pending.coded(self._base))
+
+    def _metrics(self) -> dict[str, Any]:
+        return {"progressive": self._quality.as_dict(), "lines": self._n_lines, "lines_refused": self._n_refused}
+
+    def result(self, now: datetime) -> JobResult:
+        """How the stream ended."""
+        if self._n_refused and not self._n_learned:
+            self._reason = f"none of {self._n_lines} lines was a sample"
+        entry = self._base.entry
+        return JobResult(
+            self._status,
+            entry.number,
+            entry.trees,
+            entry.head,
+            now,
+            self._n_learned,
+            self._metrics(),
+            self._reason,
+        )
+
+
+def _sample(line: bytes | str, config: SamplesConfig) -> tuple[dict[str, Any], float, float]:
+    """Features, label and weight of a line.
+
+    Raises
+    ------
+    SamplesError
+        It is not a sample.
+    """
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise SamplesError(f"a line that is not JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise SamplesError(f"a line that is a JSON {type(row).__name__}, expected an object")
+    label = row.get(config.label)
+    if isinstance(label, str) or label not in (0, 1):
+        raise SamplesError(f"{config.label} is {label!r}, expected 0 or 1")
+    weight = 1.0 if config.weight is None else row.get(config.weight)
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+        raise SamplesError(f"{config.weight} is {weight!r}, expected a finite number of at least 0")
+    nested = [name for name in config.features if isinstance(row.get(name), dict | list)]
+    if nested:
+        raise SchemaError(f"{', '.join(nested)}: nested values, expected texts or numbers")
+    absent = [name for name in config.features if name not in row]
+    if len(absent) == len(config.features):
+        raise SchemaError(f"none of the features is there; expected {', '.join(absent)}")
+    return {name: row.get(name) for name in config.features}, float(label), float(weight)
+
+
+def _row_codes(row: dict[str, Any], release: Release) -> Row:
+    """Leaves, then buckets, int64 (n_trees + n_wide,)."""
+    leaves = release.trees.encode_row(row)
+    return np.concatenate([leaves.astype(np.int64), np.array(release.head.wide.row_buckets(row), np.int64)])
+
+
+def _table(rows: Sequence[dict[str, Any]], config: SamplesConfig) -> pa.Table:
+    """Rows as a table: numbers as numbers, categories and ids as the texts they are taken for."""
+    columns = {}
+    for name in config.features:
+        values = [row[name] for row in rows]
+        if name in config.numeric:
+            columns[name] = pa.array(values, pa.float64())
+        else:
+            columns[name] = pa.array([each if each is None else _text(each) for each in values], pa.string())
+    return pa.table(columns)
+
+
+def _text(value: Any) -> str:
+    spelled = value if isinstance(value, str) else texts(pa.array([value]))[0].as_py()
+    return str(spelled)

@@ -1,0 +1,265 @@
+"""Methods: the ways a head learns, behind one protocol; which one, the configuration says.
+
+================  =======================================  ==========================================
+method            the whole window                         new samples, on the head before
+================  =======================================  ==========================================
+``refit``         anchored fits, blended                   no: always the whole window
+``incremental``   the same, and the memory of the samples  fits to memory and news, blended
+``ftrl, rda,      one pass from the leaf outputs, in       each sample once, in order of maturity
+fobos``           order of maturity
+================  =======================================  ==========================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+import numpy as np
+
+from gbdtlr.config import Config, HeadConfig
+from gbdtlr.head import (
+    Candidates,
+    Codes,
+    Head,
+    Memory,
+    OnlineHead,
+    Record,
+    Rule,
+    Setting,
+    WideColumns,
+    concatenate,
+    fit,
+)
+from gbdtlr.head.incremental import fit_on, remember
+from gbdtlr.metrics import Quality
+from gbdtlr.release import Fits, Release
+from gbdtlr.trees import FrozenTrees
+
+# Strengths of L1 that leave about the same loss; that of FTRL does not grow with the number of samples.
+L1 = {"ftrl": 0.1, "rda": 1e-6, "fobos": 1e-6}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A head ready to be written.
+
+    Attributes
+    ----------
+    files : what the next update starts from
+    metrics : what the method says about itself
+    """
+
+    head: Head
+    files: dict[str, bytes]
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+Continue = Callable[[Sequence[Codes], datetime], Fitted]
+"""Learns samples the head before has not, up to a moment."""
+
+
+class Method(Protocol):
+    """How a head learns."""
+
+    def full(
+        self,
+        window: Sequence[Codes],
+        trees: FrozenTrees,
+        as_of: datetime,
+        base: Release | None,
+        fresh: Sequence[Codes],
+    ) -> Fitted:
+        """Head learned from all samples of the window; without samples, exactly the trees.
+
+        Parameters
+        ----------
+        base : the live release, or None before the first
+        fresh : samples coded on ``base``'s trees whose labels its head had not learned
+        """
+
+    def on(self, base: Release) -> Continue | None:
+        """What learns new samples on top of the live head; None where only a full fit will do.
+
+        Raises
+        ------
+        DamagedError
+            What the head before left for this cannot be read.
+        """
+
+
+def method_of(config: Config) -> Method:
+    """The method the configuration names."""
+    wide = WideColumns(config.samples.wide, config.head.wide_buckets)
+    if config.head.method == "refit":
+        return Refit(config.head, wide)
+    if config.head.method == "incremental":
+        return Incremental(config.head, wide)
+    return Online(rule_of(config.head), wide)
+
+
+def rule_of(head: HeadConfig) -> Rule:
+    """The rule of an online method."""
+    online = head.online
+    l1 = L1[head.method] if online.l1 is None else online.l1
+    return Rule(head.method, online.alpha, online.beta, l1, online.l2, online.min_occurrences)
+
+
+@dataclass(frozen=True)
+class Refit:
+    """Every setting fitted on the whole window, at every update."""
+
+    config: HeadConfig
+    wide: WideColumns
+
+    def full(
+        self,
+        window: Sequence[Codes],
+        trees: FrozenTrees,
+        as_of: datetime,
+        base: Release | None,
+        fresh: Sequence[Codes],
+    ) -> Fitted:
+        settings = [Setting(half_life, l2) for half_life in self.config.half_lives for l2 in self.config.l2]
+        fits = base.fits if base is not None else None
+        if not sum(len(part) for part in window):
+            candidates = _bare(settings, trees.n_codes, self.wide)
+            head = Head(0.0, trees.leaf_values, self.wide, candidates.wide_index, _zeros(candidates))
+            return Fitted(head, Fits(candidates, Record.blank(candidates.names, as_of), None).to_files())
+        same = base is not None and base.trees is trees and base.head.wide == self.wide
+        start = fits.candidates if fits is not None and same else None
+        candidates = fit(window, trees.offsets, trees.leaf_values, settings, as_of, start)
+        record = self.learn_record(candidates, base, fits, fresh, as_of)
+        return blended(Fits(candidates, record, self.memory(window, trees, candidates, as_of)), trees, self.wide)
+
+    def on(self, base: Release) -> Continue | None:  # noqa: ARG002 - the protocol's
+        return None
+
+    def learn_record(
+        self,
+        candidates: Candidates,
+        base: Release | None,
+        fits: Fits | None,
+        fresh: Sequence[Codes],
+        as_of: datetime,
+    ) -> Record:
+        """The blend's record after the progressive predictions of the live candidates on ``fresh``.
+
+        A record of other candidates (the configuration changed) says nothing about these, and is begun anew.
+        """
+        if base is None or fits is None or fits.record.names != tuple(candidates.names):
+            return Record.blank(candidates.names, as_of)
+        trees = base.trees
+        return fits.record.learn(
+            [fits.candidates.margins(part, trees.offsets, trees.leaf_values) for part in fresh],
+            [part.label for part in fresh],
+            [part.weight for part in fresh],
+            as_of,
+            self.config.blend_half_life,
+        )
+
+    def memory(
+        self,
+        window: Sequence[Codes],  # noqa: ARG002 - for those who remember, as the others below
+        trees: FrozenTrees,  # noqa: ARG002
+        candidates: Candidates,  # noqa: ARG002
+        as_of: datetime,  # noqa: ARG002
+    ) -> Memory | None:
+        """What is kept of the window's samples: nothing, as the next update reads them again."""
+        return None
+
+
+class Incremental(Refit):
+    """As a refit, but between full fits new samples only, beside the memory of the old."""
+
+    def on(self, base: Release) -> Continue | None:
+        fits, settings = base.fits, [Setting(h, l2) for h in self.config.half_lives for l2 in self.config.l2]
+        if fits is None or fits.memory is None or list(fits.candidates.settings) != settings:
+            return None
+        if base.head.wide != self.wide:
+            return None
+        known, memory = fits, fits.memory
+
+        def learn(news: Sequence[Codes], as_of: datetime) -> Fitted:
+            trees, passed = base.trees, as_of - base.head_as_of
+            record = self.learn_record(known.candidates, base, known, news, as_of)
+            candidates, kept = fit_on(known.candidates, memory, passed, news, trees.offsets, trees.leaf_values, as_of)
+            return blended(Fits(candidates, record, kept), trees, self.wide)
+
+        return learn
+
+    def memory(
+        self, window: Sequence[Codes], trees: FrozenTrees, candidates: Candidates, as_of: datetime
+    ) -> Memory | None:
+        """The window's samples as curvature."""
+        return remember(window, trees.offsets, trees.leaf_values, candidates, as_of)
+
+
+@dataclass(frozen=True)
+class Online:
+    """One sample at a time, in the order in which labels became known."""
+
+    rule: Rule
+    wide: WideColumns
+
+    def full(
+        self,
+        window: Sequence[Codes],
+        trees: FrozenTrees,
+        as_of: datetime,  # noqa: ARG002 - the protocol's, as the others below
+        base: Release | None,  # noqa: ARG002
+        fresh: Sequence[Codes],  # noqa: ARG002
+    ) -> Fitted:
+        return _learned(OnlineHead(self.rule, trees.offsets, trees.leaf_values, self.wide), window)
+
+    def on(self, base: Release) -> Continue | None:
+        head = base.online()
+        if head is None or head.rule != self.rule or head.wide != self.wide:
+            return None
+
+        def learn(news: Sequence[Codes], as_of: datetime) -> Fitted:  # noqa: ARG001
+            return _learned(head, news)
+
+        return learn
+
+
+def blended(fits: Fits, trees: FrozenTrees, wide: WideColumns) -> Fitted:
+    """The one head whose margin is the average of all candidates', weighted as the record says."""
+    weights = fits.record.weights
+    head = fits.candidates.blended(weights, trees.leaf_values, wide)
+    blend = dict(zip(fits.record.names, weights.round(4).tolist(), strict=True))
+    return Fitted(head, fits.to_files(), {"passes": fits.candidates.passes, "blend": blend})
+
+
+def _learned(head: OnlineHead, parts: Sequence[Codes]) -> Fitted:
+    quality = Quality()
+    if parts:
+        codes = concatenate(parts)
+        codes = codes.take(np.argsort(codes.known_us, kind="stable"))
+        quality = Quality.of(head.learn_many(codes), codes.label, codes.weight)
+    return Fitted(head.head(), {"online.npz": head.to_bytes()}, {"one_by_one": quality.as_dict(), **sparsity(head)})
+
+
+def sparsity(head: OnlineHead) -> dict[str, int]:
+    """How many samples the head has learned, and how many weights are not at their anchor."""
+    leaves, _, wide, _ = head.distances()
+    return {"learned": head.n_learned, "moved_leaves": int(np.count_nonzero(leaves)), "wide_weights": len(wide)}
+
+
+def _bare(settings: Sequence[Setting], n_codes: int, wide: WideColumns) -> Candidates:
+    n = len(settings)
+    none = tuple(np.empty(0, np.uint32) for _ in wide.names)
+    return Candidates(
+        tuple(settings),
+        np.zeros((n_codes, n), np.float32),
+        np.zeros(n, np.float32),
+        none,
+        tuple(np.empty((0, n), np.float32) for _ in none),
+        0.0,
+    )
+
+
+def _zeros(candidates: Candidates) -> tuple[Any, ...]:
+    return tuple(np.empty(0) for _ in candidates.wide_index)

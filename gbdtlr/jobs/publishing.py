@@ -1,0 +1,76 @@
+"""Publishing: who wins when jobs overlap. Every decision is made on the log as it is, and again if it has moved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from gbdtlr.errors import Conflict
+from gbdtlr.store import Entry, Store, Version
+
+
+@dataclass(frozen=True)
+class Published:
+    """What became of a new head: live as ``entry``, or superseded by ``entry`` for a ``reason``."""
+
+    entry: Entry
+    superseded: bool = False
+    reason: str = ""
+
+
+def as_of_version(name: str) -> str:
+    """The part of a version's name that says its as_of; names sort by time."""
+    return name.partition("-")[0]
+
+
+def publish_head(store: Store, base: Entry, head: Version, values: Mapping[str, Any]) -> Published:
+    """Make ``head`` live unless something since ``base`` says otherwise.
+
+    Newer trees, a rollback, or a head that knows as much win over it; an older head on the same trees does not.
+
+    Parameters
+    ----------
+    base : entry the head was built on
+    values : further fields of the entry: ``why``, ``reason``, ``forced``, ``metrics``
+    """
+    seen = base.number
+    while True:
+        live = store.live(at_least=seen) or base
+        for number in range(base.number + 1, live.number + 1):
+            entry = store.entry(number)
+            if entry.trees != base.trees:
+                return Published(live, True, f"release {number} brought newer trees meanwhile")
+            if entry.rolled_back_to is not None:
+                return Published(live, True, f"release {number} rolled back meanwhile")
+            if entry.as_of >= head.as_of:  # an update's is its head's, exactly; names carry whole seconds
+                return Published(live, True, f"release {number} knows as much meanwhile")
+        entry_values = {
+            **values,
+            "as_of": head.as_of,
+            "trees": base.trees,
+            "head": head.name,
+            "base": base.number,
+        }
+        try:
+            return Published(store.append(entry_values, live.number + 1))
+        except Conflict:
+            seen = live.number + 1
+
+
+def try_publish_trees(
+    store: Store, live: Entry | None, as_of: datetime, trees: Version, head: Version, values: Mapping[str, Any]
+) -> Entry | None:
+    """Make the pair live right behind ``live``, or return None if another release took that number."""
+    entry = {
+        **values,
+        "as_of": as_of,
+        "trees": trees.name,
+        "head": head.name,
+        "base": live.number if live is not None else None,
+    }
+    try:
+        return store.append(entry, live.number + 1 if live is not None else 1)
+    except Conflict:
+        return None

@@ -1,0 +1,308 @@
+"""The stream job: learns what comes, publishes in time, and loses nothing, whatever else is published meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from methods_kit import DAY, HOUR, ONLINE, START, config, rows, write_log
+
+from gbdtlr.config import Config
+from gbdtlr.errors import ConfigError, NoReleaseError
+from gbdtlr.head import OnlineHead
+from gbdtlr.jobs import train_trees, update_lr
+from gbdtlr.jobs.learn import learn
+from gbdtlr.jobs.ledger import Ledger
+from gbdtlr.jobs.operate import rollback
+from gbdtlr.release import Release
+from gbdtlr.store import Store
+
+NOW = START + 2 * DAY
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("log")
+    write_log(folder / "log", 54)
+    return folder
+
+
+def lines(n: int, seed: int = 5) -> list[str]:
+    table = rows(n, NOW, HOUR, seed).drop_columns(["at", "known_at"])
+    return [json.dumps(row) for row in table.to_pylist()]
+
+
+class Clock:
+    """Stands still until it is set."""
+
+    def __init__(self, now: datetime = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def stream(c: Config, pieces: Any, clock: Clock, **options: Any) -> Any:
+    return learn(c, pieces, clock, **{"publish_every": timedelta(minutes=1), **options})
+
+
+def live(c: Config) -> Release:
+    store = Store.open(c.store)
+    entry = store.live()
+    assert entry is not None
+    return Release.load(store, entry)
+
+
+def head_of(c: Config) -> OnlineHead:
+    head = live(c).online()
+    assert head is not None
+    return head
+
+
+@pytest.mark.parametrize("method", ONLINE)
+@pytest.mark.parametrize("size", [1, 7, 200])
+def test_however_lines_come_the_head_is_the_same(log: Path, method: str, size: int) -> None:
+    c = config(log, method, store=f"pieces-{method}-{size}")
+    train_trees(c, NOW)
+    expected = head_of(c)
+    release, all_lines, clock = live(c), lines(200), Clock()
+    for line in all_lines:
+        row = json.loads(line)
+        codes = [*release.trees.encode_row(row), *release.head.wide.row_buckets(row)]
+        expected.learn_one(codes, row["label"])
+
+    def pieces() -> Iterator[list[str]]:
+        for i in range(0, 200, size):
+            clock.now += timedelta(seconds=10)
+            yield all_lines[i : i + size]
+
+    result = stream(c, pieces(), clock)
+    assert (result.status, result.samples) == ("published", 200)
+    assert result.metrics["progressive"]["rows"] == 200
+    assert head_of(c).to_bytes() == expected.to_bytes()
+    table = rows(50, NOW, HOUR, 8)
+    assert live(c).margin(table) == pytest.approx([live(c).row_margin(row) for row in table.to_pylist()], abs=1e-12)
+
+
+def test_it_publishes_by_time_by_count_and_at_the_end(log: Path) -> None:
+    c = config(log, "ftrl", store="when")
+    train_trees(c, NOW)
+    clock, numbers = Clock(), []
+
+    def pieces() -> Iterator[list[str]]:
+        for seconds, n in ((30, 50), (29, 0), (1, 0), (120, 0), (1, 100), (1, 3)):
+            clock.now += timedelta(seconds=seconds)
+            yield lines(n) if n else []
+            numbers.append(live(c).entry.number)
+
+    stream(c, pieces(), clock, publish_samples=100)
+    assert numbers == [1, 1, 2, 2, 3, 3]
+    release = live(c)
+    assert release.entry.number == 4
+    assert release.entry.why == "learn"
+    assert release.head_as_of == clock.now
+
+
+def test_the_ledger_goes_on(log: Path) -> None:
+    c = config(log, "ftrl", store="ledger")
+    train_trees(c, NOW)
+    before = Ledger.from_dict(live(c).head_manifest["ledger"])
+    stream(c, [lines(30)], Clock(NOW + HOUR))
+    found = Ledger.from_dict(live(c).head_manifest["ledger"])
+    assert (found.after, found.until, found.rows, found.files) == (NOW, NOW + HOUR, 30, {})
+    assert found.learned_since_full == before.learned_since_full + 30
+    assert update_lr(c, NOW + 2 * HOUR).status == "published"
+    assert Ledger.from_dict(live(c).head_manifest["ledger"]).after == NOW + HOUR
+
+
+def test_lines_that_are_no_samples_are_counted_and_passed_over(log: Path) -> None:
+    c = config(log, "ftrl", store="refused", samples={"weight": "w"})
+    with pytest.raises(Exception, match="w"):
+        train_trees(c, NOW)
+    c = config(log, "ftrl", store="refused")
+    train_trees(c, NOW)
+    good = lines(3)
+    bad = [
+        "nonsense",
+        "[1]",
+        "3",
+        '{"x": 1, "kind": "a", "shop": "s1"}',
+        '{"x": 1, "kind": "a", "shop": "s1", "label": 2}',
+        '{"x": 1, "kind": "a", "shop": "s1", "label": "1"}',
+        '{"x": "high", "kind": "a", "shop": "s1", "label": 1}',
+        '{"x": 1, "kind": ["a"], "shop": "s1", "label": 1}',
+        '{"label": 1}',
+        b"\xff\xfe",
+        "[" * 100_000,
+    ]
+    told: list[tuple[str, dict]] = []
+    mixed = [good[0], *bad[:6], good[1], "", "  ", *bad[6:], good[2]]
+    result = stream(c, [mixed], Clock(), on_event=lambda name, **fields: told.append((name, fields)))
+    assert result.samples == 3
+    assert (result.metrics["lines"], result.metrics["lines_refused"]) == (3 + len(bad), len(bad))
+    assert "not JSON" in dict(told)["lines.refused"]["reason"]
+
+
+def test_gaps_and_unseen_values_are_ordinary(log: Path) -> None:
+    c = config(log, "ftrl", store="gaps")
+    train_trees(c, NOW)
+    some = [
+        '{"x": null, "kind": "new", "shop": 7, "label": true}',
+        '{"shop": "s1", "label": 0}',
+        '{"x": 1, "label": 0.0}',
+    ]
+    assert stream(c, [some], Clock()).samples == 3
+    assert live(c).entry.number == 2
+
+
+def test_nothing_came(log: Path) -> None:
+    c = config(log, "ftrl", store="nothing")
+    train_trees(c, NOW)
+    result = stream(c, [[], []], Clock(NOW + HOUR))
+    assert (result.status, result.release) == ("unchanged", 1)
+    result = stream(c, [["nonsense"]], Clock(NOW + HOUR))
+    assert (result.status, result.reason) == ("unchanged", "none of 1 lines was a sample")
+
+
+@pytest.mark.parametrize("other", ["trees", "update", "rollback"])
+def test_what_is_not_yet_published_is_learned_on_top_of_what_was_published_meanwhile(log: Path, other: str) -> None:
+    c = config(log, "ftrl", store=f"meanwhile-{other}")
+    train_trees(c, NOW)
+    update_lr(c, NOW + HOUR)
+    clock = Clock(NOW + HOUR)
+
+    def pieces() -> Iterator[list[str]]:
+        yield lines(20, 1)
+        clock.now += timedelta(minutes=2)
+        yield lines(20, 2)  # published: release 3
+        yield lines(20, 3)
+        if other == "trees":
+            assert train_trees(c, NOW + 3 * HOUR).status == "published"
+        elif other == "update":
+            assert update_lr(c, NOW + 3 * HOUR).status == "published"
+        else:
+            assert rollback(Store.open(c.store), 2, NOW + HOUR, "").status == "published"
+        expected.append(head_of(c))
+        yield []
+
+    expected: list[OnlineHead] = []
+    result = stream(c, pieces(), clock)
+    assert (result.status, result.samples) == ("published", 60)
+    release = live(c)
+    for line in lines(20, 3):
+        row = json.loads(line)
+        codes = [*release.trees.encode_row(row), *release.head.wide.row_buckets(row)]
+        expected[0].learn_one(codes, row["label"])
+    assert head_of(c).to_bytes() == expected[0].to_bytes()
+    assert release.entry.number == 5
+
+
+def test_a_guard_keeps_the_old_release_and_what_was_learned(log: Path) -> None:
+    c = config(log, "ftrl", store="guard")
+    train_trees(c, NOW)
+    strict = replace(c, guard=replace(c.guard, min_samples=10**6))
+    result = stream(strict, [lines(40)], Clock())
+    assert (result.status, live(c).entry.number) == ("refused", 1)
+    assert "min_samples" in result.reason
+
+
+@pytest.mark.parametrize("method", ["refit", "incremental"])
+def test_a_method_that_cannot_learn_one_sample_says_which_can(log: Path, method: str) -> None:
+    with pytest.raises(ConfigError, match="choose one of ftrl, rda, fobos"):
+        stream(config(log, method), [], Clock())
+
+
+def test_a_head_of_another_method_calls_for_an_update(log: Path) -> None:
+    train_trees(config(log, "refit", store="other"), NOW)
+    c = config(log, "ftrl", store="other")
+    with pytest.raises(ConfigError, match="run first: gbdtlr update-lr"):
+        stream(c, [lines(1)], Clock())
+    update_lr(c, NOW + HOUR)
+    assert stream(c, [lines(1)], Clock(NOW + HOUR)).status == "published"
+
+
+def test_without_trees_there_is_nothing_to_learn_on(tmp_path: Path) -> None:
+    with pytest.raises(NoReleaseError, match="gbdtlr train-trees"):
+        stream(config(tmp_path, "ftrl"), [lines(1)], Clock())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, None], ids=["TERM", "INT", "end of input"])
+def test_the_command_stops_cleanly(log: Path, number: int | None) -> None:
+    name = f"stop-{number}"
+    c = config(log, "ftrl", store=name)
+    train_trees(c, NOW)
+    file = log / f"{name}.toml"
+    file.write_text(
+        f"""
+        store = "{c.store}"
+        threads = 1
+        [samples]
+        path = "{c.samples.path[0]}"
+        event_time = "at"
+        label_time = "known_at"
+        numeric = ["x"]
+        categorical = ["kind"]
+        wide = ["shop"]
+        [head]
+        window = "1d"
+        method = "ftrl"
+        half_lives = ["6h", "1d"]
+        l2 = [3, 30]
+        wide_buckets = 64
+        [guard]
+        min_samples = 20
+        calibration = [0.1, 10.0]
+        """
+    )
+    command = [sys.executable, "-m", "gbdtlr", "learn", "-c", str(file), "--json", "--publish-samples", "50"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "bufsize": 0}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
+        process.stdin.write("".join(f"{line}\n" for line in lines(50)).encode())
+        told = b""
+        while b"release.publish" not in told:
+            piece = os.read(process.stderr.fileno(), 4096)
+            assert piece, told
+            told += piece
+        # No line feed behind the last line: it counts when the input ends, and is half a line where that is stopped.
+        process.stdin.write("\n".join(lines(10, 6)).encode())
+        if number is None:
+            process.stdin.close()
+        else:
+            _wait_until_read(process)
+            process.send_signal(number)
+        out = process.stdout.read()
+    assert process.returncode == 0
+    result = json.loads(out)
+    assert result["status"] == "published"
+    assert result["samples"] == (60 if number is None else 59)
+    assert live(c).entry.number == 3
+    assert head_of(c).n_learned == result["samples"] + _learned_by_trees(c)
+
+
+def _learned_by_trees(c: Config) -> int:
+    store = Store.open(c.store)
+    first = Release.load(store, store.entry(1)).online()
+    assert first is not None
+    return first.n_learned
+
+
+def _wait_until_read(process: subprocess.Popen[bytes]) -> None:
+    """Until the pipe to the process is empty."""
+    import array
+    import fcntl
+    import termios
+
+    assert process.stdin is not None
+    waiting = array.array("i", [1])
+    while waiting[0]:
+        fcntl.ioctl(process.stdin.fileno(), termios.FIONREAD, waiting)

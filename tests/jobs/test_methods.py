@@ -1,0 +1,310 @@
+"""Every method through the jobs: each sample once, in order of maturity, whatever comes late or is interrupted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from methods_kit import DAY, HOUR, NON_REFIT, ONLINE, START, config, write_hour, write_log
+
+from gbdtlr.config import Config
+from gbdtlr.errors import ConfigError, DamagedError, StoreUnavailable
+from gbdtlr.head import Codes, OnlineHead
+from gbdtlr.jobs import train_trees, update_lr
+from gbdtlr.jobs.ledger import Ledger
+from gbdtlr.jobs.methods import rule_of
+from gbdtlr.metrics import Quality
+from gbdtlr.release import Release, encode
+from gbdtlr.samples import read
+from gbdtlr.store import Store
+
+NOW = START + 2 * DAY
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with two days and eight hours of log, that nobody changes."""
+    folder = tmp_path_factory.mktemp("log")
+    write_log(folder / "log", 56)
+    return folder
+
+
+def live(config: Config) -> Release:
+    store = Store.open(config.store)
+    entry = store.live()
+    assert entry is not None
+    return Release.load(store, entry)
+
+
+def ledger(config: Config) -> Ledger:
+    return Ledger.from_dict(live(config).head_manifest["ledger"])
+
+
+def published(config: Config, *moments: datetime) -> None:
+    """Trees at the first moment, updates at the others."""
+    assert train_trees(config, moments[0]).status == "published"
+    for moment in moments[1:]:
+        result = update_lr(config, moment)
+        assert result.status == "published", result.reason
+
+
+def in_order(config: Config, after: datetime, until: datetime) -> Codes:
+    """Samples that matured in the interval, coded on the live trees, in order of maturity."""
+    samples = read(config.samples, START, until + DAY, until, known_after=after)
+    release = live(config)
+    return encode(samples.by_maturity(), release.trees, release.head.wide)
+
+
+@pytest.mark.parametrize("method", NON_REFIT)
+def test_the_intervals_of_updates_are_a_chain(log: Path, method: str) -> None:
+    c = config(log, method, store=f"chain-{method}")
+    moments = [NOW, NOW + HOUR, NOW + 3 * HOUR, NOW + 3.5 * HOUR]
+    published(c, NOW)
+    full = ledger(c)
+    assert (full.after, full.until, full.full_as_of) == (None, NOW, NOW)
+    total = full.rows
+    for before, now in pairwise(moments):
+        published_ledger = _next(c, now)
+        expected = read(c.samples, START, now, now, known_after=before)
+        assert (published_ledger.after, published_ledger.until) == (before, now)
+        assert published_ledger.rows == len(expected) == sum(published_ledger.files.values())
+        assert published_ledger.late == 0
+        total += len(expected)
+        assert published_ledger.learned_since_full == total
+        assert published_ledger.full_as_of == NOW
+
+
+def _next(c: Config, now: datetime) -> Ledger:
+    assert update_lr(c, now).status == "published"
+    return ledger(c)
+
+
+@pytest.mark.parametrize("method", ONLINE)
+def test_updates_learn_each_sample_once_in_order_of_maturity(log: Path, method: str) -> None:
+    c = config(log, method, store=f"once-{method}", online={"min_occurrences": 3})
+    published(c, NOW, NOW + HOUR, NOW + HOUR + timedelta(minutes=10), NOW + 4 * HOUR)
+    release = live(c)
+    expected = OnlineHead(rule_of(c.head), release.trees.offsets, release.trees.leaf_values, release.head.wide)
+    window = read(c.samples, NOW - c.head.window, NOW, NOW)
+    expected.learn_many(encode(window.by_maturity(), release.trees, release.head.wide))
+    expected.learn_many(in_order(c, NOW, NOW + 4 * HOUR))
+    found = release.online()
+    assert found is not None
+    assert found.to_bytes() == expected.to_bytes()
+    assert release.head.to_bytes() == expected.head().to_bytes()
+
+
+@pytest.mark.parametrize("method", NON_REFIT)
+def test_the_same_head_whatever_the_steps_it_was_learned_in(log: Path, method: str) -> None:
+    stores = []
+    for name, steps in (("one", [4]), ("many", [1, 2, 3, 4])):
+        c = config(log, method, store=f"steps-{method}-{name}")
+        published(c, NOW, *(NOW + h * HOUR for h in steps))
+        stores.append(live(c).head)
+    one, many = stores
+    if method in ONLINE:
+        assert one.to_bytes() == many.to_bytes()
+    else:
+        spread = np.abs(one.leaf_weights - live(c).trees.leaf_values).max()
+        assert np.abs(one.leaf_weights - many.leaf_weights).max() < 0.2 * spread
+
+
+@pytest.mark.parametrize("method", ["refit", *NON_REFIT])
+def test_a_crash_before_publishing_neither_repeats_nor_skips_a_sample(
+    log: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smooth = config(log, method, store=f"smooth-{method}")
+    published(smooth, NOW, NOW + HOUR, NOW + 2 * HOUR)
+    crashed = config(log, method, store=f"crashed-{method}")
+    published(crashed, NOW)
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "append", _unplugged)
+        with pytest.raises(StoreUnavailable):
+            update_lr(crashed, NOW + HOUR)
+    published_again = [update_lr(crashed, NOW + h * HOUR).status for h in (1, 2)]
+    assert published_again == ["published", "published"]
+    assert live(crashed).head.to_bytes() == live(smooth).head.to_bytes()
+
+
+def _unplugged(*_: object, **__: object) -> None:
+    raise StoreUnavailable("unplugged")
+
+
+@pytest.mark.parametrize("method", NON_REFIT)
+def test_the_second_of_two_overlapping_updates_builds_on_the_same_base(
+    log: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = config(log, method, store=f"alone-{method}")
+    published(alone, NOW, NOW + 2 * HOUR)
+    c = config(log, method, store=f"overlap-{method}")
+    published(c, NOW)
+    append, inside = Store.append, []
+
+    def overtaken(store: Store, values: dict, number: int) -> object:
+        if not inside:
+            inside.append(True)
+            assert update_lr(c, NOW + HOUR).status == "published"
+        return append(store, values, number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "append", overtaken)
+        assert update_lr(c, NOW + 2 * HOUR).status == "published"
+    assert ledger(c).after == NOW
+    assert live(c).head.to_bytes() == live(alone).head.to_bytes()
+
+
+@pytest.mark.parametrize("method", NON_REFIT)
+def test_rows_that_land_late_are_counted_and_wait_for_a_full_fit(tmp_path: Path, method: str) -> None:
+    write_log(tmp_path / "log", 52)
+    c = config(tmp_path, method, full_every="3h")
+    published(c, NOW, NOW + HOUR)
+    write_hour(tmp_path / "log", 45, 40, seed=9, name="-late")
+    result = update_lr(c, NOW + 2 * HOUR)
+    assert result.metrics["late"] == 40
+    assert ledger(c).rows == len(read(c.samples, START, NOW + 2 * HOUR, NOW + 2 * HOUR, known_after=NOW + HOUR))
+    result = update_lr(c, NOW + 2.5 * HOUR)
+    assert (result.metrics["late"], result.metrics["late_since_full"]) == (0, 40)
+    assert update_lr(c, NOW + 3 * HOUR).status == "published"
+    full = ledger(c)
+    window = read(c.samples, NOW + 3 * HOUR - c.head.window, NOW + 3 * HOUR, NOW + 3 * HOUR)
+    assert full.after is None
+    assert full.rows == full.learned_since_full == len(window)
+    assert full.late_since_full == 0
+    assert full.files[f"{c.samples.path[0]}/045-late.parquet"] == 40
+
+
+@pytest.mark.parametrize("method", NON_REFIT)
+def test_compacting_files_makes_nothing_late(tmp_path: Path, method: str) -> None:
+    from pyarrow import parquet
+
+    write_log(tmp_path / "log", 50)
+    c = config(tmp_path, method)
+    published(c, NOW)
+    files = sorted((tmp_path / "log").iterdir())
+    parquet.write_table(parquet.read_table(files[30:50]), tmp_path / "log" / "030-049.parquet")
+    for file in files[30:50]:
+        file.unlink()
+    result = update_lr(c, NOW + HOUR)
+    assert (result.status, result.metrics["late"]) == ("published", 0)
+
+
+@pytest.mark.parametrize("method", NON_REFIT)
+def test_no_new_label_leaves_the_release(log: Path, method: str) -> None:
+    c = config(log, method, store=f"idle-{method}")
+    published(c, NOW)
+    before = live(c).entry.number
+    result = update_lr(c, NOW + timedelta(seconds=1))
+    assert (result.status, live(c).entry.number) == ("unchanged", before)
+
+
+@pytest.mark.parametrize("method", NON_REFIT)
+def test_new_trees_start_with_a_full_fit(log: Path, method: str) -> None:
+    c = config(log, method, store=f"trees-{method}")
+    published(c, NOW, NOW + HOUR)
+    published(c, NOW + 2 * HOUR)
+    found = ledger(c)
+    assert (found.after, found.full_as_of) == (None, NOW + 2 * HOUR)
+    fresh = config(log, method, store=f"fresh-{method}")
+    published(fresh, NOW + 2 * HOUR)
+    if method in ONLINE:
+        assert live(c).head.to_bytes() == live(fresh).head.to_bytes()
+
+
+@pytest.mark.parametrize("method", ONLINE)
+def test_without_samples_leaves_are_at_the_trees_outputs(tmp_path: Path, method: str) -> None:
+    write_log(tmp_path / "log", 48)
+    c = config(tmp_path, method, window="1s")
+    published(c, NOW + 20 * HOUR)
+    release = live(c)
+    assert (release.head.leaf_weights == release.trees.leaf_values).all()
+    assert release.head.bias == 0
+
+
+def test_a_user_switches_by_one_key_and_back(log: Path) -> None:
+    c = config(log, "refit", store="switch")
+    published(c, NOW)
+    for h, method in enumerate(["ftrl", "rda", "incremental", "fobos", "refit", "incremental"], start=1):
+        c = config(log, method, store="switch")
+        assert update_lr(c, NOW + h * HOUR).status == "published"
+        found = ledger(c)
+        assert (found.after, found.full_as_of) == (None, NOW + h * HOUR), "what another method left is not built on"
+
+
+@pytest.mark.parametrize("change", [{"wide_buckets": 32}, {"window": "2d"}, {"l2": [5]}])
+def test_other_settings_call_for_a_full_fit(log: Path, change: dict) -> None:
+    name = "-".join(change)
+    published(config(log, "incremental", store=f"change-{name}"), NOW, NOW + HOUR)
+    c = config(log, "incremental", store=f"change-{name}", **change)
+    assert update_lr(c, NOW + 2 * HOUR).status == "published"
+    assert ledger(c).after is None
+
+
+def test_other_rates_call_for_a_full_fit(log: Path) -> None:
+    published(config(log, "ftrl", store="rates"), NOW)
+    c = config(log, "ftrl", store="rates", online={"alpha": 0.5})
+    assert update_lr(c, NOW + HOUR).status == "published"
+    assert ledger(c).after is None
+
+
+@pytest.mark.parametrize("method", ["refit", *NON_REFIT])
+def test_the_head_is_the_same_whatever_the_threads(log: Path, method: str) -> None:
+    heads = []
+    for n in (1, 2):
+        c = replace(config(log, method, store=f"threads-{method}-{n}"), threads=n)
+        published(c, NOW, NOW + HOUR)
+        heads.append(live(c).head.to_bytes())
+    assert heads[0] == heads[1]
+
+
+@pytest.mark.parametrize("method", ["refit", *NON_REFIT])
+def test_thinned_negatives_leave_probabilities_calibrated_on_the_full_stream(tmp_path: Path, method: str) -> None:
+    write_log(tmp_path / "log", 54, per_hour=400)
+    c = config(tmp_path, method, samples={"negative_keep_rate": 0.2}, online={"alpha": 0.05})
+    published(c, NOW, *(NOW + h * HOUR for h in range(1, 5)))
+    release = live(c)
+    full = replace(c.samples, negative_keep_rate=1.0)
+    for since, until in ((NOW - DAY, NOW), (NOW, NOW + 6 * HOUR)):
+        samples = read(full, since, until, until)
+        quality = Quality.of(release.margin(samples.table), samples.label)
+        assert quality.calibration == pytest.approx(1, abs=0.15)
+    learned = ledger(c)
+    assert learned.learned_since_full < 0.7 * len(read(full, NOW - DAY, NOW + 4 * HOUR, NOW + 4 * HOUR))
+
+
+@pytest.mark.parametrize("method", NON_REFIT)
+def test_what_the_next_update_needs_is_checked(log: Path, method: str) -> None:
+    c = config(log, method, store=f"check-{method}")
+    published(c, NOW)
+    release = live(c)
+    release.check_learned()
+    for name in release.learned:
+        damaged = replace(release, learned={**release.learned, name: b"damaged"})
+        with pytest.raises(DamagedError):
+            damaged.check_learned()
+
+
+def test_a_damaged_ledger_is_told() -> None:
+    with pytest.raises(DamagedError, match="ledger"):
+        Ledger.from_dict({"after": None})
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        ({"method": "sgd"}, "choose one of refit, incremental, ftrl"),
+        ({"method": "refit", "full_every": "1d"}, "no meaning"),
+        ({"online": {"alpha": 0}}, r"\[head.online\] alpha must be above zero"),
+        ({"online": {"l1": -1}}, r"\[head.online\] l1 must be at least zero"),
+        ({"online": {"min_occurrences": 0}}, "at least 1"),
+        ({"online": {"min_occurrences": 300}}, "at most 255"),
+        ({"online": {"apha": 1}}, r"unknown key \[head.online\] apha; did you mean alpha"),
+        ({"online": 3}, r"write \[head.online\] on a line of its own"),
+    ],
+)
+def test_what_cannot_be_configured_says_why(tmp_path: Path, head: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config(tmp_path, **{"method": "ftrl", **head})
