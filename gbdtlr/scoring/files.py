@@ -1,0 +1,50 @@
+"""Files scored: all their columns, the probability, and the release it came from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gbdtlr.arrays import from_numpy
+from gbdtlr.errors import SamplesError
+from gbdtlr.metrics import sigmoid
+from gbdtlr.samples.tables import TableWriter, read_tables
+from gbdtlr.scoring.scorer import Scorer
+
+PROBABILITY, RELEASE = "probability", "release"
+
+
+def score_file(scorer: Scorer, source: str, output: str) -> int:
+    """Write the rows of ``source`` with two columns more, ``probability`` and ``release``; all by one release.
+
+    Files may be larger than memory. The output appears when it is complete, or not at all.
+
+    Parameters
+    ----------
+    source : file, folder or glob; parquet, CSV or JSON lines, compressed too
+    output : file of these kinds; its suffix decides which
+
+    Returns
+    -------
+    rows : how many
+
+    Raises
+    ------
+    SchemaError
+        Columns missing or of the wrong type; the message lists them.
+    SamplesError
+        Files that cannot be read or written, or that have a column of these names already.
+    """
+    release = scorer.loaded
+    numeric = [feature.name for feature in release.trees.schema.features if feature.vocabulary is None]
+    with TableWriter(output) as writer:
+        for table in read_tables(source, numeric):
+            taken = [name for name in (PROBABILITY, RELEASE) if name in table.schema.names]
+            if taken:
+                raise SamplesError(
+                    f"{source} has a column {' and '.join(taken)} already, the name scoring gives to its own; "
+                    "rename or drop it"
+                )
+            probability = from_numpy(sigmoid(release.margin(table)))
+            number = from_numpy(np.full(len(table), release.entry.number, np.int64))
+            writer.write(table.append_column(PROBABILITY, probability).append_column(RELEASE, number))
+        return writer.n_rows

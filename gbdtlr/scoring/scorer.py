@@ -1,0 +1,248 @@
+"""The Scorer: the live release as probabilities, for a service that must always have a good model."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gbdtlr.errors import ConfigError, NoReleaseError
+from gbdtlr.metrics import sigmoid
+from gbdtlr.release import Release
+from gbdtlr.scoring.refresher import Refresher
+from gbdtlr.scoring.serving import Names, Serving
+from gbdtlr.store import Entry, Store
+from gbdtlr.times import format_time, parse_duration
+
+
+class Scored(NamedTuple):
+    """Probabilities and the number of the one release all of them came from."""
+
+    probability: Any
+    release: int
+
+
+class Scorer:
+    """Scores rows with a release, and follows the store to newer ones; every call is answered by one whole release.
+
+    Any number of threads may use one Scorer. A call reads the release once, at its beginning; :meth:`refresh`
+    replaces it with one assignment, so a call that has begun ends on the release it began with. Once opened, a
+    Scorer always has a release: what goes wrong later is remembered in :meth:`health` and nothing else.
+
+    A process that forks (gunicorn with ``preload_app``) opens it, or calls :meth:`start_refreshing`, in each worker:
+    threads do not survive a fork.
+    """
+
+    def __init__(self, store: Store, release: Release, pinned: bool = False) -> None:
+        self.store = store
+        self._serving = Serving(release)
+        self._pinned = pinned
+        self._refreshing = threading.Lock()
+        self._checked_s = time.monotonic()
+        self._error: str | None = None
+        self._failures = 0
+        self._refresher: Refresher | None = None
+
+    @classmethod
+    def open(cls, store: str | os.PathLike[str] | Store, release: int | None = None) -> Scorer:
+        """Scorer of the live release of a store, or of release number ``release``, which it then keeps.
+
+        Parameters
+        ----------
+        store : path or URL, or a store that is open
+
+        Raises
+        ------
+        NoReleaseError
+            Nothing is published, or no such release.
+        DamagedError, FormatError, MismatchError
+            The release cannot be trusted here; the message says why. No older one is taken in its stead.
+        StoreUnavailable
+            The store did not answer.
+        """
+        if not isinstance(store, Store):
+            store = Store.open(os.fspath(store))
+        entry = _live(store) if release is None else store.entry(release)
+        return cls(store, Release.load(store, entry), pinned=release is not None)
+
+    @property
+    def release(self) -> int:
+        """Number of the release that scores now."""
+        return self._serving.number
+
+    @property
+    def loaded(self) -> Release:
+        """The release that scores now, immutable: to score several frames with one and the same."""
+        return self._serving.release
+
+    def score(self, frame: Any) -> NDArray[np.float64]:
+        """Probability of every row.
+
+        Parameters
+        ----------
+        frame : DataFrame, pyarrow Table or dict of arrays, (n, any columns); the release's are found by name
+
+        Returns
+        -------
+        probability : float64 (n,)
+
+        Raises
+        ------
+        SchemaError
+            Columns missing or of the wrong type; the message lists them.
+        """
+        return sigmoid(self._serving.release.margin(frame))
+
+    def score_with_release(self, frame: Any) -> Scored:
+        """As :meth:`score`, with the number of the release that all the probabilities came from."""
+        serving = self._serving
+        return Scored(sigmoid(serving.release.margin(frame)), serving.number)
+
+    def margin(self, frame: Any) -> NDArray[np.float64]:
+        """Log-odds of every row, float64 (n,); otherwise as :meth:`score`."""
+        return self._serving.release.margin(frame)
+
+    def score_row(self, row: Mapping[str, Any] | Sequence[Any] | NDArray[Any], names: Names | None = None) -> float:
+        """Probability of one row, the same to the last bit as :meth:`score` gives it, without the cost of a frame.
+
+        Parameters
+        ----------
+        row : value of every column by name, others ignored; or values in the order of ``names``. None and NaN are
+            missing. Fastest is an array of float64, where all columns are numbers
+        names : what the values are called, a tuple best, where the row does not tell
+
+        Raises
+        ------
+        SchemaError
+            Names missing or values of the wrong type; the message lists them.
+        """
+        return _sigmoid(self._serving.row_margin(row, names))
+
+    def score_row_with_release(
+        self, row: Mapping[str, Any] | Sequence[Any] | NDArray[Any], names: Names | None = None
+    ) -> Scored:
+        """As :meth:`score_row`, with the number of the release that the probability came from."""
+        serving = self._serving
+        return Scored(_sigmoid(serving.row_margin(row, names)), serving.number)
+
+    def refresh(self) -> bool:
+        """Go over to the live release, whole and checked; True if that is another than before.
+
+        If the store does not answer, or its live release cannot be trusted here, the present one goes on
+        scoring, the reason is in :meth:`health`, and the answer is False: nothing is raised. Trees that stay the same
+        are not loaded again. A Scorer opened for one release keeps it.
+        """
+        if self._pinned:
+            return False
+        with self._refreshing:
+            known = self._serving.release
+            try:
+                entry = _live(self.store, known.entry.number)
+                changed = entry != known.entry
+                if changed:
+                    self._serving = Serving(Release.load(self.store, entry, known))
+            except Exception as error:  # whatever it is, a service that has a good model goes on serving it
+                self._error = f"{type(error).__name__}: {error}"
+                self._failures += 1
+                return False
+            self._error = None
+            self._failures = 0
+            self._checked_s = time.monotonic()
+            return changed
+
+    def health(self, now: datetime | None = None) -> dict[str, Any]:
+        """What scores, how old it is, and what the last refresh came to, in JSON's types.
+
+        Parameters
+        ----------
+        now : the moment ages are taken at, UTC-aware; the clock's if not given
+
+        Returns
+        -------
+        health : ``release``, ``trees``, ``head``; ``trees_as_of``, ``head_as_of`` and their ages ``trees_age_s``,
+            ``head_age_s``; ``pinned``; ``refreshing``, whether a background thread does; ``checked_age_s``, since the
+            store last confirmed the release; ``failures``, refreshes failed since; ``error``, the last one's or None
+        """
+        now = now or datetime.now(UTC)
+        release, refresher = self._serving.release, self._refresher
+        return {
+            "release": release.entry.number,
+            "trees": release.entry.trees,
+            "head": release.entry.head,
+            "trees_as_of": format_time(release.trees_as_of),
+            "head_as_of": format_time(release.head_as_of),
+            "trees_age_s": (now - release.trees_as_of).total_seconds(),
+            "head_age_s": (now - release.head_as_of).total_seconds(),
+            "pinned": self._pinned,
+            "refreshing": refresher is not None and refresher.is_alive(),
+            "checked_age_s": round(time.monotonic() - self._checked_s, 3),
+            "failures": self._failures,
+            "error": self._error,
+        }
+
+    def start_refreshing(
+        self,
+        period: timedelta | str,
+        jitter: float = 0.1,
+        *,
+        on_refresh: Callable[[bool], object] | None = None,
+        wait: Callable[[float], object] | None = None,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> Refresher:
+        """Refresh in a daemon thread from now on, until :meth:`close` or the ``stop`` of what is returned.
+
+        Parameters
+        ----------
+        period : from the end of one refresh to the beginning of the next, such as ``30s``
+        jitter : up to this share of the period more or less each time, so that a fleet does not ask all at once
+        on_refresh : ``on_refresh(changed)`` after each refresh, in that thread
+        wait : waits that many seconds, or less when asked to stop, in place of the clock
+        uniform : random number between two, in place of Python's
+
+        Raises
+        ------
+        ConfigError
+            A period or jitter that cannot be.
+        """
+        period = parse_duration(period) if isinstance(period, str) else period
+        if period <= timedelta() or not 0 <= jitter < 1:
+            raise ConfigError(f"refreshing needs a period above zero and a jitter in [0, 1), not {period} and {jitter}")
+        self.close()
+        self._refresher = Refresher(self.refresh, period.total_seconds(), jitter, on_refresh, wait, uniform)
+        self._refresher.start()
+        return self._refresher
+
+    def close(self) -> None:
+        """Stop refreshing; scoring still works."""
+        refresher, self._refresher = self._refresher, None
+        if refresher is not None:
+            refresher.stop()
+
+    def __enter__(self) -> Scorer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _live(store: Store, at_least: int = 0) -> Entry:
+    entry = store.live(at_least)
+    if entry is None:
+        raise NoReleaseError(f"nothing is published in {store.url}; run first: gbdtlr train-trees")
+    return entry
+
+
+def _sigmoid(margin: float) -> float:
+    """:func:`gbdtlr.metrics.sigmoid` of one number, by the same exponential: ``math.exp`` may round otherwise."""
+    e = float(np.exp(-abs(margin)))
+    return 1.0 / (1.0 + e) if margin >= 0 else e / (1.0 + e)

@@ -1,0 +1,68 @@
+"""The release that serves: what its one-row calls need, built before the first of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from gbdtlr.errors import SchemaError
+from gbdtlr.release import Release
+
+MAX_ORDERS = 64
+_TWICE = "more than one value has the same name"
+
+Names = Sequence[str]
+
+
+class Serving:
+    """One release, ready for its first row; immutable to its callers."""
+
+    def __init__(self, release: Release) -> None:
+        self.release = release
+        self.number = release.entry.number
+        schema, wide = release.trees.schema, release.head.wide
+        self._orders: dict[tuple[str, ...], NDArray[np.intp]] = {}
+        self._is_numeric = not wide.names and all(feature.vocabulary is None for feature in schema.features)
+        # The first call, too, finds everything compiled and built.
+        columns = (*schema.names, *(part for name in wide.names for part in name.split(":")))
+        release.row_margin(dict.fromkeys(columns))
+        release.margin(dict.fromkeys(columns, pa.nulls(1)))
+
+    def row_margin(self, row: Any, names: Names | None) -> float:
+        """Log-odds of one row; see :meth:`Scorer.score_row`."""
+        if names is None:
+            if isinstance(row, Mapping):
+                return self.release.row_margin(row)
+            raise SchemaError("the values of a row have no names: give them as names, columns are found by name")
+        names = tuple(names)
+        values = row.ravel() if isinstance(row, np.ndarray) else row
+        if len(values) != len(names):
+            raise SchemaError(f"a row of {len(names)} values expected, one for each name, not of {len(values)}")
+        if self._is_numeric and isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
+            order = self._orders.get(names)
+            if order is None:
+                order = self._order_of(names)
+            head = self.release.head
+            return self.release.trees.row_margin(values[order], head.leaf_weights, head.bias)
+        if isinstance(values, np.ndarray):
+            values = values.tolist()
+        named = dict(zip(names, values, strict=True))
+        if len(named) < len(names):
+            raise SchemaError(_TWICE)
+        return self.release.row_margin(named)
+
+    def _order_of(self, names: tuple[str, ...]) -> NDArray[np.intp]:
+        """Place of each feature of the trees among the names."""
+        place = {name: i for i, name in enumerate(names)}
+        wanted = self.release.trees.schema.names
+        missing = [name for name in wanted if name not in place]
+        if missing or len(place) < len(names):
+            raise SchemaError(f"no value for {', '.join(missing)}" if missing else _TWICE)
+        order = np.array([place[name] for name in wanted], np.intp)
+        if len(self._orders) < MAX_ORDERS:  # a caller that never repeats its names must not fill the memory
+            self._orders[names] = order
+        return order
