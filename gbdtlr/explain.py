@@ -1,0 +1,287 @@
+"""Explaining: leaves as rules in words, what moved between two releases, and what makes one row's margin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from gbdtlr.config import Config
+from gbdtlr.errors import NoReleaseError, SamplesError
+from gbdtlr.frames import column_of, texts
+from gbdtlr.head import Codes, Head
+from gbdtlr.metrics import sigmoid
+from gbdtlr.release import Release, encode
+from gbdtlr.samples import Samples, read_batches
+from gbdtlr.samples.tables import read_tables
+from gbdtlr.store import Store
+from gbdtlr.trees import Rules
+
+MOMENT = timedelta(microseconds=1)
+MAX_ROWS = 200_000
+
+
+@dataclass(frozen=True)
+class Term:
+    """One weight of a head and the rows it stands for.
+
+    Attributes
+    ----------
+    what : the rule of a leaf, or the id of a wide column, in words
+    weight : log-odds it adds
+    """
+
+    what: str
+    weight: float
+
+
+def explain(release: Release, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The terms that make the margin of one row, largest first; they sum to it.
+
+    Parameters
+    ----------
+    row : column names to values
+
+    Returns
+    -------
+    ``release``, ``margin``, ``probability`` and ``terms``, each with ``what`` in words and ``weight`` in log-odds
+
+    Raises
+    ------
+    SchemaError
+        Columns missing or of the wrong type; the message lists them.
+    """
+    trees, head = release.trees, release.head
+    rules = Rules(trees)
+    codes = trees.encode_row(row).astype(np.int64) + trees.offsets[:-1]
+    terms = [Term(rules.words(int(code)), float(head.leaf_weights[code])) for code in codes]
+    for name, bucket, index, weights in zip(
+        head.wide.names, head.wide.row_buckets(row), head.wide_index, head.wide_weights, strict=True
+    ):
+        value = " and ".join(f"{part} is {_said(row[part])}" for part in name.split(":"))
+        terms.append(Term(value, _weight_of(index, weights, bucket)))
+    terms.append(Term("every row (bias)", head.bias))
+    terms.sort(key=lambda term: -abs(term.weight))
+    margin = release.row_margin(row)
+    return {
+        "release": release.entry.number,
+        "margin": margin,
+        "probability": float(sigmoid(np.array([margin]))[0]),
+        "terms": [{"what": term.what, "weight": term.weight} for term in terms],
+    }
+
+
+def row_of(release: Release, source: str, number: int) -> dict[str, Any]:
+    """Row ``number``, from 0, of a file, folder or glob, as :func:`explain` takes it.
+
+    Raises
+    ------
+    SamplesError
+        The files cannot be read, or have fewer rows.
+    """
+    numeric = [feature.name for feature in release.trees.schema.features if feature.vocabulary is None]
+    n_before = 0
+    for table in read_tables(source, numeric):
+        if number < n_before + len(table):
+            (row,) = table.slice(number - n_before, 1).to_pylist()
+            return dict(row)
+        n_before += len(table)
+    raise SamplesError(f"{source} has {n_before} rows, so there is no row {number}; rows count from 0")
+
+
+def diff(store: Store, a: int | None = None, b: int | None = None, top: int = 20) -> dict[str, Any]:
+    """What moved between the heads of two releases, told on the samples of the later head's window.
+
+    Parameters
+    ----------
+    a, b : numbers of releases; None for the live one as ``b``, and the one before it as ``a``
+    top : how many moves to tell
+
+    Returns
+    -------
+    ``a``, ``b`` : numbers; ``trees_differ`` : whether they stand on different trees, whose leaves cannot be compared
+    ``rows`` : samples the effects are taken over, at most the newest ``MAX_ROWS``
+    ``probability_a``, ``probability_b`` : mean over these rows
+    ``moves`` : the largest by effect on the rows they touch, each with ``what`` in words, ``before``, ``after``,
+        ``rows`` and ``effect``, the change of the mean probability if this weight alone is put back
+
+    Raises
+    ------
+    NoReleaseError
+        No such releases.
+    """
+    live = store.live()
+    if live is None:
+        raise NoReleaseError(f"nothing is published in {store.url} yet; run first: gbdtlr train-trees")
+    later = store.entry(b) if b is not None else live
+    number = a if a is not None else later.number - 1
+    if number < 1:
+        raise NoReleaseError(f"there is no release before {later.number} to compare it with; publish another first")
+    new = Release.load(store, later)
+    old = Release.load(store, store.entry(number), known=new)
+    samples = window_samples(new)
+    told: dict[str, Any] = {
+        "a": old.entry.number,
+        "b": new.entry.number,
+        "trees_differ": old.entry.trees != new.entry.trees,
+        "rows": 0 if samples is None else len(samples),
+        "probability_a": None,
+        "probability_b": None,
+        "moves": [],
+    }
+    if samples is None:
+        return told
+    codes = encode(samples, new.trees, new.head.wide)
+    p_new = sigmoid(_margin(new, codes))
+    told["probability_b"] = _mean(p_new, samples)
+    old_codes = codes if not told["trees_differ"] else encode(samples, old.trees, old.head.wide)
+    if old.head.wide == new.head.wide or told["trees_differ"]:
+        told["probability_a"] = _mean(sigmoid(_margin(old, old_codes)), samples)
+    moves = _wide_moves(old.head, new.head, codes, samples)
+    if not told["trees_differ"]:
+        moves += _leaf_moves(old, new, codes)
+    moves.append(_Move("every row (bias)", old.head.bias, new.head.bias, np.arange(len(samples))))
+    moves = [move for move in moves if move.after != move.before and len(move.rows)]
+    moves.sort(key=lambda move: -abs(move.after - move.before) * len(move.rows))
+    margin, weight, rules = _margin(new, codes), samples.weight, Rules(new.trees)
+    merged: dict[str, _Move] = {}
+    for move in moves:
+        what = move.what if isinstance(move.what, str) else rules.words(move.what)
+        if what in merged:  # trees often end in the same leaf
+            same = merged[what]
+            merged[what] = replace(same, before=same.before + move.before, after=same.after + move.after)
+        elif len(merged) < top:
+            merged[what] = move
+        else:
+            break
+    for what, move in merged.items():
+        back = sigmoid(margin[move.rows] - (move.after - move.before))
+        effect = float((p_new[move.rows] - back) @ weight[move.rows] / weight.sum()) if weight.any() else 0.0
+        told["moves"].append(
+            {"what": what, "before": move.before, "after": move.after, "rows": len(move.rows), "effect": effect}
+        )
+    return told
+
+
+def importance(release: Release, codes: Codes | None) -> list[tuple[str, float]]:
+    """Features by how much of the spread of the margin their trees' splits and their ids carry, largest first.
+
+    A leaf's variance over the rows is shared equally among the splits on its path.
+    """
+    trees, head = release.trees, release.head
+    found: dict[str, float] = {}
+    rules = Rules(trees)
+    for t in range(trees.n_trees):
+        first, last = trees.offsets[t], trees.offsets[t + 1]
+        weights = head.leaf_weights[first:last]
+        share = np.ones(last - first) if codes is None else np.bincount(codes.leaves[t], minlength=last - first)
+        total = share.sum()
+        if not total:
+            continue
+        spread = share / total * (weights - share @ weights / total) ** 2
+        for leaf, part in enumerate(spread):
+            path = rules.features(int(first) + leaf)
+            for name in path:
+                found[name] = found.get(name, 0.0) + float(part) / len(path)
+    if codes is not None:
+        for name, bucket, index, weights in zip(
+            head.wide.names, codes.buckets, head.wide_index, head.wide_weights, strict=True
+        ):
+            found[name] = found.get(name, 0.0) + float(np.var(_lookup(index, weights, bucket)))
+    total_spread = sum(found.values()) or 1.0
+    return sorted(((name, part / total_spread) for name, part in found.items()), key=lambda each: (-each[1], each[0]))
+
+
+def window_samples(release: Release) -> Samples | None:
+    """Samples the release's head learned from, as its own config finds them; the newest ``MAX_ROWS``, None of none."""
+    config = Config.from_dict(dict(release.head_manifest["config"]))
+    as_of = release.head_as_of
+    try:
+        parts = list(read_batches(config.samples, as_of - config.head.window, as_of + MOMENT, as_of))
+    except SamplesError:  # moved away or cleaned up since: the weights can still be told
+        return None
+    if not parts:
+        return None
+    samples = Samples.concat(parts)
+    return samples.take(np.arange(max(0, len(samples) - MAX_ROWS), len(samples)))
+
+
+@dataclass(frozen=True)
+class _Move:
+    what: str | int  # words, or the code of a leaf: its words are only made if they are told
+    before: float
+    after: float
+    rows: NDArray[np.int64]
+
+
+def _leaf_moves(old: Release, new: Release, codes: Codes) -> list[_Move]:
+    moves = []
+    before, after, offsets = old.head.leaf_weights, new.head.leaf_weights, new.trees.offsets
+    for t in range(new.trees.n_trees):
+        leaves = codes.leaves[t].astype(np.int64)
+        order = np.argsort(leaves, kind="stable")
+        starts = np.searchsorted(leaves[order], np.arange(offsets[t + 1] - offsets[t] + 1))
+        for leaf, code in enumerate(range(offsets[t], offsets[t + 1])):
+            rows = order[starts[leaf] : starts[leaf + 1]]
+            if len(rows) and before[code] != after[code]:
+                moves.append(_Move(int(code), float(before[code]), float(after[code]), rows))
+    return moves
+
+
+def _wide_moves(old: Head, new: Head, codes: Codes, samples: Samples) -> list[_Move]:
+    if old.wide != new.wide:
+        return []
+    moves = []
+    for j, name in enumerate(new.wide.names):
+        bucket = codes.buckets[j]
+        order = np.argsort(bucket, kind="stable")
+        values, starts = np.unique(bucket[order], return_index=True)
+        before = _lookup(old.wide_index[j], old.wide_weights[j], values)
+        after = _lookup(new.wide_index[j], new.wide_weights[j], values)
+        ends = [*starts[1:], len(order)]
+        parts = name.split(":")
+        columns = [texts(column_of(samples.table, part)) for part in parts]
+        for i in np.flatnonzero(before != after):
+            rows = order[starts[i] : ends[i]]
+            said = " and ".join(
+                f"{part} is {_said(_most_common(column, rows))}" for part, column in zip(parts, columns, strict=True)
+            )
+            moves.append(_Move(said, float(before[i]), float(after[i]), rows))
+    return moves
+
+
+def _most_common(column: Any, rows: NDArray[np.int64]) -> Any:
+    """The id most rows of a bucket have; others that share the bucket are rare by design."""
+    counts = column.take(pa.array(rows[:1000])).value_counts()
+    best = int(np.argmax(counts.field("counts").to_numpy(zero_copy_only=False)))
+    return counts.field("values")[best].as_py()
+
+
+def _said(value: Any) -> str:
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return "missing" if missing else str(value)
+
+
+def _margin(release: Release, codes: Codes) -> NDArray[np.float64]:
+    return release.head.margin(np.ascontiguousarray(codes.leaves), release.trees.offsets, codes.buckets)
+
+
+def _mean(probability: NDArray[np.float64], samples: Samples) -> float | None:
+    return float(probability @ samples.weight / samples.weight.sum()) if samples.weight.any() else None
+
+
+def _weight_of(index: NDArray[Any], weights: NDArray[np.float64], bucket: int) -> float:
+    return float(_lookup(index, weights, np.array([bucket], index.dtype))[0])
+
+
+def _lookup(index: NDArray[Any], weights: NDArray[np.float64], bucket: NDArray[Any]) -> NDArray[np.float64]:
+    if not len(index):
+        return np.zeros(len(bucket))
+    at = np.minimum(index.searchsorted(bucket), len(index) - 1)
+    return np.where(index[at] == bucket, weights[at], 0.0)

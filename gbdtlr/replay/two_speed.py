@@ -1,0 +1,233 @@
+"""Two speeds over the past: the real jobs in a real store, and every row scored by the release that was live."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gbdtlr import jobs
+from gbdtlr.config import Config
+from gbdtlr.errors import ConfigError, GbdtlrError, NoReleaseError, StoreError
+from gbdtlr.head import Codes
+from gbdtlr.release import Release, encode
+from gbdtlr.replay.journal import Arrays, Journal
+from gbdtlr.replay.rows import by_event, joined, leaf_margin, read_all
+from gbdtlr.replay.timeline import Segment, Step
+from gbdtlr.store import Store
+from gbdtlr.times import format_time, parse_time, to_us
+from gbdtlr.trees import FrozenTrees
+
+Tick = Callable[[str], None]
+KEPT_RELEASES = 256
+
+
+@dataclass(frozen=True)
+class Done:
+    """One job that ran.
+
+    Attributes
+    ----------
+    at : its as_of, ISO 8601
+    job : ``train-trees`` or ``update-lr``
+    status : as the job ended, or ``failed``
+    reason : why, for people
+    release : number of the release that was live afterwards
+    seconds : of the whole job
+    trees_s, head_s : of it, spent growing trees and fitting heads
+    """
+
+    at: str
+    job: str
+    status: str
+    reason: str
+    release: int
+    seconds: float
+    trees_s: float
+    head_s: float
+
+
+class TwoSpeed:
+    """The two jobs over a timeline, in a store of their own below the journal.
+
+    Parameters
+    ----------
+    delays : how much older the releases are that score the rows once more, to see what age costs
+    tick : called after each step
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        segments: Sequence[Segment],
+        journal: Journal,
+        delays: Sequence[timedelta],
+        tree_delays: Sequence[timedelta],
+        tick: Tick,
+    ) -> None:
+        self._config = config.replace(store=str(journal.folder / "store"))
+        self._segments = segments
+        self._journal = journal
+        self._delays = delays
+        self._tree_delays = tree_delays
+        self._tick = tick
+        self.store = Store.open(self._config.store)
+        self._releases: OrderedDict[int, Release] = OrderedDict()
+        self.done: list[Done] = [Done(**record) for record in journal.lines()]
+        self._at_us = [to_us(parse_time(done.at)) for done in self.done]
+
+    def run(self) -> Arrays:
+        """Margins of all rows, in order of event time.
+
+        Returns
+        -------
+        ``two-speed``, ``trees-on-schedule``, ``stale-trees`` : float64 (n,)
+        ``event_us``, ``label``, ``weight`` : of the rows
+        ``head_age_s``, ``trees_age_s`` : float64 (n,)
+        ``delayed`` : float32 (n_delays, n), NaN where there was no release yet; ``delayed_trees`` likewise
+        ``scoring_s`` : float64 (1,), seconds it took beside the jobs
+        """
+        parts = []
+        n_before = 0
+        for i, segment in enumerate(self._segments):
+            name = f"segment-{i:05d}"
+            arrays = self._journal.load(name)
+            if arrays is None:
+                for step in segment.steps:
+                    self._step(n_before, step)
+                    n_before += 1
+                start = time.perf_counter()
+                arrays = self._score(segment)
+                arrays["scoring_s"] = np.array([time.perf_counter() - start])
+                self._journal.save(name, arrays)
+            else:
+                n_before += len(segment.steps)
+                for _ in segment.steps:
+                    self._tick("kept")
+            parts.append(arrays)
+        return joined(parts)
+
+    def trees_at(self, moment: datetime) -> FrozenTrees:
+        """Trees that were live at ``moment``."""
+        release = self._release_at(moment)
+        if release is None:
+            raise NoReleaseError(f"no trees were live at {format_time(moment)}")
+        return release.trees
+
+    def _step(self, number: int, step: Step) -> None:
+        """Run the step's job, unless the journal says that it has run."""
+        if number >= len(self.done):
+            done = self._job(step)
+            self._journal.append(asdict(done))
+            self.done.append(done)
+            self._at_us.append(to_us(step.at))
+        self._tick(format_time(step.at))
+
+    def _job(self, step: Step) -> Done:
+        spent = {"trees.train": 0.0, "head.fit": 0.0}
+
+        def on_event(name: str, **fields: Any) -> None:
+            if name in spent:
+                spent[name] += fields["seconds"]
+
+        start = time.perf_counter()
+        job = jobs.train_trees if step.trains else jobs.update_lr
+        try:
+            result = job(self._config, step.at, on_event=on_event)
+            status, reason = result.status, result.reason
+        except (ConfigError, StoreError):
+            raise
+        except GbdtlrError as error:  # cron would go on with what is live
+            status, reason = "failed", str(error)
+        seconds = time.perf_counter() - start
+        live = self.store.live()
+        if live is None:
+            raise NoReleaseError(
+                f"nothing could be published at {format_time(step.at)}, the start of the replay: {reason}; "
+                "begin later, or give [trees] window less time"
+            )
+        if status in ("unchanged", "superseded") and live.as_of == step.at:
+            status, reason = "published", ""  # by a replay that was killed before it could write that down
+        name = "train-trees" if step.trains else "update-lr"
+        return Done(
+            format_time(step.at), name, status, reason, live.number, seconds, spent["trees.train"], spent["head.fit"]
+        )
+
+    def _score(self, segment: Segment) -> Arrays:
+        """All strategies' margins of a segment's rows; each trees version encodes them once."""
+        samples = read_all(self._config.samples, segment.start, segment.end)
+        rows = None if samples is None else by_event(samples, segment.start, segment.end)
+        n = 0 if rows is None else len(rows)
+        ours = ("two-speed", "trees-on-schedule", "stale-trees", "head_age_s", "trees_age_s")
+        out: Arrays = {
+            "event_us": np.empty(0, np.int64) if rows is None else rows.event_us,
+            "label": np.empty(0, np.int8) if rows is None else rows.label,
+            "weight": np.empty(0) if rows is None else rows.weight,
+            "delayed": np.full((len(self._delays), n), np.nan, np.float32),
+            "delayed_trees": np.full((len(self._tree_delays), n), np.nan, np.float32),
+            **{name: np.empty(n) for name in ours},
+        }
+        if rows is None:
+            return out
+        codes: dict[str, Codes] = {}
+        first = self._release_at(self._segments[0].start)
+        for step in segment.steps:
+            low, high = (int(i) for i in rows.event_us.searchsorted([to_us(step.at), to_us(step.until)]))
+            if low == high:
+                continue
+            part = slice(low, high)
+
+            def coded(release: Release, part: slice = part) -> Codes:
+                """Codes of the step's rows on that release's trees."""
+                key = release.entry.trees
+                if key not in codes:
+                    codes[key] = encode(rows, release.trees, release.head.wide)
+                return codes[key].take(np.arange(part.start, part.stop))
+
+            live = self._release_at(step.at)
+            if live is None or first is None:
+                raise NoReleaseError(f"no release was live at {format_time(step.at)}")
+            out["two-speed"][part] = _head_margin(live, coded(live))
+            out["trees-on-schedule"][part] = _bare_margin(live, coded(live))
+            out["stale-trees"][part] = _bare_margin(first, coded(first))
+            out["head_age_s"][part] = (rows.event_us[part] - to_us(live.head_as_of)) / 1e6
+            out["trees_age_s"][part] = (rows.event_us[part] - to_us(live.trees_as_of)) / 1e6
+            for k, delay in enumerate(self._delays):
+                older = self._release_at(step.at - delay)
+                if older is not None:
+                    out["delayed"][k, part] = _head_margin(older, coded(older))
+            for k, delay in enumerate(self._tree_delays):
+                older = self._release_at(step.at - delay)
+                if older is not None:
+                    out["delayed_trees"][k, part] = _bare_margin(older, coded(older))
+        return out
+
+    def _release_at(self, moment: datetime) -> Release | None:
+        """What was live at ``moment``, if anything; the newest few are kept in memory."""
+        i = bisect_right(self._at_us, to_us(moment)) - 1
+        if i < 0:
+            return None
+        number = self.done[i].release
+        if number not in self._releases:
+            entry = self.store.entry(number)
+            same_trees = (each for each in self._releases.values() if each.entry.trees == entry.trees)
+            self._releases[number] = Release.load(self.store, entry, next(same_trees, None))
+            if len(self._releases) > KEPT_RELEASES:
+                self._releases.popitem(last=False)
+        self._releases.move_to_end(number)
+        return self._releases[number]
+
+
+def _head_margin(release: Release, codes: Codes) -> NDArray[np.float64]:
+    return release.head.margin(codes.leaves, release.trees.offsets, codes.buckets)
+
+
+def _bare_margin(release: Release, codes: Codes) -> NDArray[np.float64]:
+    return leaf_margin(release.trees, codes, release.trees.leaf_values)

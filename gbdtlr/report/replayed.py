@@ -1,0 +1,190 @@
+"""The page of a replay: what freshness is worth on one's own data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from gbdtlr import tables
+from gbdtlr.report import page
+from gbdtlr.report import replay_charts as charts
+from gbdtlr.report.figures import fixed, percent, seconds
+from gbdtlr.times import parse_time, zone
+
+EXPLAINED = {
+    "two-speed": "trees on schedule, the head refitted at each update",
+    "trees-on-schedule": "the same trees without a head",
+    "stale-trees": "the first trees, for ever",
+    "trees-every-update": "trees trained anew at each update",
+    "lightgbm-refit": "the schedule's trees, their leaves refitted by Booster.refit at each update, best decay so far",
+    "plain-gbdt-lr": "scikit-learn's logistic regression on one-hot leaves at each update, best C so far",
+}
+
+
+def headline(found: Mapping[str, Any]) -> str:
+    """What the replay says, in one sentence."""
+    by_name = {each["name"]: each for each in found["strategies"]}
+    ours, bare = by_name.get("two-speed"), by_name.get("trees-on-schedule")
+    if ours is None or ours["ne"] is None:
+        return "All labels were of one class: there is nothing to compare."
+    update = found["cost"]["update-lr"]
+    price = f" for {seconds(update)} per update" if update is not None else ""
+    if bare is None or bare["ne"] is None:
+        return f"Two-speed training reached an NE of {ours['ne']:.4f}{price}."
+    change = 100 * (bare["ne"] - ours["ne"]) / bare["ne"]
+    low = bare.get("low")
+    if low is not None and bare["low"] <= 0 <= bare["high"]:
+        verb = "cut" if change >= 0 else "raised"
+        return f"The head {verb} NE by {abs(change):.1f}%{price}, which may be chance: give the replay a longer period."
+    if change < 0:
+        return f"The head did not pay here: it raised NE by {-change:.1f}%{price}."
+    return f"The head cut NE by {change:.1f}%{price}."
+
+
+def replay_page(found: Mapping[str, Any], command: str = "") -> str:
+    """One HTML file, without network or libraries, of what ``ReplayResult.as_dict`` holds.
+
+    Parameters
+    ----------
+    command : the command line that was run, to be told on the page
+    """
+    period = f"{_local(found['start'], found)} to {_local(found['end'], found)} ({found['timezone']})"
+    body = [
+        f"<header><small>gbdtlr replay</small><h1>{escape(headline(found))}</h1>",
+        page.words(
+            f"{found['rows']:,} rows from {period}, {percent(found['rate'])} of them positive. Trees every "
+            f"{found['trees_every']}, head every {found['lr_every']}. Each row was scored by what was live when it "
+            "happened, before its label was known.",
+            "soft",
+        ),
+        "</header>",
+        page.heading("Strategies on identical rows"),
+        _strategies(found),
+        page.words(
+            "NE, normalised entropy: mean log loss over the entropy of the share of positives; lower is better, and 1 "
+            "is what knowing that share alone would give. Calibration: sum of the probabilities over the number of "
+            f"positives; 1 is right. Intervals are paired: blocks of {found['block']} resampled, 95%.",
+            "note",
+        ),
+        page.heading("Over time"),
+        page.figures(_over_time(found)),
+        page.heading("Are the probabilities right, and how fast do they age?"),
+        page.figures([_reliability(found), *_freshness(found)]),
+        *_cadences(found),
+        page.heading("What was run"),
+        *_run(found, command),
+    ]
+    return page.page(f"gbdtlr replay: {headline(found)}", body)
+
+
+def _strategies(found: Mapping[str, Any]) -> str:
+    rows = []
+    for each in found["strategies"]:
+        interval = f"{each['low']:+.4f} to {each['high']:+.4f}" if each.get("low") is not None else tables.NONE
+        difference = each.get("difference")
+        rows.append(
+            [
+                each["name"],
+                *(fixed(each[key]) for key in ("ne", "log_loss")),
+                fixed(each["calibration"], 3),
+                fixed(each["auc"]),
+                tables.NONE if difference is None else f"{difference:+.4f}",
+                interval,
+                f"{each['seconds']:,.1f}",
+                EXPLAINED.get(each["name"], "a further config"),
+            ]
+        )
+    header = ["strategy", "NE", "log loss", "calibration", "AUC", "NE against two-speed", "95% interval", "training, s"]
+    return page.table([*header, "what it is"], rows, first_bold=True)
+
+
+def _over_time(found: Mapping[str, Any]) -> list[str]:
+    legend, pair, each = _legend(found), _legend(found, charts.PAIR), charts.span(found)
+    so_far, spans = charts.so_far_chart(found), charts.span_chart(found)
+    calibration, volume = charts.calibration_chart(found), charts.volume_chart(found)
+    return [
+        page.figure("NE so far", "All rows from the start to that moment; lower is better.", so_far, legend),
+        page.figure(f"NE of each {each}", "Hard times are hard for all; the gap is what counts.", spans, pair),
+        page.figure("Calibration", "On the dotted line probabilities add up to what came.", calibration, pair),
+        page.figure(f"Rows of each {each}", "How many rows were judged.", volume),
+    ]
+
+
+def _reliability(found: Mapping[str, Any]) -> str:
+    note = "Rows in ten groups by probability, each as large; on the dotted line what was said is what came."
+    return page.figure("Reliability", note, charts.reliability_chart(found), _legend(found, charts.PAIR))
+
+
+def _freshness(found: Mapping[str, Any]) -> list[str]:
+    told = (
+        ("release", "Age of the release", "NE had both jobs stopped so long before: each age on the same rows."),
+        ("trees", "Age of the trees", "NE of the trees alone, had they been trained so long before."),
+    )
+    return [
+        page.figure(title, f"{note} {found['freshness'][what][0]['rows']:,} rows.", svg)
+        for what, title, note in told
+        if (svg := charts.age_chart(found, what))
+    ]
+
+
+def _legend(found: Mapping[str, Any], names: Sequence[str] | None = None) -> list[tuple[int, str]]:
+    return [(style, name) for name, style in charts.styles(found).items() if names is None or name in names]
+
+
+def _cadences(found: Mapping[str, Any]) -> list[str]:
+    cadences = found["cadences"]
+    if len(cadences) < 2:
+        return []
+    rows = [
+        [
+            each["trees_every"],
+            each["lr_every"],
+            fixed(each["ne"]),
+            fixed(each["calibration"], 3),
+            f"{each['jobs']:,}",
+            f"{each['seconds']:,.1f}",
+        ]
+        for each in cadences
+    ]
+    svg, legend = charts.cadence_chart(found)
+    costs = page.figure("What a cadence costs", "NE against the time all jobs took.", svg, legend)
+    enough = found["enough"]
+    said = ""
+    if enough:
+        said = (
+            f"Enough here: trees every {enough['trees_every']}, head every {enough['lr_every']}. No other cadence "
+            "tried has an NE more than 0.25% lower."
+        )
+    return [
+        page.heading("How often is enough?"),
+        page.words(said),
+        page.table(["trees every", "head every", "NE", "calibration", "jobs", "jobs, s"], rows),
+        "<br>",
+        page.figures([costs]),
+    ]
+
+
+def _run(found: Mapping[str, Any], command: str) -> list[str]:
+    jobs, cost = found["jobs"], found["cost"]
+    ends = ", ".join(f"{jobs[end]:,} {end}" for end in ("published", "unchanged", "superseded", "refused", "failed"))
+    spent = "; ".join(f"{job} {seconds(cost[job])}" for job in ("train-trees", "update-lr") if cost[job] is not None)
+    parts = [
+        page.words(f"Jobs: {ends}."),
+        page.words(f"Mean time of a whole job: {spent}; the replay adds {seconds(cost['replay'])} to each."),
+    ]
+    if jobs["kept"]:
+        kept = [[_local(e["at"], found), e["job"], e["status"], e["reason"]] for e in jobs["kept"][:20]]
+        parts += [page.words("Jobs that kept the old release live:"), page.table(["at", "job", "end", "reason"], kept)]
+    if command:
+        parts.append(f"<pre>{escape(command)}</pre>")
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    parts.append(page.words(versions, "note"))
+    parts.append(page.folded("Config", json.dumps(found["config"], indent=1)))
+    parts += [page.folded(f"Config {name}", json.dumps(other, indent=1)) for name, other in found["others"].items()]
+    return parts
+
+
+def _local(text: str, found: Mapping[str, Any]) -> str:
+    return f"{parse_time(text).astimezone(zone(found['timezone'])):%Y-%m-%d %H:%M}".removesuffix(" 00:00")

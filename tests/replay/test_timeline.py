@@ -1,0 +1,45 @@
+"""The timeline covers the period without gaps, and trains when it is due."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gbdtlr.errors import ConfigError
+from gbdtlr.replay.timeline import Cadence, segments
+
+START = datetime(2020, 1, 1, tzinfo=UTC)
+minutes = st.integers(1, 5000).map(lambda n: timedelta(minutes=n))
+
+
+@given(minutes, minutes, minutes)
+def test_steps_cover_the_period_and_segments_begin_with_a_training(
+    length: timedelta, trees_every: timedelta, lr_every: timedelta
+) -> None:
+    found = segments(START, START + length, Cadence(trees_every, lr_every))
+    steps = [step for segment in found for step in segment.steps]
+    assert (steps[0].at, steps[-1].until) == (START, START + length)
+    assert all(a.until == b.at for a, b in pairwise(steps))
+    assert all(step.at < step.until for step in steps)
+    for segment in found:
+        assert [step.trains for step in segment.steps] == [True, *[False] * (len(segment.steps) - 1)]
+        assert (segment.start - START) % trees_every == timedelta(0)
+    for step in steps:
+        assert not (step.at - START) % lr_every or step.trains
+    assert len(found) == -(-length // trees_every)
+
+
+def test_a_training_and_an_update_at_once_are_one_step() -> None:
+    hour = timedelta(hours=1)
+    (first, second) = segments(START, START + 12 * hour, Cadence(6 * hour, 3 * hour))
+    assert [step.at.hour for step in first.steps] == [0, 3]
+    assert [step.at.hour for step in second.steps] == [6, 9]
+
+
+def test_an_empty_period() -> None:
+    with pytest.raises(ConfigError, match="end must be after"):
+        segments(START, START, Cadence(timedelta(1), timedelta(1)))

@@ -1,0 +1,187 @@
+"""Pages: whole, without network, and right in a real browser on a phone, a desk and paper."""
+
+from __future__ import annotations
+
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import browser
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "replay"))
+from replay_kit import DAY, HOUR, START, config, stream, write
+
+from gbdtlr.errors import NoReleaseError
+from gbdtlr.explain import diff
+from gbdtlr.replay import replay
+from gbdtlr.report import headline, replay_page, store_page
+from gbdtlr.store import Store
+
+LAYOUT = """
+  const texts = [...doc.querySelectorAll("svg.chart text")];
+  const outside = texts.filter((text) => {
+    const t = text.getBoundingClientRect(), s = text.closest("svg").getBoundingClientRect();
+    return t.left < s.left - 1 || t.right > s.right + 1 || t.top < s.top - 1 || t.bottom > s.bottom + 1;
+  });
+  const touching = [];
+  for (const svg of doc.querySelectorAll("svg.chart")) {
+    const boxes = [...svg.querySelectorAll("text")].map((text) => [text.textContent, text.getBoundingClientRect()]);
+    boxes.forEach(([a, p], i) => boxes.slice(i + 1).forEach(([b, q]) => {
+      if (p.left < q.right && q.left < p.right && p.top < q.bottom - 2 && q.top < p.bottom - 2) touching.push([a, b]);
+    }));
+  }
+  const svg = doc.querySelector("svg.chart"), point = svg.querySelector("circle.hit").getBoundingClientRect();
+  svg.dispatchEvent(new win.PointerEvent("pointermove", { clientX: point.left + 6, clientY: point.top + 6 }));
+  const tip = doc.getElementById("tip");
+  return {
+    width: doc.documentElement.scrollWidth,
+    charts: doc.querySelectorAll("svg.chart").length,
+    smallest: Math.min(...texts.map((text) => text.getBoundingClientRect().height)),
+    outside: outside.map((text) => text.textContent),
+    touching,
+    headline: doc.querySelector("h1").textContent,
+    legends: [...doc.querySelectorAll(".legend")].map((each) => each.textContent),
+    tip: [tip.textContent, win.getComputedStyle(tip).opacity],
+    paper: win.getComputedStyle(doc.body).backgroundColor,
+  };
+"""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """A replay's result, and the store its jobs wrote."""
+    folder = tmp_path_factory.mktemp("pages")
+    result = replay(
+        config(write(folder, stream())),
+        START + DAY,
+        START + 3 * DAY,
+        DAY,
+        [4 * HOUR, 12 * HOUR],
+        strategies=["two-speed", "trees-on-schedule", "stale-trees"],
+        out=folder / "out",
+    )
+    return result.as_dict(), folder / "out" / "two-speed-1d-4h" / "store"
+
+
+@pytest.fixture(scope="module")
+def pages(found: tuple[dict[str, Any], Path]) -> dict[str, str]:
+    values, store = found
+    return {
+        "replay": replay_page(values, "gbdtlr replay --start <now> & 'then'"),
+        "store": store_page(Store.open(str(store))),
+    }
+
+
+class Balanced(HTMLParser):
+    """Fails where an element is closed that is not open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:  # noqa: ARG002
+        if tag not in ("meta", "link", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: Any) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("which", ["replay", "store"])
+def test_a_page_is_one_small_file_that_asks_for_nothing(pages: dict[str, str], which: str) -> None:
+    page = pages[which]
+    assert len(page.encode()) < 3_000_000
+    assert not re.search(r"""(?:src|href)=["'](?!data:)|url\(|@import|fetch\(|https?://(?!www\.w3\.org/)""", page)
+    parser = Balanced()
+    parser.feed(page)
+    parser.close()
+    assert parser.open == []
+    assert "nan" not in re.sub(r"<(style|script).*?</\1>", "", page, flags=re.DOTALL).lower().split()
+
+
+def test_what_comes_from_outside_is_text(pages: dict[str, str]) -> None:
+    assert "gbdtlr replay --start &lt;now&gt; &amp; &#x27;then&#x27;" in pages["replay"]
+
+
+@browser.needed
+@pytest.mark.parametrize("which", ["replay", "store"])
+@pytest.mark.parametrize("width", [360, 1200])
+def test_in_a_browser_all_is_readable_and_nothing_complains(
+    pages: dict[str, str], tmp_path: Path, which: str, width: int
+) -> None:
+    seen, console = browser.look(tmp_path, pages[which], width, LAYOUT)
+    assert console == []
+    assert seen["width"] <= width, "no sideways scrolling"
+    assert seen["charts"] >= 5
+    assert seen["smallest"] >= 9, "pixels"
+    assert seen["outside"] == []
+    assert seen["touching"] == []
+    assert seen["tip"][1] == "1"
+    assert re.search(r"\d", seen["tip"][0])
+    assert seen["paper"] == "rgb(255, 255, 255)"
+    if which == "replay":
+        assert seen["headline"].startswith("The head cut NE by ")
+        assert seen["legends"][0] == "two-speedtrees-on-schedulestale-trees"
+
+
+@browser.needed
+def test_in_the_dark_the_page_is_dark(pages: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    script = "<script>document.title = getComputedStyle(document.body).backgroundColor</script>"
+    file.write_text(pages["replay"].replace("</body>", f"{script}</body>"), "utf-8")
+    printed, _ = browser.run(tmp_path, "--blink-settings=preferredColorScheme=0", "--dump-dom", file.as_uri())
+    assert "<title>rgb(20, 22, 26)</title>" in printed
+
+
+@browser.needed
+def test_it_prints(pages: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    file.write_text(pages["replay"], "utf-8")
+    browser.run(tmp_path, f"--print-to-pdf={tmp_path / 'page.pdf'}", file.as_uri())
+    paper = (tmp_path / "page.pdf").read_bytes()
+    assert paper.startswith(b"%PDF")
+    assert 1 <= len(re.findall(rb"/Type\s*/Page\b", paper)) <= 8
+
+
+def told(ours: float, bare: float, low: float, high: float) -> dict[str, Any]:
+    return {
+        "strategies": [
+            {"name": "two-speed", "ne": ours},
+            {"name": "trees-on-schedule", "ne": bare, "low": low, "high": high},
+        ],
+        "cost": {"update-lr": 0.3},
+    }
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (told(0.93, 1.0, 0.05, 0.09), "The head cut NE by 7.0% for 0.3 s per update."),
+        (told(0.93, 1.0, -0.05, 0.19), "The head cut NE by 7.0% for 0.3 s per update, which may be chance: "),
+        (told(1.01, 1.0, -0.02, -0.005), "The head did not pay here: it raised NE by 1.0%"),
+    ],
+)
+def test_the_headline_says_it_as_it_is(found: dict[str, Any], said: str) -> None:
+    assert headline(found).startswith(said)
+
+
+def test_the_cadence_table_names_what_is_enough(pages: dict[str, str]) -> None:
+    assert "Enough here: trees every 1d, head every 4h." in pages["replay"]
+
+
+def test_a_store_page_tells_what_moved_in_words(found: tuple[dict[str, Any], Path]) -> None:
+    store = Store.open(str(found[1]))
+    moves = diff(store)["moves"]
+    assert moves
+    assert moves[0]["what"].replace(">", "&gt;").replace("<", "&lt;") in store_page(store)
+
+
+def test_an_empty_store(tmp_path: Path) -> None:
+    with pytest.raises(NoReleaseError, match="train-trees"):
+        store_page(Store.open(str(tmp_path)))
