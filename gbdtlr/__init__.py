@@ -1,0 +1,126 @@
+"""Two-speed training: LightGBM trees frozen daily, a logistic regression refitted on their leaves.
+
+The names a user imports; each loads what it needs when it is first used::
+
+    import gbdtlr
+
+    config = gbdtlr.Config.load("configs/flights.toml")
+    gbdtlr.train_trees(config)
+    gbdtlr.update_lr(config)
+    scorer = gbdtlr.Scorer.open(config.store)
+    probability = scorer.score(frame)
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # type checkers know the name; importing typing would take longer than all the rest here
+if TYPE_CHECKING:
+    import os
+    from datetime import datetime
+    from typing import Any
+
+    from gbdtlr.config import Config
+    from gbdtlr.errors import GbdtlrError
+    from gbdtlr.jobs.result import JobResult, OnEvent
+    from gbdtlr.scoring import Scorer, score_file
+
+__version__ = "0.1.0"
+__all__ = ["Config", "GbdtlrError", "Scorer", "__version__", "score_file", "train_trees", "update_lr"]
+
+_HOMES = {
+    "Config": "gbdtlr.config",
+    "GbdtlrError": "gbdtlr.errors",
+    "Scorer": "gbdtlr.scoring",
+    "score_file": "gbdtlr.scoring",
+}
+
+
+def train_trees(
+    config: Config | str | os.PathLike[str],
+    as_of: datetime | str | None = None,
+    *,
+    force: bool = False,
+    on_event: OnEvent | None = None,
+) -> JobResult:
+    """Publish new trees with a head that knows at least as much as the live one; the slow job.
+
+    Parameters
+    ----------
+    config : the configuration, or the TOML file it is in
+    as_of : the moment the job pretends is now, a datetime or ISO 8601, in the config's time zone where it has none;
+        the clock's if not given
+    force : publish although a guard refuses, and say so in the release
+    on_event : ``on_event(name, **fields)`` whenever something was done
+
+    Returns
+    -------
+    result : its ``status`` is ``published``, ``superseded`` or ``refused``
+
+    Raises
+    ------
+    GbdtlrError
+        Config, samples or store cannot be used; nothing was published.
+    """
+    from gbdtlr.jobs.train_trees import train_trees
+
+    config = _config(config)
+    return train_trees(config, _moment(as_of, config), force=force, on_event=on_event)
+
+
+def update_lr(
+    config: Config | str | os.PathLike[str],
+    as_of: datetime | str | None = None,
+    *,
+    force: bool = False,
+    on_event: OnEvent | None = None,
+) -> JobResult:
+    """Publish a head that knows every label known by ``as_of``, on the live trees; the fast job.
+
+    Parameters are those of :func:`train_trees`.
+
+    Returns
+    -------
+    result : its ``status`` is ``published``, ``unchanged``, ``superseded`` or ``refused``
+
+    Raises
+    ------
+    NoReleaseError
+        There are no trees yet.
+    GbdtlrError
+        Config, samples or store cannot be used; nothing was published.
+    """
+    from gbdtlr.jobs.update_lr import update_lr
+
+    config = _config(config)
+    return update_lr(config, _moment(as_of, config), force=force, on_event=on_event)
+
+
+def _config(config: Config | str | os.PathLike[str]) -> Config:
+    from gbdtlr.config import Config
+
+    return config if isinstance(config, Config) else Config.load(str(config))
+
+
+def _moment(as_of: datetime | str | None, config: Config) -> datetime:
+    """The moment in UTC; where none is given, this is the door at which the clock is read."""
+    from datetime import UTC, datetime
+
+    from gbdtlr.times import parse_time, zone
+
+    if as_of is None:
+        return datetime.now(UTC)
+    if isinstance(as_of, str):
+        return parse_time(as_of, config.samples.timezone)
+    return (as_of if as_of.tzinfo else as_of.replace(tzinfo=zone(config.samples.timezone))).astimezone(UTC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

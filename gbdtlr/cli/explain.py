@@ -1,0 +1,110 @@
+"""What is behind a release: ``report``, ``diff`` and ``explain``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gbdtlr import tables
+from gbdtlr.cli.session import Session, with_store
+
+
+@click.command("report")
+@click.option("-o", "--output", metavar="FILE", required=True, help="HTML file to write.")
+@click.option("--last", type=click.IntRange(min=1), default=500, show_default=True, metavar="N", help="Newest N only.")
+@with_store
+def report(session: Session, output: str, last: int) -> None:
+    """Write a page on how the releases are doing.
+
+    One HTML file that needs no network: progressive NE, calibration and volume over time, the blend, what the newest
+    head changed, in words, and what the margin depends on.
+
+    \b
+    Example:
+      gbdtlr report -c configs/flights.toml -o report.html
+    """
+    from gbdtlr.report import store_page
+
+    write_page(output, store_page(session.store(), last))
+    session.result({"output": output}, lambda: f"wrote {output}")
+
+
+@click.command("diff")
+@click.argument("a", type=click.IntRange(min=1), metavar="[A]", required=False)
+@click.argument("b", type=click.IntRange(min=1), metavar="[B]", required=False)
+@click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="Tell N moves.")
+@with_store
+def diff(session: Session, a: int | None, b: int | None, top: int) -> None:
+    """Show which weights moved most from release A to B.
+
+    B is the live one and A the one before it if not given. Leaves are told by the rules that lead to them, on the
+    samples of B's window: how many rows a move touches, and what it does to the mean probability.
+
+    \b
+    Example:
+      gbdtlr diff -c configs/flights.toml
+      gbdtlr diff -c configs/flights.toml 2 4 --top 5
+    """
+    from gbdtlr.explain import diff
+
+    found = diff(session.store(), a, b, top)
+    session.result(found, lambda: _diff_text(found, session))
+
+
+@click.command("explain")
+@click.argument("source", metavar="INPUT")
+@click.option("--row", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Row, from 0.")
+@click.option("--release", type=click.IntRange(min=1), metavar="N", help="Release to explain, if not the live one.")
+@click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="Tell N terms.")
+@with_store
+def explain(session: Session, source: str, row: int, release: int | None, top: int) -> None:
+    """Show the terms that make the margin of one row.
+
+    \b
+    Example:
+      gbdtlr explain -c configs/flights.toml data/flights/2013-02-15.parquet --row 7
+    """
+    from gbdtlr.explain import explain, row_of
+    from gbdtlr.scoring import Scorer
+
+    loaded = Scorer.open(session.store_url, release).loaded
+    found = explain(loaded, row_of(loaded, source, row))
+    session.result(found, lambda: _explain_text(found, top, session))
+
+
+def write_page(output: str, text: str) -> None:
+    """Write a page whole, or not at all."""
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(f"{output}.tmp")
+    temporary.write_text(text, "utf-8")
+    os.replace(temporary, output)
+
+
+def _diff_text(found: dict[str, Any], session: Session) -> str:
+    parts = [f"release {found['a']} to {found['b']}, on {found['rows']:,} samples"]
+    if found["trees_differ"]:
+        parts[0] += "; the trees are new, so their leaves cannot be compared"
+    if found["probability_a"] is not None and found["probability_b"] is not None:
+        parts.append(f"mean probability {found['probability_a']:.4f} before, {found['probability_b']:.4f} after")
+    rows = [
+        [f"{m['before']:+.4f}", f"{m['after']:+.4f}", f"{m['rows']:,}", f"{m['effect']:+.5f}", m["what"]]
+        for m in found["moves"]
+    ]
+    if rows:
+        parts.append(session.table(["before", "after", "rows", "effect", "where"], rows))
+    return "\n\n".join(parts)
+
+
+def _explain_text(found: dict[str, Any], top: int, session: Session) -> str:
+    terms = found["terms"]
+    rows = [[f"{term['weight']:+.4f}", term["what"]] for term in terms[:top]]
+    if len(terms) > top:
+        rows.append([f"{sum(term['weight'] for term in terms[top:]):+.4f}", f"{len(terms) - top} smaller terms"])
+    said = f"release {found['release']}: margin {found['margin']:+.4f}, probability {tables.cell(found['probability'])}"
+    return f"{said}\n\n{session.table(['log-odds', 'because'], rows)}"
+
+
+COMMANDS = (report, diff, explain)

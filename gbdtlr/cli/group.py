@@ -1,0 +1,97 @@
+"""The group of all commands, and the one place where errors become a line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+
+import click
+
+import gbdtlr
+from gbdtlr.cli import explain, jobs, learn, operate, replay, score
+from gbdtlr.cli.session import Session
+from gbdtlr.errors import GbdtlrError
+
+USAGE, INTERRUPTED = 2, 130
+
+
+class InOrder(click.Group):
+    """Group that lists its commands in the order they are used in, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(self.commands)
+
+
+@click.group(cls=InOrder, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(gbdtlr.__version__, prog_name="gbdtlr", message="%(prog)s %(version)s")
+@click.pass_context
+def group(ctx: click.Context) -> None:
+    """Click models that stay fresh: LightGBM trees trained daily, a logistic regression on their leaves refitted
+    every few minutes.
+
+    \b
+    Example:
+      gbdtlr train-trees -c configs/flights.toml --as-of 2013-02-15
+      gbdtlr update-lr   -c configs/flights.toml --as-of 2013-02-15T03:00
+      gbdtlr score       -c configs/flights.toml data/flights/2013-02-15.parquet -o scores/2013-02-15.parquet
+      gbdtlr status      -c configs/flights.toml
+
+    \b
+    Exit codes: 0 done, 1 error, 2 wrong usage or config, 4 refused by a guard or too old, 130 interrupted.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(USAGE)
+
+
+for part in (jobs, learn, score, operate, explain, replay):
+    for command in part.COMMANDS:
+        group.add_command(command)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command line, by default the process's own, and return its exit code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller; its number must not go to a file of the store
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open until the process ends
+        if hasattr(getattr(sys, name), "reconfigure"):  # a reason in any script, where the terminal cannot show it
+            getattr(sys, name).reconfigure(errors="backslashreplace")
+    session = Session()
+    with warnings.catch_warnings():
+        warnings.showwarning = session.warn
+        try:
+            return int(group.main(args, prog_name="gbdtlr", standalone_mode=False, obj=session) or 0)
+        except Exception as error:
+            return _told(error, session)
+        finally:
+            session.log.close()
+
+
+def _told(error: Exception, session: Session) -> int:
+    """Say what went wrong, and return the exit code."""
+    if isinstance(error, click.Abort):  # click's name for Ctrl-C, but also for the end of any file
+        if isinstance(error.__cause__, EOFError):
+            return _told(error.__cause__, session)
+        session.log.error("interrupted", INTERRUPTED)
+        return INTERRUPTED
+    if isinstance(error, click.ClickException):
+        ctx = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f"; try {ctx.command_path} --help" if ctx else ""
+        message, code = error.format_message().rstrip(".") + hint, USAGE
+    elif isinstance(error, GbdtlrError):
+        message, code = str(error), error.exit_code
+    elif isinstance(error, MemoryError):
+        message, code = "out of memory; shorten the windows of the config, or use a larger machine", 1
+    elif isinstance(error, OSError):
+        message, code = str(error), 1
+    else:
+        session.log.failure("".join(traceback.format_exception(error)))
+        message, code = (
+            f"{type(error).__name__}: {error}; this is a fault in gbdtlr, please report the lines above",
+            1,
+        )
+    session.log.error(message, code)
+    return code

@@ -1,0 +1,92 @@
+"""The stream job on standard input: ``learn``."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from gbdtlr.cli.jobs import finish
+from gbdtlr.cli.session import Session, duration, wall_clock, with_config
+
+_PIECE = 1 << 16
+_LOOK_EVERY_S = 0.5
+_STOPS = (signal.SIGTERM, signal.SIGINT)
+
+
+@click.command("learn")
+@duration("--publish-every", default="60s", show_default=True, help="Publish what was learned so often.")
+@click.option("--publish-samples", type=click.IntRange(min=1), metavar="N", help="Publish after so many samples, too.")
+@with_config
+def learn(session: Session, publish_every: timedelta, publish_samples: int | None) -> int:
+    """Learn JSON lines from standard input as they come.
+
+    What was learned is published every so often.
+
+    One line is one sample: a JSON object of the features and the label, sent once the label is final. [head] method
+    must be ftrl, rda or fobos. Ends with the input, or on SIGTERM or Ctrl-C; whatever was learned is published first.
+
+    \b
+    Example:
+      tail -F clicks.jsonl | gbdtlr learn -c configs/clicks.toml --publish-every 30s
+    """
+    from gbdtlr.jobs.learn import learn
+
+    with _stopping() as stop:
+        result = learn(
+            session.config,
+            _pieces(sys.stdin.fileno(), stop),
+            wall_clock,
+            publish_every=publish_every,
+            publish_samples=publish_samples,
+            on_event=session.log.event,
+        )
+    return finish(session, result)
+
+
+@contextmanager
+def _stopping() -> Iterator[int]:
+    """While inside, a signal to stop interrupts nothing: it makes the yielded file descriptor readable."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+
+    def note(*_: Any) -> None:
+        os.write(write, b".")
+
+    before = {each: signal.signal(each, note) for each in _STOPS}
+    try:
+        yield read
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        os.close(read)
+        os.close(write)
+
+
+def _pieces(source: int, stop: int) -> Iterator[list[bytes]]:
+    """Whole lines as they come, and an empty list now and then while none do; ends with the input or at ``stop``."""
+    rest = b""
+    while True:
+        readable, _, _ = select.select([source, stop], [], [], _LOOK_EVERY_S)
+        if stop in readable:
+            return
+        if source not in readable:
+            yield []
+            continue
+        piece = os.read(source, _PIECE)
+        if not piece:
+            break
+        *lines, rest = (rest + piece).split(b"\n")
+        yield lines
+    if rest.strip():
+        yield [rest]
+
+
+COMMANDS = (learn,)

@@ -1,0 +1,199 @@
+"""What an operator does between the jobs: ``status``, ``releases``, ``rollback``, ``verify`` and ``prune``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from gbdtlr import tables
+from gbdtlr.cli import metrics
+from gbdtlr.cli.jobs import finish
+from gbdtlr.cli.session import Session, as_of, duration, wall_clock, with_store
+
+TOO_OLD, DAMAGED = 4, 1
+
+
+@click.command("status")
+@duration("--max-head-age", help="Exit with 4 if the live head is older.")
+@duration("--max-trees-age", help="Exit with 4 if the live trees are older.")
+@as_of("Take ages at this time")
+@with_store
+def status(session: Session, max_head_age: timedelta | None, max_trees_age: timedelta | None, as_of: str | None) -> int:
+    """Show the live release: its age, and how well it does.
+
+    \b
+    Example:
+      gbdtlr status -c configs/flights.toml
+      gbdtlr status --store s3://models/ctr --max-head-age 30m --max-trees-age 36h
+    """
+    from gbdtlr.jobs.operate import status
+
+    values = status(session.store(), session.now(as_of))
+    session.result(values, lambda: _status_text(values, session))
+    code = 0
+    for part, limit, job in (("head", max_head_age, "update-lr"), ("trees", max_trees_age, "train-trees")):
+        seconds = values[f"{part}_age_s"]
+        if limit is not None and seconds > limit.total_seconds():
+            allowed = tables.age(limit.total_seconds())
+            session.log.error(
+                f"the live {part} of release {values['number']} is {tables.age(seconds)} old, more than "
+                f"{allowed}; see why gbdtlr {job} did not publish",
+                TOO_OLD,
+            )
+            code = TOO_OLD
+    return code
+
+
+@click.command("releases")
+@click.option("--last", type=click.IntRange(min=1), metavar="N", help="Only the newest N.")
+@with_store
+def releases(session: Session, last: int | None) -> None:
+    """List the releases, newest last.
+
+    \b
+    Example:
+      gbdtlr releases -c configs/flights.toml --last 20
+    """
+    from gbdtlr.jobs.operate import releases
+
+    entries = releases(session.store(), last)
+    session.result(entries, lambda: _releases_text(entries, session))
+
+
+@click.command("rollback")
+@click.argument("number", type=click.IntRange(min=1), metavar="[N]", required=False)
+@click.option("--reason", metavar="TEXT", default="", help="Why, for the log.")
+@as_of("Time of the rollback")
+@with_store
+def rollback(session: Session, number: int | None, reason: str, as_of: str | None) -> int:
+    """Make release N, or the one before the live one, live again.
+
+    A rollback is a release too: nothing is lost, and it can be undone by another.
+
+    \b
+    Example:
+      gbdtlr rollback -c configs/flights.toml 2 --reason "clicks were counted twice"
+    """
+    from gbdtlr.jobs.operate import rollback
+
+    return finish(session, rollback(session.store(), number, session.now(as_of), reason))
+
+
+@click.command("verify")
+@with_store
+def verify(session: Session) -> int:
+    """Check every hash and golden row in the store.
+
+    Exits with 1 if anything is damaged, and says what.
+
+    \b
+    Example:
+      gbdtlr verify -c configs/flights.toml
+    """
+    from gbdtlr.jobs.operate import verify
+
+    report = verify(session.store())
+    values = report.as_dict()
+    session.result(values, lambda: _verify_text(values, session))
+    return 0 if values["ok"] else DAMAGED
+
+
+@click.command("prune")
+@click.option(
+    "--keep",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="Newest releases to keep.",
+)
+@click.option("--keep-after", metavar="TIME", help="Keep releases with this as-of or a later one, too.")
+@duration(
+    "--min-age",
+    default="1d",
+    show_default=True,
+    help="Remove nothing written more recently; longer than any job runs.",
+)
+@click.option("--dry-run", is_flag=True, help="Remove nothing, say what would be.")
+@with_store
+def prune(session: Session, keep: int, keep_after: str | None, min_age: timedelta, dry_run: bool) -> None:
+    """Remove what no kept release needs.
+
+    That is trees, heads, and what killed jobs left behind. The log of releases stays whole.
+
+    \b
+    Example:
+      gbdtlr prune -c configs/flights.toml --keep 100 --dry-run
+    """
+    from gbdtlr.jobs.operate import prune
+
+    after = session.moment("--keep-after", keep_after) if keep_after else None
+    report = prune(session.store(), wall_clock(), keep, min_age, after, dry_run)
+    versions = [str(version) for version in report.versions]
+    unfinished = [str(version) for version in report.unfinished]
+    values = {
+        "dry_run": report.dry_run,
+        "versions": versions,
+        "unfinished": unfinished,
+        "temporary": list(report.temporary),
+        "bytes": report.n_bytes,
+        "kept": report.n_kept,
+    }
+    session.result(values, lambda: _prune_text(values, session))
+
+
+def _status_text(values: dict[str, Any], session: Session) -> str:
+    rows = [
+        ("release", str(values["number"])),
+        ("as of", values["as_of"]),
+        ("made by", values["why"] + (", forced" if values["forced"] else "")),
+        ("trees", f"{values['trees']}, {tables.age(values['trees_age_s'])} old"),
+        ("head", f"{values['head']}, {tables.age(values['head_age_s'])} old"),
+    ]
+    shown = dict(values["metrics"])
+    if values["progressive"] and "progressive" not in shown:
+        shown[f"progressive of release {values['progressive']['release']}"] = values["progressive"]
+    return metrics.text(rows, shown, values["reason"], session)
+
+
+def _releases_text(entries: list[dict[str, Any]], session: Session) -> str:
+    if not entries:
+        return "no releases yet; gbdtlr train-trees makes the first"
+    rows = [
+        [
+            str(entry["number"]),
+            entry["as_of"],
+            entry["why"] + (", forced" if entry["forced"] else "") + (", pruned" if entry["pruned"] else ""),
+            _hash(entry["trees"]),
+            _hash(entry["head"]),
+            metrics.progressive(entry["metrics"], "ne"),
+            metrics.progressive(entry["metrics"], "calibration"),
+            entry["reason"],
+        ]
+        for entry in entries
+    ]
+    return session.table(["release", "as of", "made by", "trees", "head", "NE", "calibration", "reason"], rows)
+
+
+def _hash(version: str) -> str:
+    """The part of a version's name that tells it from others; the rest is its as_of."""
+    return version.rpartition("-")[2]
+
+
+def _verify_text(values: dict[str, Any], session: Session) -> str:
+    told = [[each["what"], "ok" if each["ok"] else "DAMAGED", each["problem"]] for each in values["findings"]]
+    notable = [row for row in told if row[1] != "ok" or row[2]]
+    summary = f"{values['checked']:,} versions and releases checked, {values['damaged']:,} damaged"
+    return "\n\n".join([*([session.table(["what", "state", "problem"], notable)] if notable else []), summary])
+
+
+def _prune_text(values: dict[str, Any], session: Session) -> str:
+    rows = [(kind, name) for kind in ("versions", "unfinished", "temporary") for name in values[kind]]
+    verb = "would remove" if values["dry_run"] else "removed"
+    summary = f"{verb} {len(rows):,} ({tables.size(values['bytes'])}); {values['kept']:,} versions stay"
+    return "\n\n".join([*([session.table(["kind", "name"], rows)] if rows else []), summary])
+
+
+COMMANDS = (status, releases, rollback, verify, prune)

@@ -1,0 +1,122 @@
+"""``replay``: what each cadence would have given on one's own history."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gbdtlr import tables
+from gbdtlr.cli.explain import write_page
+from gbdtlr.cli.session import Session, durations, with_config
+from gbdtlr.config import Config
+
+_FIGURES = {"ne": "NE", "log_loss": "log loss", "calibration": "calibration", "auc": "AUC"}
+
+
+@click.command("replay")
+@click.option("--start", metavar="TIME", required=True, help="First moment that is judged.")
+@click.option("--end", metavar="TIME", required=True, help="End of the period, not part of it.")
+@durations("--trees-every", default="1d", show_default=True, help="How often trees are trained; several: 1d,7d.")
+@durations("--lr-every", default="3h", show_default=True, help="How often the head is refitted; several: 1h,3h,6h.")
+@click.option("--strategy", "strategies", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
+@click.option("--also", multiple=True, metavar="FILE", help="Further config to compare; may be repeated.")
+@click.option("--method", "methods", multiple=True, metavar="NAME", help="Further head method; may be repeated.")
+@click.option("--report", metavar="FILE", help="HTML page to write, with charts; it needs no network.")
+@click.option("--out", metavar="FOLDER", help="Keep finished steps here, and go on from them.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Side by side.")
+@with_config
+def replay(
+    session: Session,
+    start: str,
+    end: str,
+    trees_every: tuple[timedelta, ...],
+    lr_every: tuple[timedelta, ...],
+    strategies: tuple[str, ...],
+    also: tuple[str, ...],
+    methods: tuple[str, ...],
+    report: str | None,
+    out: str | None,
+    workers: int,
+) -> None:
+    """Show what each cadence would have given on past data.
+
+    Runs both jobs over the period, in stores of its own, scores every row with what was live when it happened, and
+    compares. Strategies are compared at the first of the cadences.
+
+    \b
+    Example:
+      gbdtlr replay -c configs/flights.toml --start 2013-02-01 --end 2013-03-15 --trees-every 1d --lr-every 3h
+      gbdtlr replay -c configs/flights.toml --start 2013-02-01 --end 2013-02-15 --lr-every 3h,6h --report replay.html
+    """
+    from gbdtlr.replay import replay
+
+    result = replay(
+        session.config,
+        session.moment("--start", start),
+        session.moment("--end", end),
+        trees_every,
+        lr_every,
+        strategies=strategies or None,
+        out=out,
+        progress=session.log.progress("replay.progress"),
+        others=_others(session.config, also, methods),
+        workers=workers,
+    )
+    values = result.as_dict()
+    if report:
+        from gbdtlr.report import replay_page
+
+        write_page(report, replay_page(values, shlex.join(["gbdtlr", *sys.argv[1:]])))
+    session.result(values, lambda: _text(values, session))
+
+
+def _others(config: Config, files: tuple[str, ...], methods: tuple[str, ...]) -> dict[str, Config]:
+    """Further configs by name: whole files, and this config with another method of its head."""
+    others = {Path(file).stem: Config.load(file) for file in files}
+    for method in methods:
+        others[f"two-speed-{method}"] = config.replace(head=dataclasses.replace(config.head, method=method))
+    return others
+
+
+def _text(values: dict[str, Any], session: Session) -> str:
+    from gbdtlr.report import headline
+
+    rows = [
+        [each["name"], *_figures(each), tables.cell(each.get("difference")), _interval(each), _seconds(each)]
+        for each in values["strategies"]
+    ]
+    header = ["strategy", *_FIGURES.values(), "NE - two-speed", "95% interval", "training s"]
+    period = f"{values['start']} to {values['end']}, trees every {values['trees_every']}, head {values['lr_every']}"
+    parts = [headline(values), f"{values['rows']:,} rows, {period}", session.table(header, rows)]
+    if len(values["cadences"]) > 1:
+        rows = [
+            [each["trees_every"], each["lr_every"], *_figures(each), tables.cell(each["jobs"]), _seconds(each)]
+            for each in values["cadences"]
+        ]
+        parts.append(session.table(["trees every", "head every", *_FIGURES.values(), "jobs", "training s"], rows))
+    if values["enough"]:
+        parts.append("enough: trees every {trees_every}, head every {lr_every}".format_map(values["enough"]))
+    return "\n\n".join(parts)
+
+
+def _figures(values: dict[str, Any]) -> list[str]:
+    return [tables.cell(values.get(figure)) for figure in _FIGURES]
+
+
+def _seconds(values: dict[str, Any]) -> str:
+    return f"{values['seconds']:,.1f}"
+
+
+def _interval(values: dict[str, Any]) -> str:
+    if values.get("low") is None:
+        return tables.NONE
+    return f"{tables.cell(values['low'])} to {tables.cell(values['high'])}"
+
+
+COMMANDS = (replay,)

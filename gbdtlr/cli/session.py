@@ -1,0 +1,175 @@
+"""The session: what the common options of one command line say, and the two streams it answers on."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gbdtlr import tables
+from gbdtlr.config import Config
+from gbdtlr.errors import ConfigError
+from gbdtlr.log import FORMATS, Log, to_json
+from gbdtlr.times import parse_duration, parse_time
+
+if TYPE_CHECKING:
+    from gbdtlr.store import Store
+
+PIPE_CLOSED = 141  # what a shell says of a command that SIGPIPE ended
+Function = Callable[..., Any]
+
+
+def wall_clock() -> datetime:
+    """The time now; the only place where gbdtlr asks for it."""
+    return datetime.now(UTC)
+
+
+class Session:
+    """One command line: its config and store, its log on stderr, its result on stdout."""
+
+    def __init__(self) -> None:
+        self.log = Log(sys.stderr, "text", wall_clock)
+        self._stdout = sys.stdout
+        self._json = False
+        self._config: Config | None = None
+        self._store_url: str | None = None
+
+    def begin(self, config_file: str | None, store_url: str | None, as_json: bool, style: str, quiet: bool) -> None:
+        """Take the common options."""
+        self.log = Log(sys.stderr, style, wall_clock, quiet)
+        self._json = as_json
+        self._config = Config.load(config_file) if config_file else None
+        if self._config and store_url:
+            self._config = self._config.replace(store=store_url)
+        self._store_url = self._config.store if self._config else store_url
+
+    @property
+    def config(self) -> Config:
+        """The config of a command that requires one."""
+        if self._config is None:
+            raise ConfigError("this command needs a config: add -c FILE")
+        return self._config
+
+    @property
+    def store_url(self) -> str:
+        """Where the store is, by ``--store`` or else by the config."""
+        if self._store_url is None:
+            raise ConfigError("no store is named: add -c FILE or --store URL")
+        return self._store_url
+
+    def store(self) -> Store:
+        """The store, opened."""
+        from gbdtlr.store import Store
+
+        return Store.open(self.store_url)
+
+    def moment(self, option: str, text: str) -> datetime:
+        """Time an option gives, in the config's time zone where it names none."""
+        try:
+            return parse_time(text, self._config.samples.timezone if self._config else "UTC")
+        except ConfigError as error:
+            raise ConfigError(f"{option}: {error}") from None
+
+    def now(self, as_of: str | None) -> datetime:
+        """What ``--as-of`` says, else the wall clock, which each command asks once."""
+        return self.moment("--as-of", as_of) if as_of else wall_clock()
+
+    def warn(self, message: Warning | str, category: type[Warning], *_where: Any, **_more: Any) -> None:
+        """A library's warning, as an event."""
+        self.log.event("warning", kind=category.__name__, message=str(message))
+
+    def result(self, value: object, text: Callable[[], str]) -> None:
+        """Write the result of the command on stdout: ``value`` with ``--json``, else the text for people."""
+        self.print(to_json(value) if self._json else text())
+
+    def print(self, text: str) -> None:
+        """Write to stdout; where nobody reads any more, end quietly."""
+        try:
+            self._stdout.write(text + "\n")
+            self._stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stdout.fileno())  # or Python complains when it ends
+            raise click.exceptions.Exit(PIPE_CLOSED) from None
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+        """Table as wide as the terminal, if it is one."""
+        return tables.table(header, rows, self._width())
+
+    def pairs(self, rows: Sequence[tuple[str, str]]) -> str:
+        """Names and values as wide as the terminal, if it is one."""
+        return tables.pairs(rows, self._width())
+
+    def _width(self) -> int | None:
+        return shutil.get_terminal_size().columns if self._stdout.isatty() else None
+
+
+def duration(*names: str, **attributes: Any) -> Callable[[Function], Function]:
+    """Option such as ``90s``, ``15m``, ``6h`` or ``28d``, converted."""
+
+    def convert(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
+        try:
+            return None if value is None else parse_duration(value)
+        except ConfigError as error:
+            raise click.BadParameter(str(error), ctx, param) from None
+
+    return click.option(*names, metavar="DURATION", callback=convert, **attributes)
+
+
+def durations(*names: str, **attributes: Any) -> Callable[[Function], Function]:
+    """Option of one or several durations, such as ``1h,3h``."""
+
+    def convert(ctx: click.Context, param: click.Parameter, value: str) -> tuple[timedelta, ...]:
+        try:
+            return tuple(parse_duration(each.strip()) for each in value.split(","))
+        except ConfigError as error:
+            raise click.BadParameter(str(error), ctx, param) from None
+
+    return click.option(*names, metavar="DURATIONS", callback=convert, **attributes)
+
+
+def with_config(function: Function) -> Function:
+    """Common options of a command that cannot do without a config."""
+    return _common(function, "TOML file that says everything else.", required=True)
+
+
+def with_store(function: Function) -> Function:
+    """Common options of a command that only needs a store."""
+    return _common(function, "TOML file that names the store.", required=False)
+
+
+def as_of(what: str) -> Callable[[Function], Function]:
+    """The option ``--as-of``."""
+    return click.option("--as-of", metavar="TIME", help=f"{what}, in ISO 8601; now if not given.")
+
+
+def _common(function: Function, config_help: str, required: bool) -> Function:
+    @click.option("-c", "--config", "config_file", metavar="FILE", required=required, help=config_help)
+    @click.option("--store", "store_url", metavar="URL", help="Store to use in place of the config's: a path or URL.")
+    @click.option("--json", "as_json", is_flag=True, help="Write the result as one line of JSON.")
+    @click.option(
+        "--log-format", "style", type=click.Choice(FORMATS), default="text", help="Lines on stderr, one per event."
+    )
+    @click.option("-q", "--quiet", is_flag=True, help="Write nothing but errors to stderr.")
+    @functools.wraps(function)
+    def command(
+        *,
+        config_file: str | None,
+        store_url: str | None,
+        as_json: bool,
+        style: str,
+        quiet: bool,
+        **options: Any,
+    ) -> Any:
+        session: Session = click.get_current_context().obj
+        session.begin(config_file, store_url, as_json, style, quiet)
+        with contextlib.redirect_stdout(sys.stderr):  # what a library prints is no part of the result
+            return function(session, **options)
+
+    return command

@@ -1,0 +1,600 @@
+"""The command line: real files, real stores, and real processes where it is the process that matters."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import csv, parquet
+
+from gbdtlr.cli import main
+from gbdtlr.cli.group import group
+
+ROOT = Path(__file__).parent.parent
+DOORS = (
+    [str(Path(sysconfig.get_path("scripts"), "gbdtlr"))],
+    [sys.executable, "-m", "gbdtlr"],
+    [sys.executable, "cli.py"],
+)
+COMMANDS = list(group.commands)
+JOB_KEYS = ["status", "release", "trees", "head", "as_of", "samples", "metrics", "reason"]
+CONFIG = """
+store = "store"
+threads = 1
+[samples]
+path = "data"
+event_time = "ts"
+label_delay = "1h"
+timezone = "America/New_York"
+numeric = ["x"]
+categorical = ["c"]
+wide = ["id"]
+[trees]
+window = "3d"
+[trees.params]
+num_iterations = 4
+num_leaves = 4
+min_data_in_leaf = 5
+[head]
+window = "2d"
+half_lives = ["6h"]
+l2 = [10]
+wide_buckets = 64
+[guard]
+min_samples = 20
+"""
+FIRST = datetime(2024, 3, 1)
+
+
+@dataclass
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        assert self.out.count("\n") == 1, "one line, and nothing else on stdout"
+        return json.loads(self.out, parse_constant=pytest.fail)
+
+    @property
+    def error(self) -> str:
+        """The one line this ended with."""
+        last = self.err.splitlines()[-1]
+        assert last.startswith("gbdtlr: error: ")
+        return last
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with four days of samples, a file for each, and a config."""
+    folder = tmp_path_factory.mktemp("samples")
+    rng = np.random.default_rng(1)
+    Path(folder, "model.toml").write_text(CONFIG)
+    Path(folder, "data").mkdir()
+    for day in range(4):
+        n = 144
+        x = rng.normal(size=n)
+        columns = {
+            "ts": pa.array([FIRST + timedelta(days=day, minutes=10 * i) for i in range(n)], pa.timestamp("us")),
+            "label": pa.array((rng.random(n) < 1 / (1 + np.exp(-x))).astype(np.int8)),
+            "x": x,
+            "c": rng.choice(["red", "green", "blue"], n),
+            "id": rng.integers(0, 9, n),
+        }
+        parquet.write_table(pa.table(columns), Path(folder, f"data/2024-03-0{day + 1}.parquet"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def releases(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a store: trees of 3 March and two updates after them."""
+    folder = shutil.copytree(samples, tmp_path_factory.mktemp("releases") / "x")
+    with contextlib.chdir(folder):
+        assert main(shlex.split("train-trees -c model.toml --as-of 2024-03-03 -q")) == 0
+        assert main(shlex.split("update-lr -c model.toml --as-of 2024-03-03T06:00 -q")) == 0
+        assert main(shlex.split("update-lr -c model.toml --as-of 2024-03-03T12:00 -q")) == 0
+    return folder
+
+
+@pytest.fixture
+def folder(samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Working folder with samples and a config."""
+    shutil.copytree(samples, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder: Path, capsys: pytest.CaptureFixture[str]) -> Run:  # noqa: ARG001 - its working folder
+    """Run a command line in this process."""
+
+    def run(line: str) -> Ended:
+        capsys.readouterr()
+        code = main(shlex.split(line))
+        out, err = capsys.readouterr()
+        return Ended(code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def published(run: Run, releases: Path) -> Run:
+    """The same, in a store with three releases."""
+    shutil.copytree(releases / "store", "store")
+    return run
+
+
+def start(*args: str, **streams: Any) -> subprocess.Popen[str]:
+    """A real process of this command line."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-m", "gbdtlr", *args], text=True, env=environment, **streams)
+
+
+# Help
+
+
+@pytest.mark.parametrize("args", [["--help"], ["train-trees", "--help"], ["--version"], []], ids=" ".join)
+def test_the_three_doors_answer_alike(args: list[str]) -> None:
+    answers = {
+        (done.returncode, done.stdout, done.stderr)
+        for done in (subprocess.run([*door, *args], cwd=ROOT, capture_output=True) for door in DOORS)
+    }
+    assert len(answers) == 1
+
+
+def examples(command: click.Command) -> list[list[str]]:
+    """Command lines under ``Example:``, as words, without ``gbdtlr``."""
+    assert command.help is not None
+    after = command.help.partition("Example:")[2]
+    lines = [line.rpartition("| ")[2].strip() for line in after.splitlines()]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("gbdtlr ")]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_and_an_example_that_parses(name: str) -> None:
+    command = group.commands[name]
+    assert command.get_short_help_str(70)[-3:] != "..."
+    assert all(option.help for option in command.params if isinstance(option, click.Option))
+    found = examples(command)
+    assert found
+    for words in found:
+        assert words[0] == name
+        command.make_context(name, words[1:])
+
+
+def test_the_example_of_the_group_parses() -> None:
+    for words in examples(group):
+        group.commands[words[0]].make_context(words[0], words[1:])
+
+
+def test_the_commands_of_the_readme_parse() -> None:
+    lines = [line for line in Path(ROOT, "README.md").read_text().splitlines() if line.startswith("gbdtlr ")]
+    assert lines
+    for line in lines:
+        words = shlex.split(line, comments=True)[1:]
+        if words[0].startswith("-"):
+            continue
+        group.commands[words[0]].make_context(words[0], words[1:])
+
+
+def test_without_a_command_help_is_an_error(run: Run) -> None:
+    ended = run("")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("Usage: gbdtlr")
+
+
+# Jobs
+
+
+def test_jobs_write_one_json_object(run: Run) -> None:
+    trained = run("train-trees -c model.toml --as-of 2024-03-03 --json").json
+    assert list(trained) == JOB_KEYS
+    assert (trained["status"], trained["release"]) == ("published", 1)
+    updated = run("update-lr -c model.toml --as-of 2024-03-03T06:00 --json").json
+    assert list(updated) == JOB_KEYS
+    assert (updated["status"], updated["release"]) == ("published", 2)
+    assert updated["trees"] == trained["trees"]
+    again = run("update-lr -c model.toml --as-of 2024-03-03T06:00 --json")
+    assert (again.code, again.json["status"]) == (0, "unchanged")
+
+
+def test_as_of_is_in_the_time_zone_of_the_config(run: Run) -> None:
+    trained = run("train-trees -c model.toml --as-of 2024-03-03 --json").json
+    assert trained["as_of"] == "2024-03-03T05:00:00Z"
+    updated = run("update-lr -c model.toml --as-of 2024-03-03T06:00Z --json").json
+    assert updated["as_of"] == "2024-03-03T06:00:00Z"
+
+
+def test_jobs_are_told_to_people_as_a_table(published: Run) -> None:
+    told = published("update-lr -c model.toml --as-of 2024-03-03T18:00").out
+    assert told.startswith("published release 4\n\ntrees")
+    assert "calibration" in told
+    told = published("update-lr -c model.toml --as-of 2024-03-03T18:00").out
+    assert told.startswith("unchanged; live is release 4\n")
+
+
+def test_log_lines_are_json_where_asked(run: Run) -> None:
+    ended = run("train-trees -c model.toml --as-of 2024-03-03 --log-format json")
+    events = [json.loads(line) for line in ended.err.splitlines()]
+    assert all(list(event)[:2] == ["time", "event"] for event in events)
+    named = {event["event"]: event for event in events}
+    assert named["samples.read"]["rows"] > 0
+    assert named["samples.read"]["seconds"] >= 0
+    assert named["trees.progress"]["done"] == named["trees.progress"]["total"] == 4
+    assert named["job.published"]["release"] == 1
+    assert events[-1] == named["job.published"]
+
+
+def test_quiet_leaves_the_result(run: Run) -> None:
+    ended = run("train-trees -c model.toml --as-of 2024-03-03 -q")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith("published release 1")
+
+
+def test_what_libraries_print_is_not_in_the_result(run: Run) -> None:
+    Path("model.toml").write_text(CONFIG.replace("num_leaves = 4", "num_leaves = 4\nverbosity = 2"))
+    ended = run("train-trees -c model.toml --as-of 2024-03-03 --json")
+    assert ended.json["status"] == "published"
+    assert "[LightGBM]" in ended.err
+
+
+def test_store_option_wins_over_the_config(run: Run) -> None:
+    assert run("train-trees -c model.toml --store elsewhere --as-of 2024-03-03").code == 0
+    assert Path("elsewhere/releases/00000001.json").exists()
+    assert not Path("store").exists()
+
+
+def test_a_guard_refuses_with_4_and_force_publishes(run: Run) -> None:
+    Path("model.toml").write_text(CONFIG.replace("min_samples = 20", "min_samples = 100000"))
+    ended = run("train-trees -c model.toml --as-of 2024-03-03 --json")
+    assert (ended.code, ended.json["status"]) == (4, "refused")
+    assert ended.error.startswith("gbdtlr: error: refused: ")
+    assert ended.error.endswith("--force")
+    for n, job in enumerate(
+        ("train-trees -c model.toml --as-of 2024-03-03", "update-lr -c model.toml --as-of 2024-03-04")
+    ):
+        forced = run(f"{job} --json --force")
+        assert (forced.code, forced.json["status"]) == (0, "published")
+        assert run("releases -c model.toml --json").json[n]["forced"] is True
+    assert run("update-lr -c model.toml --as-of 2024-03-04T06:00").code == 4
+
+
+# Operating
+
+
+def test_status_tells_the_live_release_and_its_age(published: Run) -> None:
+    values = published("status -c model.toml --as-of 2024-03-03T13:00 --json").json
+    assert values["number"] == 3
+    assert values["head_age_s"] == 3600
+    assert values["trees_age_s"] == 13 * 3600
+    text = published("status -c model.toml --as-of 2024-03-03T13:00").out
+    assert "13h old" in text
+    assert values["head"] in text
+
+
+def test_status_takes_ages_now_if_no_time_is_given(published: Run) -> None:
+    assert published("status -c model.toml --json").json["head_age_s"] > 365 * 86400
+
+
+@pytest.mark.parametrize(
+    ("limits", "code", "told"),
+    [
+        ("--max-head-age 1h --max-trees-age 13h", 0, []),
+        ("--max-head-age 59m", 4, ["update-lr"]),
+        ("--max-trees-age 12h59m", 4, ["train-trees"]),
+        ("--max-head-age 1m --max-trees-age 1m", 4, ["update-lr", "train-trees"]),
+    ],
+)
+def test_status_watches_ages(published: Run, limits: str, code: int, told: list[str]) -> None:
+    ended = published(f"status -c model.toml --as-of 2024-03-03T13:00 {limits} --json")
+    assert ended.code == code
+    assert ended.json["number"] == 3
+    lines = ended.err.splitlines()
+    assert len(lines) == len(told)
+    for line, job in zip(lines, told, strict=True):
+        assert line.startswith("gbdtlr: error: the live ")
+        assert job in line
+
+
+def test_releases_are_listed_newest_last(published: Run) -> None:
+    entries = published("releases -c model.toml --json").json
+    assert [entry["number"] for entry in entries] == [1, 2, 3]
+    assert [entry["why"] for entry in entries] == ["train-trees", "update-lr", "update-lr"]
+    assert published("releases -c model.toml --last 2 --json").json == entries[1:]
+    lines = published("releases -c model.toml").out.splitlines()
+    assert lines[0].split()[:3] == ["release", "as", "of"]
+    assert len(lines) == 5
+
+
+def test_an_empty_store_says_what_to_run(run: Run) -> None:
+    assert run("releases -c model.toml --json").json == []
+    assert "train-trees" in run("releases -c model.toml").out
+    for line in ("update-lr -c model.toml --as-of 2024-03-03", "status -c model.toml", "rollback -c model.toml"):
+        ended = run(line)
+        assert ended.code == 1
+        assert "gbdtlr train-trees" in ended.error
+
+
+def test_rollback_is_a_release_too(published: Run) -> None:
+    back = published('rollback -c model.toml --as-of 2024-03-03T14:00 --reason "worse in town" --json')
+    assert (back.code, back.json["status"], back.json["release"]) == (0, "published", 4)
+    entries = published("releases -c model.toml --json").json
+    assert entries[3]["head"] == entries[1]["head"]
+    assert entries[3]["rolled_back_to"] == 2
+    assert "worse in town" in entries[3]["reason"]
+    assert published("rollback -c model.toml 1 --as-of 2024-03-03T15:00 --json").json["head"] == entries[0]["head"]
+    assert "99" in published("rollback -c model.toml 99").error
+
+
+def test_verify_finds_what_was_damaged(published: Run) -> None:
+    whole = published("verify -c model.toml --json")
+    assert whole.code == 0
+    assert whole.json["ok"] is True
+    assert published("verify -c model.toml").out.endswith("0 damaged\n")
+    victim = next(Path("store/trees").glob("*/booster.txt"))
+    victim.chmod(0o644)
+    victim.write_bytes(victim.read_bytes().replace(b"leaf_value=", b"leaf_value= ", 1))
+    damaged = published("verify -c model.toml --json")
+    assert damaged.code == 1
+    assert damaged.json["ok"] is False
+    assert victim.parent.name in published("verify -c model.toml").out
+
+
+def grown_old() -> None:
+    """Date the store's files back."""
+    long_ago = datetime(2020, 1, 1).timestamp()
+    for path in Path("store").rglob("*"):
+        os.utime(path, (long_ago, long_ago))
+
+
+def test_prune_says_what_it_would_remove_and_removes_it(published: Run) -> None:
+    grown_old()
+    dry = published("prune -c model.toml --keep 1 --dry-run --json").json
+    assert dry["dry_run"] is True
+    assert len(dry["versions"]) == 2
+    done = published("prune -c model.toml --keep 1 --json").json
+    assert done == {**dry, "dry_run": False}
+    assert published("prune -c model.toml --keep 1").out.startswith("removed 0 ")
+    assert published("verify -c model.toml").code == 0
+
+
+def test_prune_keeps_what_is_young_or_asked_for(published: Run) -> None:
+    def removed(options: str) -> int:
+        return len(published(f"prune -c model.toml --keep 1 --dry-run --json {options}").json["versions"])
+
+    assert removed("") == 0
+    grown_old()
+    assert removed("--keep 3") == 0
+    assert removed("--keep-after 2024-03-03T06:00") == 1
+    assert removed("--keep-after 2024-03-03") == 0
+    assert removed("--min-age 100000d") == 0
+
+
+# Scoring
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_score_keeps_all_columns_and_adds_two(published: Run, suffix: str) -> None:
+    ended = published(f"score -c model.toml data/2024-03-04.parquet -o scores/out.{suffix} --json")
+    assert ended.json == {"rows": 144, "release": 3, "output": f"scores/out.{suffix}"}
+    rows = parquet.read_table("data/2024-03-04.parquet")
+    scored = parquet.read_table("scores/out.parquet") if suffix == "parquet" else csv.read_csv(f"scores/out.{suffix}")
+    assert scored.column_names == [*rows.column_names, "probability", "release"]
+    assert scored["x"].to_numpy() == pytest.approx(rows["x"].to_numpy())
+    assert set(scored["release"].to_pylist()) == {3}
+    from gbdtlr.scoring import Scorer
+
+    assert scored["probability"].to_numpy() == pytest.approx(Scorer.open("store").score(rows), abs=1e-12)
+
+
+def test_score_with_an_older_release(published: Run) -> None:
+    ended = published("score --store store data/2024-03-04.parquet -o out.parquet --release 1")
+    assert ended.out == "scored 144 rows with release 1 into out.parquet\n"
+    assert set(parquet.read_table("out.parquet")["release"].to_pylist()) == {1}
+
+
+# Replay
+
+
+def test_replay_compares_strategies_and_cadences(run: Run) -> None:
+    Path("other.toml").write_text(CONFIG.replace("l2 = [10]", "l2 = [100]"))
+    period = "--start 2024-03-03 --end 2024-03-03T12:00 --strategy stale-trees --out replayed"
+    line = f"replay -c model.toml {period} --lr-every 3h,6h --also other.toml"
+    ended = run(f"{line} --json --log-format json")
+    assert ended.code == 0
+    assert [each["name"] for each in ended.json["strategies"]] == ["two-speed", "stale-trees", "other"]
+    assert {"name", "ne", "log_loss", "calibration", "auc", "seconds"} <= set(ended.json["strategies"][0])
+    assert ended.json["rows"] == 72
+    events = [json.loads(line) for line in ended.err.splitlines()]
+    assert {event["event"] for event in events} == {"replay.progress"}
+    assert not Path("store").exists()
+    told = run(line).out
+    assert "two-speed" in told
+    assert "3h" in told
+    assert "enough: trees every 1d, head every" in told
+
+
+def test_replay_names_the_strategies_there_are(run: Run) -> None:
+    ended = run("replay -c model.toml --start 2024-03-03 --end 2024-03-04 --strategy best")
+    assert ended.code == 2
+    assert "trees-on-schedule" in ended.error
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("--nope", "no such option"),
+        ("trian-trees", "no such command"),
+        ("train-trees", "missing option '-c'"),
+        ("train-trees -c", "requires an argument"),
+        ("train-trees -c model.toml --as-of yesterday", "--as-of: 'yesterday' is not an iso 8601 time"),
+        ("train-trees -c nothing.toml", "cannot read the config nothing.toml"),
+        ("status", "add -c file or --store url"),
+        ("status --store store --max-head-age 3", "'3' is not a duration"),
+        ("rollback --store store two", "'two' is not a valid integer"),
+        ("score -c model.toml in.csv", "missing option '-o'"),
+        ("replay -c model.toml --start 2024-03-02", "missing option '--end'"),
+        ("replay -c model.toml --start 2024-03-02 --end 2024-03-03 --lr-every 3h,x", "'x' is not a duration"),
+        ("replay -c model.toml --start 2024-03-03 --end 2024-03-02", "--end"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_2(run: Run, line: str, told: str) -> None:
+    ended = run(line)
+    assert (ended.code, ended.out) == (2, "")
+    assert told in ended.error.lower()
+    assert ended.err.count("\n") == 1
+
+
+def test_errors_are_json_among_json_lines(run: Run) -> None:
+    ended = run("update-lr -c model.toml --as-of 2024-03-03 --log-format json")
+    assert ended.code == 1
+    last = json.loads(ended.err.splitlines()[-1])
+    assert (last["event"], last["exit_code"]) == ("error", 1)
+    assert "gbdtlr train-trees" in last["message"]
+
+
+def test_what_nobody_foresaw_shows_its_traceback(published: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gbdtlr.jobs.operate.status", lambda *_: 1 // 0)
+    ended = published("status -c model.toml")
+    assert ended.code == 1
+    assert ended.err.startswith("Traceback")
+    assert "ZeroDivisionError" in ended.error
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(OSError(28, "No space left on device", "x"), "No space left on device: 'x'"), (MemoryError(), "out of memory")],
+    ids=["disk", "memory"],
+)
+def test_what_the_machine_lacks_is_no_fault_of_gbdtlr(
+    published: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    monkeypatch.setattr("gbdtlr.jobs.operate.status", lambda *_: throw(error))
+    ended = published("status -c model.toml")
+    assert ended.code == 1
+    assert told in ended.error
+    assert "Traceback" not in ended.err
+
+
+def throw(error: Exception) -> None:
+    raise error
+
+
+def test_the_end_of_a_file_is_no_interruption(published: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gbdtlr.jobs.operate.status", lambda *_: throw(EOFError("cut short")))
+    ended = published("status -c model.toml")
+    assert ended.code == 1
+    assert "cut short" in ended.error
+
+
+def test_scores_that_cannot_be_written_are_an_error(published: Run) -> None:
+    Path("locked").write_text("a file, not a folder")
+    ended = published("score -c model.toml data/2024-03-04.parquet -o locked/out.parquet")
+    assert ended.code == 1
+    assert "locked" in ended.error
+    assert "Traceback" not in ended.err
+
+
+def test_warnings_are_events(published: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    import warnings
+
+    def warn(*_: object) -> list[object]:
+        warnings.simplefilter("always")
+        warnings.warn("soon gone", FutureWarning, stacklevel=1)
+        return []
+
+    monkeypatch.setattr("gbdtlr.jobs.operate.releases", warn)
+    ended = published("releases -c model.toml --log-format json --json")
+    assert json.loads(ended.err)["message"] == "soon gone"
+
+
+# Processes
+
+
+def test_interrupted_leaves_nothing_and_130(folder: Path) -> None:
+    Path("model.toml").write_text(CONFIG.replace("num_iterations = 4", "num_iterations = 10000000"))
+    job = start("train-trees", "-c", "model.toml", "--as-of", "2024-03-03", stderr=subprocess.PIPE)
+    assert job.stderr is not None
+    assert "samples.read" in job.stderr.readline()
+    job.send_signal(signal.SIGINT)
+    told = job.communicate()[1]
+    assert job.returncode == 130
+    assert told.splitlines()[-1] == "gbdtlr: error: interrupted"
+    assert not list(folder.glob("store/releases/*"))
+
+
+def test_a_reader_that_leaves_ends_it_quietly(published: Run) -> None:
+    assert published("releases -c model.toml").code == 0
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = start("releases", "-c", "model.toml", stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert command.communicate()[1] == ""
+    assert command.returncode == 141
+
+
+def test_a_job_whose_log_nobody_reads_still_publishes(folder: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    job = start("train-trees", "-c", "model.toml", "--as-of", "2024-03-03", stdout=subprocess.PIPE, stderr=writer)
+    os.close(writer)
+    assert job.communicate()[0].startswith("published release 1")
+    assert job.returncode == 0
+    assert list(folder.glob("store/releases/*.json"))
+
+
+def test_a_job_with_closed_streams_publishes(folder: Path) -> None:
+    words = [sys.executable, "-m", "gbdtlr", "train-trees", "-c", "model.toml", "--as-of", "2024-03-03"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["sh", "-c", f"exec {shlex.join(words)} <&- >&- 2>&-"], env=environment)
+    assert done.returncode == 0
+    assert list(folder.glob("store/releases/*.json"))
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    ours, theirs = pty.openpty()
+    yield ours, theirs
+    os.close(ours)
+
+
+@pytest.mark.usefixtures("folder")
+def test_on_a_terminal_trees_grow_in_a_bar(terminal: tuple[int, int]) -> None:
+    ours, theirs = terminal
+    job = start("train-trees", "-c", "model.toml", "--as-of", "2024-03-03", stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            seen += os.read(ours, 65536)
+        except OSError:  # the other side is closed
+            break
+    assert job.communicate()[0].startswith("published release 1")
+    drawn = seen.decode().split("\r\x1b[K")
+    assert any(part.startswith("[######------------------] 1/4") for part in drawn)
+    assert "trees.progress" not in seen.decode()
+    assert seen.decode().endswith("\n")
