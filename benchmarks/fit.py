@@ -1,0 +1,241 @@
+"""Fits of the head, beside logistic regressions on the same leaves and beside LightGBM's ``Booster.refit``.
+
+Trees are grown on yesterday's rows, heads fitted on today's, whose relations have drifted. No peer knows an anchor, so
+all minimise the same ridge logistic regression, the anchor at zero: one weight per leaf and a constant, and no
+further intercept. *gap* is how far above the best known objective each ended, relative to it; every system is given
+a tolerance that gets it below 1e-5 if anything does. A peer that takes longer than ``CAP_S`` is stopped.
+
+``--scale 5`` is the case of 1,000,000 rows.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import fit_peers
+from benchmarks.harness import OURS, Bench
+from gbdtlr.head import Candidates, Codes, Setting, fit
+from gbdtlr.head.objective import Objective
+from gbdtlr.head.solver import minimise
+from gbdtlr.metrics import log_loss_of
+from gbdtlr.times import to_us
+from gbdtlr.trees import FrozenTrees
+
+N_ROWS, N_TREES, N_LEAVES, N_FEATURES = 200_000, 200, 31, 28
+L2 = (10.0, 100.0)
+CAP_S = 180.0
+BATCH = 65_536
+"""Rows of one part of a window, as the jobs read them."""
+
+AS_OF = datetime(2024, 5, 2, tzinfo=UTC)
+ALIKE = timedelta(days=1_000_000)  # a half-life at which no sample has faded: the peers' objective
+HALF_LIVES = tuple(timedelta(hours=hours) for hours in (1.5, 6, 24, 96))
+BLEND = tuple(Setting(half_life, l2) for half_life in HALF_LIVES for l2 in (3.0, 30.0, 300.0, 3000.0))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Trees of yesterday and the rows of today, coded."""
+
+    booster: Any
+    trees: FrozenTrees
+    matrix: NDArray[np.float64]
+    window: list[Codes]
+
+    @property
+    def label(self) -> NDArray[np.float32]:
+        """Of all rows."""
+        return np.concatenate([part.label for part in self.window])
+
+    def margin(self, leaves: NDArray[np.float64], bias: float) -> NDArray[np.float64]:
+        """Log-odds of all rows from weights of the leaves, float64 throughout."""
+        offsets = self.trees.offsets[:-1, None]
+        return bias + np.concatenate(
+            [
+                sum(leaves[first + tree] for first, tree in zip(offsets, part.leaves, strict=True))
+                for part in self.window
+            ]
+        )
+
+
+def problem(n_rows: int, n_trees: int, n_leaves: int, n_threads: int) -> Problem:
+    """Today's ``n_rows`` rows of the last seven days on trees grown on as many, at most 200,000, of the week before."""
+    import lightgbm as lgb
+
+    matrix, label = rows(min(n_rows, 200_000), 0.0)
+    params = {"objective": "binary", "num_leaves": n_leaves, "verbosity": -1, "num_threads": n_threads, "seed": 1}
+    booster = lgb.train(params, lgb.Dataset(matrix, label), n_trees)
+    trees = FrozenTrees.from_booster_text(booster.model_to_string())
+    matrix, label = rows(n_rows, 1.0)
+    return Problem(booster, trees, matrix, window_of(trees, matrix, label))
+
+
+def rows(n: int, drift: float, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Features and labels; ``drift`` moves how they relate."""
+    rng = np.random.default_rng([7, seed, round(drift * 100)])
+    x = rng.normal(size=(n, N_FEATURES))
+    steady, moved = np.random.default_rng(1).normal(size=(2, N_FEATURES))
+    z = 0.3 * x @ (steady + 0.5 * drift * moved) + 0.8 * np.sin(2 * x[:, 0]) * x[:, 1]
+    z += 0.5 * (x[:, 2] > 0) * x[:, 3] - 1.5 + 0.3 * drift
+    return x, (rng.random(n) < 1 / (1 + np.exp(-z))).astype(np.float32)
+
+
+def window_of(trees: FrozenTrees, matrix: NDArray[np.float64], label: NDArray[np.float32]) -> list[Codes]:
+    """Rows coded in batches, their events spread evenly over the seven days before ``AS_OF``."""
+    n = len(label)
+    event_us = to_us(AS_OF) - np.linspace(7 * 86_400_000_000, 0, n).astype(np.int64)
+    return [
+        Codes(
+            trees.encode_matrix(matrix[part]),
+            np.empty((0, len(label[part])), np.uint32),
+            label[part],
+            np.ones(len(label[part])),
+            event_us[part],
+            event_us[part],
+        )
+        for part in (slice(start, start + BATCH) for start in range(0, n, BATCH))
+    ]
+
+
+def run(bench: Bench) -> None:
+    today = problem(bench.size(N_ROWS), N_TREES, N_LEAVES, bench.n_threads)
+    for l2 in L2:
+        beside_peers(bench, today, l2, CAP_S)
+    settings(bench, today)
+    beside_refit(bench, today)
+
+
+def beside_peers(bench: Bench, today: Problem, l2: float, cap_s: float) -> None:
+    """Ours, several times, and each peer once, on the objective they share."""
+    case = f"{len(today.label)} rows, anchor 0, l2 {l2:g}"
+    ours = partial(fit, today.window, today.trees.offsets, np.zeros(today.trees.n_codes), [Setting(ALIKE, l2)], AS_OF)
+    values = {OURS: objective_of(today, weights_of(ours()), l2)}
+    seconds: dict[str, float | None] = {}
+    passes: dict[str, int] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        leaves = np.concatenate([part.leaves for part in today.window], axis=1)
+        np.savez(folder / "problem.npz", leaves=leaves, label=today.label, offsets=today.trees.offsets)
+        for peer in filter(fit_peers.here, fit_peers.PEERS):
+            seconds[peer] = _in_own_process(peer, folder, l2, bench.n_threads, cap_s)
+            if seconds[peer] is not None:
+                with np.load(folder / f"{peer}.npz") as found:
+                    values[peer], passes[peer] = objective_of(today, found["weights"], l2), int(found["passes"])
+    best = min(*values.values(), optimum(today, l2))
+    begin = len(bench.rows)
+    bench.compare(case, {OURS: ours}, tell=lambda _, fitted: {"gap": values[OURS] / best - 1, "passes": fitted.passes})
+    base = bench.rows[begin]["seconds"]
+    for peer in fit_peers.PEERS:
+        took = seconds.get(peer)
+        if not fit_peers.here(peer):
+            bench.add(case, peer, None, base, {})
+        elif took is None:
+            bench.add(case, peer, [cap_s], base, {"note": "stopped, or out of memory"})
+        else:
+            bench.add(case, peer, [took], base, {"gap": values[peer] / best - 1, "passes": passes[peer]})
+
+
+def optimum(today: Problem, l2: float) -> float:
+    """The objective where nothing is left to gain that our sums can see."""
+    objective = Objective(today.window, today.trees.offsets, np.zeros(today.trees.n_codes), [Setting(ALIKE, l2)], AS_OF)
+    delta, _, _ = minimise(
+        objective.value_and_gradient,
+        np.zeros((objective.parameters.n, objective.lanes)),
+        objective.curvature().solve,
+        tolerance=1e-9,
+        max_passes=400,
+    )
+    return objective_of(today, delta[:, 0], l2)
+
+
+def objective_of(today: Problem, weights: NDArray[Any], l2: float) -> float:
+    """The objective that is compared, in float64 from its definition: leaf weights, then that of the constant."""
+    weights = np.ravel(weights).astype(np.float64)
+    margin = today.margin(weights[:-1], weights[-1])
+    return float(log_loss_of(margin, today.label).sum() + l2 / 2 * weights @ weights)
+
+
+def weights_of(candidates: Candidates, k: int = 0) -> NDArray[np.float64]:
+    """Distances from the anchor of one fitted setting, the bias last."""
+    return np.append(candidates.leaves[:, k], candidates.bias[k]).astype(np.float64)
+
+
+def _in_own_process(peer: str, folder: Path, l2: float, n_threads: int, cap_s: float) -> float | None:
+    """Seconds the peer's fit took; None if it was stopped or ran out of memory."""
+    command = [sys.executable, "-m", "benchmarks.fit_peers", peer, str(folder), str(l2), str(n_threads)]
+    try:
+        subprocess.run(command, timeout=cap_s, check=True, stdout=subprocess.DEVNULL)
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+        print(f"fit: {peer}: {error}", file=sys.stderr)
+        return None
+    with np.load(folder / f"{peer}.npz") as found:
+        return float(found["seconds"])
+
+
+def settings(bench: Bench, today: Problem) -> None:
+    """One setting from the leaf outputs and from the head before, and the whole blend; as ``update-lr`` fits them."""
+    earlier = [part.take(part.event_us <= to_us(AS_OF - timedelta(hours=3))) for part in today.window]
+
+    def ours(chosen: Sequence[Setting], start: Candidates | None = None) -> Candidates:
+        return fit(today.window, today.trees.offsets, today.trees.leaf_values, chosen, AS_OF, start)
+
+    def before(chosen: Sequence[Setting]) -> Candidates:
+        then = AS_OF - timedelta(hours=3)
+        return fit(earlier, today.trees.offsets, today.trees.leaf_values, chosen, then)
+
+    hardest = [max(BLEND, key=lambda setting: (setting.half_life, -setting.l2))]
+    systems = {
+        "one setting": partial(ours, hardest),
+        "one setting, from the head 3 h before": partial(ours, hardest, before(hardest)),
+        f"blend of {len(BLEND)} settings": partial(ours, BLEND),
+        f"blend of {len(BLEND)}, from the head 3 h before": partial(ours, BLEND, before(BLEND)),
+    }
+    bench.compare(
+        f"{len(today.label)} rows, anchored at the leaf outputs",
+        systems,
+        tell=lambda _, fitted: {"passes": fitted.passes},
+        ours="one setting",
+    )
+
+
+def beside_refit(bench: Bench, today: Problem) -> None:
+    """From the matrix to new leaf outputs: log loss on the rows of the fit, and on as many that neither has seen."""
+    unseen_matrix, unseen_label = rows(len(today.label), 1.0, seed=1)
+    unseen = Problem(today.booster, today.trees, unseen_matrix, window_of(today.trees, unseen_matrix, unseen_label))
+    label, anchor = today.label, today.trees.leaf_values
+
+    def ours() -> Any:
+        window = window_of(today.trees, today.matrix, label)
+        candidates = fit(window, today.trees.offsets, anchor, [Setting(ALIKE, 100.0)], AS_OF)
+        weights = weights_of(candidates)
+        return lambda asked: asked.margin(anchor + weights[:-1], weights[-1])
+
+    def refit(decay: float) -> Any:
+        booster = today.booster.refit(today.matrix, label, decay_rate=decay)
+        return lambda asked: booster.predict(asked.matrix, raw_score=True)
+
+    def losses(_: str, margin: Any) -> dict[str, float]:
+        return {
+            "log loss": float(log_loss_of(margin(today), today.label).mean()),
+            "log loss of unseen rows": float(log_loss_of(margin(unseen), unseen.label).mean()),
+        }
+
+    systems = {
+        f"{OURS}, encode and fit": ours,
+        "Booster.refit": partial(refit, 0.9),
+        "Booster.refit, decay 0.5": partial(refit, 0.5),
+        "Booster.refit, decay 0": partial(refit, 0.0),
+    }
+    case = f"{len(label)} rows, matrix to refitted leaves"
+    bench.compare(case, systems, tell=losses, ours=f"{OURS}, encode and fit")
