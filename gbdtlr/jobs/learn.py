@@ -192,9 +192,10 @@ class _Stream:
             ledger = self._ledger.streamed(as_of, len(coded)).judged(quality, self._config.guard)
             metrics = {"fresh": len(coded), **self._metrics(), "fit": quality.as_dict(), **fitted.metrics}
             gate = guards.Gate(False, self._say)
+            seen = self._seen(coded)
             try:
                 gate.judge(guards.not_finite(fitted.head), final=True)
-                gate.judge(self._objections(fitted, coded, ledger))
+                gate.judge(self._objections(fitted, coded, ledger, seen, as_of))
             except Refused as refusal:
                 self._status, self._reason = "refused", str(refusal)
                 self._say.say("release.refused", reason=self._reason, samples=len(coded))
@@ -213,7 +214,7 @@ class _Stream:
                     as_of,
                     metrics,
                     entry.number,
-                    guards.seen_by(self._base, guards.Seen.of_codes(coded), self._config.guard),
+                    guards.seen_by(self._base, seen, self._config.guard),
                 )
                 values = {"why": "learn", "reason": "", "forced": False, "metrics": metrics}
                 published = publish_head(self._store, entry, head, values)
@@ -233,25 +234,29 @@ class _Stream:
                 head_manifest=head.manifest,
             )
 
-    def _objections(self, fitted: Fitted, coded: Codes, ledger: Ledger) -> list[str]:
+    def _objections(
+        self, fitted: Fitted, coded: Codes, ledger: Ledger, seen: guards.Seen, as_of: datetime
+    ) -> list[str]:
         """What speaks against a release; volume does not, as a stream may carry any part of the traffic."""
         trees, guard = self._base.trees, self._config.guard
+        whatever_volume = replace(guard, volume=(0.0, math.inf))
         before = guards.margins(self._base.head, trees, [coded])
         after = guards.margins(fitted.head, trees, [coded])
         return [
             *guards.too_few(ledger.learned_since_full, guard),
+            *guards.given(self._base, seen, as_of, whatever_volume),
             *guards.contradiction(self._base.head, trees, [coded], guard),
             *guards.worse(after, before, [coded], "the new head is worse than the live one", guard),
             *guards.calibration(ledger.recent, guard),
         ]
 
     def _seen(self, coded: Codes) -> guards.Seen:
-        """What the rows held, for the guards of later updates."""
+        """What the rows held, for this release's guards and those of later ones."""
         table = _table(self.pending.rows, self._config.samples)
         samples = Samples(table, coded.label.astype(np.int8), coded.weight, coded.event_us, coded.known_us)
         observer = guards.Observer(self._base.trees.schema, self._base.head.wide, None)
         observer.add(samples, coded)
-        return guards.seen_by(self._base, observer.seen, self._config.guard)
+        return observer.seen
 
     def _relearn(self) -> None:
         """Learn what is not yet published again, on top of what was published meanwhile."""

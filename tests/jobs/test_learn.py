@@ -216,6 +216,15 @@ def test_a_guard_keeps_the_old_release_and_what_was_learned(log: Path) -> None:
     assert "min_samples" in result.reason
 
 
+def test_a_stream_that_loses_a_column_is_refused(log: Path) -> None:
+    c = config(log, "ftrl", store="column")
+    train_trees(c, NOW)
+    without = [json.dumps({**json.loads(line), "kind": None}) for line in lines(60)]
+    result = stream(c, [without], Clock())
+    assert (result.status, live(c).entry.number) == ("refused", 1)
+    assert "column kind is missing in 100% of 60 rows" in result.reason
+
+
 @pytest.mark.parametrize("method", ["refit", "incremental"])
 def test_a_method_that_cannot_learn_one_sample_says_which_can(log: Path, method: str) -> None:
     with pytest.raises(ConfigError, match="choose one of ftrl, rda, fobos"):

@@ -56,11 +56,6 @@ class Seen:
             Profile.from_dict(table["gathering"]),
         )
 
-    @classmethod
-    def of_codes(cls, codes: Codes) -> Seen:
-        """Labels of coded samples; what their columns held is no longer known."""
-        return cls(Traffic.of(codes.known_us, codes.label, codes.weight))
-
     def to_dict(self) -> dict[str, Any]:
         """The same in JSON's types."""
         return {
