@@ -24,7 +24,7 @@ HOURS = 6
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clicks")
-    clickstream.write(folder / "clicks", n_rows=60_000, days=3, seed=1)
+    clickstream.write(folder / "clicks", n_rows=120_000, days=3, seed=1)
     return folder
 
 
@@ -45,7 +45,7 @@ def test_a_new_campaign_matters_within_one_update(stream: Path, method: str) -> 
     assert result.status == "published"
     after = _live(c)
 
-    table = clickstream.generate(60_000, 3, 1)
+    table = clickstream.generate(120_000, 3, 1)
     known = pc.less(table["ts"], NOW - timedelta(hours=1))
     old = set(table.filter(known)["campaign"].to_pylist())
     learned = table.filter(pc.and_(pc.invert(known), pc.less(table["ts"], NOW + timedelta(hours=HOURS - 1))))
@@ -68,4 +68,4 @@ def _live(c: Config) -> Release:
 
 
 def _weight(release: Release, campaign: str) -> float:
-    return release.head.row_wide(release.head.wide.row_buckets({"campaign": campaign}))
+    return release.head.add_row_wide(release.head.wide.row_buckets({"campaign": campaign}), 0.0)

@@ -166,7 +166,9 @@ def test_a_job_that_fails_leaves_the_old_release_live_and_is_counted(tmp_path: P
     columns = stream()
     day = 86_400_000_000
     columns["label"] = np.where((columns["ts"] >= day) & (columns["ts"] < 2 * day), 0, columns["label"]).astype(np.int8)
-    values = run(config(write(tmp_path, columns), trees={"window": "20h"}), strategies=["two-speed"]).as_dict()
+    anything = {"min_samples": 20, "label_rate": [0.0, 1e9]}  # a guard would refuse it before
+    c = config(write(tmp_path, columns), trees={"window": "20h"}, guard=anything)
+    values = run(c, strategies=["two-speed"]).as_dict()
     assert values["jobs"]["failed"] == 1
     (failed,) = (each for each in values["jobs"]["kept"] if each["status"] == "failed")
     assert failed["job"] == "train-trees"
