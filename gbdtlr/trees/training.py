@@ -39,6 +39,7 @@ _ALIASES = {
     "output_model": "model_output model_out",
     "task": "task_type",
     "sigmoid": "",
+    "monotone_constraints": "mc monotone_constraint monotonic_cst",
 }
 _CANONICAL = {alias: name for name, aliases in _ALIASES.items() for alias in (name, *aliases.split())}
 _ELSEWHERE = {
@@ -82,6 +83,7 @@ def train(
     import lightgbm as lgb
 
     params, n_trees = _params(cfg.params, threads, early_stopping=cfg.early_stopping_rounds is not None)
+    _check_monotone(cfg.params, samples_cfg)
     _both_classes(samples.label[samples.weight > 0], "the samples")
     schema = Schema.fit(
         samples.table,
@@ -110,14 +112,21 @@ def train(
         older, newest = _split_newest(samples, cfg.validation)
         train_set = dataset(older)
         validation = [dataset(newest, train_set)]
-        callbacks.append(lgb.early_stopping(cfg.early_stopping_rounds, verbose=False))
+        callbacks.append(
+            lgb.early_stopping(
+                cfg.early_stopping_rounds,
+                first_metric_only=params.get("first_metric_only", False),
+                verbose=False,
+                min_delta=params.get("early_stopping_min_delta", 0.0),
+            )
+        )
     if progress is not None:
         callbacks.insert(0, _reporter(progress))
     try:
         booster = lgb.train(params, train_set, n_trees, validation, ["newest"] if validation else None, None,
                             callbacks=callbacks)  # fmt: skip
     except (lgb.basic.LightGBMError, ValueError) as error:
-        raise TreesError(f"LightGBM refused [trees.params] or the samples: {error}") from error
+        raise TreesError(f"LightGBM refused [trees.params] or the samples: {_reason(error, cfg.params)}") from error
     best = booster.best_iteration if cfg.early_stopping_rounds is not None else -1
     text = booster.model_to_string(num_iteration=best)
     # The thread count changes nothing in the trees, so it must not change their bytes, their name, either.
@@ -170,6 +179,30 @@ def _params(given: Mapping[str, Any], threads: int | None, *, early_stopping: bo
     return params, n_trees
 
 
+def _check_monotone(given: Mapping[str, Any], samples_cfg: SamplesConfig) -> None:
+    """LightGBM does not refuse these constraints: it ends the whole process."""
+    key = next((key for key in given if _CANONICAL.get(key) == "monotone_constraints"), None)
+    if key is None:
+        return
+    value = given[key]
+    signs = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    names = [*samples_cfg.numeric, *samples_cfg.categorical]
+    bound = [str(sign).strip() not in ("0", "+0", "-0") for sign in signs]
+    if len(signs) != len(names) or any(bound[len(samples_cfg.numeric) :]):
+        raise ConfigError(
+            f"[trees.params] {key} is {value!r}; write a 1, -1 or 0 for each of {', '.join(names)}, in this order, "
+            "and 0 where the column is categorical"
+        )
+
+
+def _reason(error: Exception, given: Mapping[str, Any]) -> str:
+    """What LightGBM said, without the place in its source, and the key whose value it could not read."""
+    text = re.sub(r" at \S+, line \d+ *\.?\s*$", "", str(error))
+    token = re.fullmatch(r"Unknown token (.*) in data file", text)
+    keys = [key for key, value in given.items() if token is not None and str(value) == token[1]]
+    return f"{', '.join(keys)} = {token[1]!r}, expected a number" if token is not None and keys else text
+
+
 def _check_known(given: Mapping[str, Any]) -> None:
     """LightGBM only warns of a parameter it does not know, and then trains something else than was asked for."""
     from lightgbm import basic
@@ -186,19 +219,18 @@ def _check_known(given: Mapping[str, Any]) -> None:
             raise ConfigError(f"[trees.params] {key} is not a parameter of LightGBM{hint}")
 
 
-def _both_classes(label: npt.NDArray[np.int8], which: str) -> None:
+def _both_classes(label: npt.NDArray[np.int8], which: str, remedy: str = "a longer window") -> None:
     if not len(label):
-        raise SamplesError(f"{which} hold no rows with a weight above zero; trees need both labels")
+        raise SamplesError(f"{which} hold no rows with a weight above zero; trees need both labels: take {remedy}")
     if (label == label[0]).all():
-        raise SamplesError(
-            f"all {len(label)} labels of {which} are {label[0]}; trees need both 0 and 1: take a longer window"
-        )
+        raise SamplesError(f"all {len(label)} labels of {which} are {label[0]}; trees need both 0 and 1: take {remedy}")
 
 
 def _split_newest(samples: Samples, validation: timedelta) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     newest = samples.event_us > samples.event_us.max() - validation // timedelta(microseconds=1)
     for rows, which in ((~newest, "before the validation part"), (newest, "of the validation part")):
-        _both_classes(samples.label[rows & (samples.weight > 0)], f"the samples {which}")
+        remedy = "a longer validation" if which.startswith("of") else "a longer window, or a shorter validation"
+        _both_classes(samples.label[rows & (samples.weight > 0)], f"the samples {which}", remedy)
     return np.flatnonzero(~newest), np.flatnonzero(newest)
 
 

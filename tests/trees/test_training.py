@@ -117,6 +117,17 @@ def test_early_stopping_keeps_the_best_trees_only() -> None:
     assert -np.log(np.where(label, p, 1 - p)).mean() == pytest.approx(min(losses), abs=1e-6)
 
 
+def test_early_stopping_heeds_the_parameters_that_tune_it() -> None:
+    params = {"learning_rate": 0.1, "num_leaves": 31, "n_estimators": 60, "metric": ["binary_logloss", "binary_error"]}
+    stopping = {"early_stopping_rounds": 5, "validation": timedelta(hours=5)}
+    n_trees = [
+        grown(params={**params, **more}, **stopping).n_trees
+        for more in ({}, {"first_metric_only": True}, {"early_stopping_min_delta": 1e9})
+    ]
+    assert n_trees[2] == 1
+    assert n_trees[0] < n_trees[1]
+
+
 def test_progress_tells_every_tree() -> None:
     seen: list[tuple[int, int, str]] = []
     grown(progress=lambda *now: seen.append(now))
@@ -177,9 +188,26 @@ def test_early_stopping_of_trees_that_stand_together_is_refused(boosting: str) -
         grown(params={"boosting": boosting}, early_stopping_rounds=5)
 
 
-def test_what_lightgbm_refuses_is_told() -> None:
-    with pytest.raises(TreesError, match="num_leaves"):
-        grown(params={"num_leaves": 1})
+@pytest.mark.parametrize("params", [{"num_leaves": 1}, {"num_leaves": "many"}])
+def test_what_lightgbm_refuses_is_told(params: dict[str, Any]) -> None:
+    with pytest.raises(TreesError, match="num_leaves") as caught:
+        grown(params=params)
+    assert ".cpp" not in str(caught.value)
+
+
+@pytest.mark.parametrize("signs", [[1], [1, 0, 0, 0, 0], [0, 0, 1, 0], "0,0,0,-1", 1])
+def test_constraints_that_would_end_the_process_are_refused(signs: Any) -> None:
+    with pytest.raises(ConfigError, match=r"price, odd name: \{price\}, shop, hour, in this order"):
+        grown(params={"mc": signs})
+
+
+@pytest.mark.parametrize("signs", [[1, -1, 0, 0], "1,-1,0,0"])
+def test_constraints_are_kept(signs: Any) -> None:
+    given = samples()
+    trees = grown(given, params={"monotone_constraints": signs, "num_leaves": 31})
+    row = {name: given.table[name][0].as_py() for name in trees.schema.names}
+    margins = [trees.row_margin({**row, "price": price}, trees.leaf_values, 0.0) for price in np.linspace(-3, 3, 50)]
+    assert margins == sorted(margins)
 
 
 def test_columns_are_checked_before_training() -> None:
