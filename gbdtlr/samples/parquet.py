@@ -31,16 +31,15 @@ def parquet_batches(
         check_columns(schema, cfg, file.path)
         texts = [name for name in text_columns(cfg) if is_text(schema.field(name).type)]
         if texts:
-            reader = parquet.ParquetFile(
-                source,
-                metadata=reader.metadata,
-                read_dictionary=texts,
-                buffer_size=0 if file.remote else _BUFFER,
-                pre_buffer=file.remote,
-            )
+            reader = parquet.ParquetFile(source, metadata=reader.metadata, read_dictionary=texts, **sparing(file))
         groups = _groups_in(reader.metadata, schema, cfg, window, tally)
         if groups:
             yield from reader.iter_batches(batch_rows, row_groups=groups, columns=list(needed_columns(cfg)))
+
+
+def sparing(file: File) -> dict[str, Any]:
+    """How a ``ParquetFile`` reads row groups of any size in little memory, or, in a bucket, in few requests."""
+    return {"buffer_size": 0, "pre_buffer": True} if file.remote else {"buffer_size": _BUFFER, "pre_buffer": False}
 
 
 def _groups_in(metadata: Any, schema: pa.Schema, cfg: SamplesConfig, window: Window, tally: Tally) -> list[int]:

@@ -159,7 +159,7 @@ class _Reading:
                 if samples is not None and not faults:
                     yield samples
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split())
+            reason = " ".join(str(error).split()).rstrip(".")
             raise SamplesError(f"cannot read {self.file.path}: {reason}; write it again or move it away") from None
         faults.check()
 

@@ -39,7 +39,7 @@ def read_tables(path: str, numeric: Collection[str] = ()) -> Iterator[pa.Table]:
         try:
             yield from _tables(file, numeric)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split())
+            reason = " ".join(str(error).split()).rstrip(".")
             raise SamplesError(f"cannot read {file.path}: {reason}; write it again") from None
 
 
@@ -47,8 +47,10 @@ def _tables(file: File, numeric: Collection[str]) -> Iterator[pa.Table]:
     if file.format == "parquet":
         from pyarrow import parquet
 
+        from gbdtlr.samples.parquet import sparing
+
         with file.random_access() as source:
-            reader = parquet.ParquetFile(source)
+            reader = parquet.ParquetFile(source, **sparing(file))
             batches = reader.iter_batches(_BATCH_ROWS)
             yield from _with_schema(batches, reader.schema_arrow)
     elif file.format == "csv":

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from samples_kit import FORMATS, rows, write, write_text
 
 import gbdtlr.samples.csv
@@ -21,6 +23,22 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(gbdtlr.samples.csv, "_BLOCK", 600)
     monkeypatch.setattr(gbdtlr.samples.jsonl, "_BLOCK", 600)
     monkeypatch.setattr(gbdtlr.samples.tables, "_BATCH_ROWS", 10)
+
+
+def test_a_row_group_as_large_as_the_file_is_never_whole_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(gbdtlr.samples.tables, "_BATCH_ROWS", 4096)
+    noise = np.random.default_rng(0).random((8, 200_000))
+    path = tmp_path / "x.parquet"
+    table = pa.table(list(noise), names=list("abcdefgh"))
+    parquet.write_table(table, path, row_group_size=10**9, use_dictionary=False, compression="none")
+    del table
+    assert path.stat().st_size > noise.nbytes
+    before, held = pa.total_allocated_bytes(), []
+    for table in read_tables(str(path)):
+        held.append(pa.total_allocated_bytes() - before)
+        del table
+    assert len(held) > 40
+    assert max(held) < noise.nbytes / 2
 
 
 def whole(path, numeric=()):
