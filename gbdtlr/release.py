@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gbdtlr.arrays import from_numpy, from_values
-from gbdtlr.errors import ConfigError, DamagedError, GbdtlrError, MismatchError
+from gbdtlr.errors import ConfigError, DamagedError, GbdtlrError, MismatchError, SchemaError
 from gbdtlr.head import Candidates, Codes, Head, Memory, OnlineHead, Record, WideColumns
 from gbdtlr.samples import Samples
 from gbdtlr.store import Entry, Store
@@ -249,17 +249,31 @@ class Release:
         SchemaError
             Columns missing or of the wrong type; the message lists them.
         """
-        out = self.trees.margin(frame, self.head.leaf_weights, self.head.bias)
+        try:
+            out = self.trees.margin(frame, self.head.leaf_weights, self.head.bias)
+        except SchemaError as error:
+            raise self._all_problems(error, self.head.wide.buckets, frame) from None
         if self.head.wide.names:
             self.head.add_wide(self.head.wide.buckets(frame), out)
         return out
 
     def row_margin(self, row: Mapping[str, Any]) -> float:
         """Log-odds of one row, a mapping of column names to values."""
-        margin = self.trees.row_margin(row, self.head.leaf_weights, self.head.bias)
+        try:
+            margin = self.trees.row_margin(row, self.head.leaf_weights, self.head.bias)
+        except SchemaError as error:
+            raise self._all_problems(error, self.head.wide.row_buckets, row) from None
         if self.head.wide.names:
             margin = self.head.add_row_wide(self.head.wide.row_buckets(row), margin)
         return margin
+
+    def _all_problems(self, of_trees: SchemaError, buckets: Callable[[Any], Any], rows: Any) -> SchemaError:
+        """The trees' problems with some rows and those of the wide columns: they are mended together."""
+        try:
+            buckets(rows)
+        except SchemaError as of_wide:
+            return SchemaError(f"{of_trees}; {of_wide}")
+        return of_trees
 
     def encode(self, samples: Samples) -> Codes:
         """Codes of samples, on these trees and with this head's wide columns."""

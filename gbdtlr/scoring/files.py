@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gbdtlr.arrays import from_numpy
-from gbdtlr.errors import SamplesError
+from gbdtlr.errors import SamplesError, SchemaError
 from gbdtlr.metrics import sigmoid
 from gbdtlr.samples.tables import TableWriter, read_tables
 from gbdtlr.scoring.scorer import Scorer
@@ -44,7 +44,10 @@ def score_file(scorer: Scorer, source: str, output: str) -> int:
                     f"{source} has a column {' and '.join(taken)} already, the name scoring gives to its own; "
                     "rename or drop it"
                 )
-            probability = from_numpy(sigmoid(release.margin(table)))
+            try:
+                probability = from_numpy(sigmoid(release.margin(table)))
+            except SchemaError as error:
+                raise SchemaError(f"{source}: {error}; release {release.entry.number} was made from these") from None
             number = from_numpy(np.full(len(table), release.entry.number, np.int64))
             writer.write(table.append_column(PROBABILITY, probability).append_column(RELEASE, number))
         return writer.n_rows
