@@ -18,6 +18,7 @@ from gbdtlr.head.objective import Objective, Parameters, Setting
 from gbdtlr.head.solver import minimise
 from gbdtlr.head.wide import WideColumns
 from gbdtlr.npz import checked, from_npz, to_npz
+from gbdtlr.times import format_duration
 
 TOLERANCE = 1e-7
 """Of the decrease the solver still expects; with a sampled curvature that is a few times too hopeful."""
@@ -53,9 +54,14 @@ class Candidates:
 
     @property
     def names(self) -> list[str]:
-        """Names of all candidates, in the order of :meth:`margins`' columns."""
+        """Names of all candidates, in the order of :meth:`margins`' columns: what records know them by for ever."""
         fitted = [f"{s.half_life.total_seconds():g}s/{s.l2:g}" for s in self.settings]
         return [*fitted, "trees", "background"]
+
+    @property
+    def labels(self) -> list[str]:
+        """The same names as people write them: ``6h l2=30``."""
+        return [*(f"{format_duration(s.half_life)} l2={s.l2:g}" for s in self.settings), "trees", "background"]
 
     def margins(self, codes: Codes, offsets: NDArray[np.int64], anchor: NDArray[np.float64]) -> NDArray[np.float64]:
         """Margin of every candidate on coded rows, float64 (n, n_settings + 2)."""

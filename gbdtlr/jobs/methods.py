@@ -229,7 +229,7 @@ def blended(fits: Fits, trees: FrozenTrees, wide: WideColumns) -> Fitted:
     """The one head whose margin is the average of all candidates', weighted as the record says."""
     weights = fits.record.weights
     head = fits.candidates.blended(weights, trees.leaf_values, wide)
-    blend = dict(zip(fits.record.names, weights.round(4).tolist(), strict=True))
+    blend = dict(zip(fits.candidates.labels, weights.round(4).tolist(), strict=True))
     return Fitted(head, fits.to_files(), {"passes": fits.candidates.passes, "blend": blend})
 
 
