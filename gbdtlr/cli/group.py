@@ -73,8 +73,8 @@ def main(args: Sequence[str] | None = None) -> int:
 def _told(error: Exception, session: Session) -> int:
     """Say what went wrong, and return the exit code."""
     if isinstance(error, click.Abort):  # click's name for Ctrl-C, but also for the end of any file
-        if isinstance(error.__cause__, EOFError):
-            return _told(error.__cause__, session)
+        if isinstance(error.__context__, EOFError):
+            return _told(error.__context__, session)
         session.log.error("interrupted", INTERRUPTED)
         return INTERRUPTED
     if isinstance(error, click.ClickException):

@@ -26,10 +26,10 @@ def small_blocks(monkeypatch):
 
 
 def test_a_row_group_as_large_as_the_file_is_never_whole_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(gbdtlr.samples.tables, "_BATCH_ROWS", 4096)
-    noise = np.random.default_rng(0).random((8, 200_000))
+    monkeypatch.setattr(gbdtlr.samples.tables, "_BATCH_ROWS", 8192)
+    noise = np.random.default_rng(0).random((4, 1_000_000))
     path = tmp_path / "x.parquet"
-    table = pa.table(list(noise), names=list("abcdefgh"))
+    table = pa.table(list(noise), names=list("abcd"))
     parquet.write_table(table, path, row_group_size=10**9, use_dictionary=False, compression="none")
     del table
     assert path.stat().st_size > noise.nbytes
