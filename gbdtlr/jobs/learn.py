@@ -23,7 +23,7 @@ from gbdtlr.jobs import guards
 from gbdtlr.jobs.learning import CodedWindow, judge, ledger_of, wide_of, write_head
 from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.methods import Fitted, rule_of, sparsity
-from gbdtlr.jobs.publishing import publish_head
+from gbdtlr.jobs.publishing import note_refusal, publish_head
 from gbdtlr.jobs.result import JobResult, OnEvent, Reporter
 from gbdtlr.metrics import Quality
 from gbdtlr.release import Release
@@ -198,6 +198,7 @@ class _Stream:
                 gate.judge(self._objections(fitted, coded, ledger, seen, as_of))
             except Refused as refusal:
                 self._status, self._reason = "refused", str(refusal)
+                note_refusal(self._store, self._base.entry, "learn", as_of, self._reason)
                 self._say.say("release.refused", reason=self._reason, samples=len(coded))
                 return
             entry = self._base.entry

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from gbdtlr.errors import Conflict
+from gbdtlr.errors import Conflict, StoreError
 from gbdtlr.store import Entry, Store, Version
 
 
@@ -18,6 +19,12 @@ class Published:
     entry: Entry
     superseded: bool = False
     reason: str = ""
+
+
+def note_refusal(store: Store, live: Entry | None, job: str, as_of: datetime, reason: str) -> None:
+    """Leave a note of a refusal in the store; the job ends the same if that fails."""
+    with contextlib.suppress(StoreError):
+        store.note_refusal(live.number if live is not None else 0, job, as_of, reason)
 
 
 def as_of_version(name: str) -> str:

@@ -15,7 +15,7 @@ from gbdtlr.jobs.fresh import NEWEST, Fresh
 from gbdtlr.jobs.learning import code_window, judge, versions, wide_of, write_head
 from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.methods import method_of
-from gbdtlr.jobs.publishing import try_publish_trees
+from gbdtlr.jobs.publishing import note_refusal, try_publish_trees
 from gbdtlr.jobs.result import JobResult, OnEvent, Reporter
 from gbdtlr.release import Release
 from gbdtlr.samples import read, require_both_classes
@@ -82,6 +82,7 @@ def train_trees(
             given.judge(guards.given_to_trees(samples, totals, base.trees, base.trees_manifest, config.guard))
             given.judge(fresh.objections(config, base, head_as_of))
     except Refused as refusal:
+        note_refusal(store, live, "train-trees", as_of, str(refusal))
         return ended("refused", str(refusal))
     require_both_classes(samples)
     with say.timed("trees.train") as told:
@@ -132,6 +133,7 @@ def train_trees(
                 ]
             )
         except Refused as refusal:
+            note_refusal(store, live, "train-trees", as_of, str(refusal))
             return ended("refused", str(refusal), metrics)
         with say.timed("head.write") as told:
             head = write_head(

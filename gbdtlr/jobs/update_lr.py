@@ -13,7 +13,7 @@ from gbdtlr.jobs.fresh import NEWEST
 from gbdtlr.jobs.learning import code_window, judge, ledger_of, settings_changed, wide_of, write_head
 from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.methods import method_of
-from gbdtlr.jobs.publishing import publish_head
+from gbdtlr.jobs.publishing import note_refusal, publish_head
 from gbdtlr.jobs.result import JobResult, OnEvent, Reporter
 from gbdtlr.release import Release
 from gbdtlr.store import Store
@@ -120,6 +120,7 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
             objections += guards.worse(margin, before, fresh, told_of, config.guard)
         gate.judge(objections)
     except Refused as refusal:
+        note_refusal(store, live, "update-lr", as_of, str(refusal))
         return ended("refused", str(refusal), len(window), metrics)
     forced = gate.reason
     with say.timed("head.write") as told:

@@ -15,9 +15,10 @@ from gbdtlr.store.entry import Entry
 from gbdtlr.store.log import ReleaseLog
 from gbdtlr.store.manifest import VersionId, version_of
 from gbdtlr.store.prune import PruneReport, prune_store
+from gbdtlr.store.refusals import Refusal, note, noted
 from gbdtlr.store.versions import Version, exists, read, read_manifest, write
 
-__all__ = ["Backend", "Entry", "Finding", "PruneReport", "Stat", "Store", "Version", "VersionId"]
+__all__ = ["Backend", "Entry", "Finding", "PruneReport", "Refusal", "Stat", "Store", "Version", "VersionId"]
 
 
 class Store:
@@ -122,6 +123,14 @@ class Store:
         """Publish a release as that number, or raise ``Conflict`` if somebody else has; see
         :meth:`ReleaseLog.append`."""
         return self._log.append(entry, number)
+
+    def note_refusal(self, release: int, job: str, as_of: datetime, reason: str) -> None:
+        """Write down for people that a guard refused ``job`` at ``as_of``, so that ``release``, 0 for none, stayed."""
+        note(self.backend, release, job, as_of, reason)
+
+    def refusals(self, since: int = 0) -> list[Refusal]:
+        """What was refused while releases from number ``since`` on were live, one for each release and job."""
+        return noted(self.backend, since)
 
     def prune(
         self,

@@ -60,7 +60,7 @@ def prune_store(
     # Listed before the log is read: whatever is published between the two is then among the kept entries.
     objects: dict[VersionId, list[Stat]] = defaultdict(list)
     temporary = []
-    for prefix in ("trees", "heads", "releases"):
+    for prefix in ("trees", "heads", "releases", "refusals"):
         for stat in backend.list(prefix):
             version = version_of(stat.key)
             if is_temporary(stat.key):

@@ -112,9 +112,23 @@ def test_a_planted_fault_is_refused_and_the_live_release_stays(folder, config, e
     assert result.release == live.number == 2
     assert re.search(told, result.reason), result.reason
     assert whole(store) == live
-    assert len(store.list_versions()) == files, "a refusal leaves nothing behind"
+    assert len(store.list_versions()) == files, "a refusal leaves no version behind"
+    (note,) = store.refusals()
+    assert (note.release, note.job, note.times, note.last) == (live.number, "update-lr", 1, NOW)
+    assert note.reason == result.reason
     objections = [fields["objection"] for name, fields in events if name == "guard.object"]
     assert "; ".join(objections) == result.reason
+
+
+def test_a_refusal_that_cannot_be_noted_is_a_refusal_all_the_same(folder, config):
+    write_stream(folder, dead, BROKEN)
+    Path(config.store, "refusals").write_text("where a folder should be")
+    assert update_lr(config, NOW).status == "refused"
+    assert train_trees(config, NOW).status == "refused"
+    Path(config.store, "refusals").unlink()
+    assert train_trees(config, NOW).status == "refused"
+    (note,) = Store.open(config.store).refusals()
+    assert note.job == "train-trees"
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -1,9 +1,10 @@
 """Guards: when a job keeps the old release rather than publish something insane.
 
 Before learning a job judges what it was given (``Seen``), before publishing what it made (``quality``). A guard says
-what it objects to, with numbers and the key that would allow it; the ``Gate`` decides. A refusal leaves no trace in
-the store: the log holds what readers may load, and a job that refuses every five minutes must not fill it. It is told
-by the job's exit code, result and ``guard.object`` events; ``status --max-head-age`` notices that nothing new came.
+what it objects to, with numbers and the key that would allow it; the ``Gate`` decides. A refusal is no entry of the
+log, which holds what readers may load: the store keeps one small note for each release that stayed live, so a job that
+refuses every five minutes does not fill it. It is told by the job's exit code, result and ``guard.object`` events, and
+by ``gbdtlr report``; ``status --max-head-age`` notices that nothing new came.
 """
 
 from __future__ import annotations
