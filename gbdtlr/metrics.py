@@ -89,10 +89,11 @@ class Quality:
         return self.predicted / self.positives if self.positives > 0 else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Rows and the four figures, in JSON's types."""
+        """Rows, share of positives, mean probability and the three figures, in JSON's types."""
         return {
             "rows": self.rows,
             "rate": self.rate,
+            "predicted": self.predicted / self.weight if self.weight > 0 else None,
             "log_loss": self.log_loss,
             "ne": self.ne,
             "calibration": self.calibration,

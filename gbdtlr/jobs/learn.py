@@ -127,7 +127,7 @@ class _Stream:
         self.published_at = now
         self._status, self._reason = "unchanged", "no sample came"
         self._n_lines = self._n_refused = self._n_learned = 0
-        self._quality = Quality()
+        self._quality = self._quality_of_release = Quality()
         self._load()
 
     def _load(self) -> None:
@@ -177,7 +177,9 @@ class _Stream:
         if not new.rows:
             return
         coded = new.coded(self._base)
-        self._quality += Quality.of(self._head.learn_many(coded), coded.label, coded.weight)
+        quality = Quality.of(self._head.learn_many(coded), coded.label, coded.weight)
+        self._quality += quality
+        self._quality_of_release += quality
         self._n_learned += len(new)
         self.pending.add(new)
 
@@ -190,7 +192,12 @@ class _Stream:
             fitted = Fitted(self._head.head(), {"online.npz": self._head.to_bytes()}, sparsity(self._head))
             quality = judge(fitted.head, self._base.trees, [coded])
             ledger = self._ledger.streamed(as_of, len(coded)).judged(quality, self._config.guard)
-            metrics = {"fresh": len(coded), **self._metrics(), "fit": quality.as_dict(), **fitted.metrics}
+            metrics = {
+                "fresh": len(coded),
+                **self._metrics(self._quality_of_release),
+                "fit": quality.as_dict(),
+                **fitted.metrics,
+            }
             gate = guards.Gate(False, self._say)
             seen = self._seen(coded)
             try:
@@ -225,7 +232,7 @@ class _Stream:
                 self._relearn()
                 continue
             self._status, self._reason = "published", ""
-            self._ledger, self.pending = ledger, _Pending()
+            self._ledger, self.pending, self._quality_of_release = ledger, _Pending(), Quality()
             self._base = replace(
                 self._base,
                 entry=published.entry,
@@ -265,8 +272,8 @@ class _Stream:
         self.pending.codes = [_row_codes(row, self._base) for row in self.pending.rows]
         self._head.learn_many(self.pending.coded(self._base))
 
-    def _metrics(self) -> dict[str, Any]:
-        return {"progressive": self._quality.as_dict(), "lines": self._n_lines, "lines_refused": self._n_refused}
+    def _metrics(self, quality: Quality) -> dict[str, Any]:
+        return {"progressive": quality.as_dict(), "lines": self._n_lines, "lines_refused": self._n_refused}
 
     def result(self, now: datetime) -> JobResult:
         """How the stream ended."""
@@ -280,7 +287,7 @@ class _Stream:
             entry.head,
             now,
             self._n_learned,
-            self._metrics(),
+            self._metrics(self._quality),
             self._reason,
         )
 

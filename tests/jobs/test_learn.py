@@ -110,6 +110,8 @@ def test_it_publishes_by_time_by_count_and_at_the_end(log: Path) -> None:
     release = live(c)
     assert release.entry.number == 4
     assert release.entry.why == "learn"
+    entries = Store.open(c.store).entries()[1:]
+    assert [entry.metrics["progressive"]["rows"] for entry in entries] == [50, 100, 3], "each since the one before"
     assert release.head_as_of == clock.now
 
 
