@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,8 @@ def explain(release: Release, row: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns
     -------
-    ``release``, ``margin``, ``probability`` and ``terms``, each with ``what`` in words and ``weight`` in log-odds
+    ``release``, ``margin``, ``probability`` and ``terms``, each with ``what`` in words and ``weight`` in log-odds;
+    trees that say the same of the row share a term
 
     Raises
     ------
@@ -58,9 +60,12 @@ def explain(release: Release, row: Mapping[str, Any]) -> dict[str, Any]:
         Columns missing or of the wrong type; the message lists them.
     """
     trees, head = release.trees, release.head
-    rules = Rules(trees)
+    rules = Rules(trees, {name: [str(value)] for name, value in row.items() if value is not None})
     codes = trees.encode_row(row).astype(np.int64) + trees.offsets[:-1]
-    terms = [Term(rules.words(int(code)), float(head.leaf_weights[code])) for code in codes]
+    leaves: dict[Hashable, list[int]] = {}
+    for code in codes:
+        leaves.setdefault(rules.key(int(code)), []).append(int(code))
+    terms = [Term(rules.words(same[0]), float(head.leaf_weights[same].sum())) for same in leaves.values()]
     for name, bucket, index, weights in zip(
         head.wide.names, head.wide.row_buckets(row), head.wide_index, head.wide_weights, strict=True
     ):
@@ -101,15 +106,16 @@ def diff(store: Store, a: int | None = None, b: int | None = None, top: int = 20
     Parameters
     ----------
     a, b : numbers of releases; None for the live one as ``b``, and the one before it as ``a``
-    top : how many moves to tell
+    top : how many moves of leaves to tell, and how many of ids
 
     Returns
     -------
     ``a``, ``b`` : numbers; ``trees_differ`` : whether they stand on different trees, whose leaves cannot be compared
     ``rows`` : samples the effects are taken over, at most the newest ``MAX_ROWS``
     ``probability_a``, ``probability_b`` : mean over these rows
-    ``moves`` : the largest by effect on the rows they touch, each with ``what`` in words, ``before``, ``after``,
-        ``rows`` and ``effect``, the change of the mean probability if this weight alone is put back
+    ``moves`` : the largest, each with its ``kind``, which is ``leaf``, ``id`` or ``bias``, ``what`` in words,
+        ``before`` and ``after`` in log-odds, the ``rows`` it touches, and ``effect``: what the move alone does to the
+        mean probability, given all others. Leaves with one rule, as trees often share, move together
 
     Raises
     ------
@@ -143,29 +149,32 @@ def diff(store: Store, a: int | None = None, b: int | None = None, top: int = 20
     old_codes = codes if not told["trees_differ"] else encode(samples, old.trees, old.head.wide)
     if old.head.wide == new.head.wide or told["trees_differ"]:
         told["probability_a"] = _mean(sigmoid(_margin(old, old_codes)), samples)
-    moves = _wide_moves(old.head, new.head, codes, samples)
-    if not told["trees_differ"]:
-        moves += _leaf_moves(old, new, codes)
-    moves.append(_Move("every row (bias)", old.head.bias, new.head.bias, np.arange(len(samples))))
-    moves = [move for move in moves if move.after != move.before and len(move.rows)]
-    moves.sort(key=lambda move: -abs(move.after - move.before) * len(move.rows))
-    margin, weight, rules = _margin(new, codes), samples.weight, Rules(new.trees)
-    merged: dict[str, _Move] = {}
-    for move in moves:
-        what = move.what if isinstance(move.what, str) else rules.words(move.what)
-        if what in merged:  # trees often end in the same leaf
-            same = merged[what]
-            merged[what] = replace(same, before=same.before + move.before, after=same.after + move.after)
-        elif len(merged) < top:
-            merged[what] = move
-        else:
-            break
-    for what, move in merged.items():
-        back = sigmoid(margin[move.rows] - (move.after - move.before))
-        effect = float((p_new[move.rows] - back) @ weight[move.rows] / weight.sum()) if weight.any() else 0.0
-        told["moves"].append(
-            {"what": what, "before": move.before, "after": move.after, "rows": len(move.rows), "effect": effect}
-        )
+    rules = Rules(new.trees, _most_common_first(samples, new))
+    leaves = [] if told["trees_differ"] else _leaf_moves(old, new, codes, rules)
+    bias = _Move("bias", "every row", old.head.bias, new.head.bias, len(samples), lambda: np.arange(len(samples)))
+    margin, weight = _margin(new, codes), samples.weight
+
+    def effect(move: _Move) -> float:
+        rows = move.rows()
+        back = sigmoid(margin[rows] - (move.after - move.before))
+        return float((p_new[rows] - back) @ weight[rows] / weight.sum()) if weight.any() else 0.0
+
+    for moves in ([bias, *leaves], _wide_moves(old.head, new.head, codes, samples)):
+        moved = [move for move in moves if move.after != move.before and move.n_rows]
+        moved.sort(key=lambda move: -abs(move.after - move.before) * move.n_rows)
+        likely = [(effect(move), move) for move in moved[: 4 * top]]  # a sigmoid for each row of each is too much
+        likely.sort(key=lambda each: -abs(each[0]))
+        told["moves"] += [
+            {
+                "kind": move.kind,
+                "what": rules.words(move.what) if isinstance(move.what, int) else move.what,
+                "before": move.before,
+                "after": move.after,
+                "rows": move.n_rows,
+                "effect": change,
+            }
+            for change, move in likely[:top]
+        ]
     return told
 
 
@@ -214,24 +223,30 @@ def window_samples(release: Release) -> Samples | None:
 
 @dataclass(frozen=True)
 class _Move:
+    kind: str
     what: str | int  # words, or the code of a leaf: its words are only made if they are told
     before: float
     after: float
-    rows: NDArray[np.int64]
+    n_rows: int
+    rows: Callable[[], NDArray[np.int64]]  # found when asked for: those of all leaves would fill the memory
 
 
-def _leaf_moves(old: Release, new: Release, codes: Codes) -> list[_Move]:
-    moves = []
+def _leaf_moves(old: Release, new: Release, codes: Codes, rules: Rules) -> list[_Move]:
+    """Moves of the rules of leaves, each the sum over the leaves that have it."""
+    moves: dict[Hashable, _Move] = {}
     before, after, offsets = old.head.leaf_weights, new.head.leaf_weights, new.trees.offsets
     for t in range(new.trees.n_trees):
-        leaves = codes.leaves[t].astype(np.int64)
-        order = np.argsort(leaves, kind="stable")
-        starts = np.searchsorted(leaves[order], np.arange(offsets[t + 1] - offsets[t] + 1))
-        for leaf, code in enumerate(range(offsets[t], offsets[t + 1])):
-            rows = order[starts[leaf] : starts[leaf + 1]]
-            if len(rows) and before[code] != after[code]:
-                moves.append(_Move(int(code), float(before[code]), float(after[code]), rows))
-    return moves
+        counts = np.bincount(codes.leaves[t], minlength=int(offsets[t + 1] - offsets[t]))
+        for leaf in np.flatnonzero(counts).tolist():
+            code = int(offsets[t]) + leaf
+            key, rows = rules.key(code), partial(_rows_in, codes.leaves[t], leaf)
+            same = moves.get(key) or _Move("leaf", code, 0.0, 0.0, int(counts[leaf]), rows)
+            moves[key] = replace(same, before=same.before + float(before[code]), after=same.after + float(after[code]))
+    return list(moves.values())
+
+
+def _rows_in(leaves: NDArray[Any], leaf: int) -> NDArray[np.int64]:
+    return np.flatnonzero(leaves == leaf)
 
 
 def _wide_moves(old: Head, new: Head, codes: Codes, samples: Samples) -> list[_Move]:
@@ -252,8 +267,24 @@ def _wide_moves(old: Head, new: Head, codes: Codes, samples: Samples) -> list[_M
             said = " and ".join(
                 f"{part} is {_said(_most_common(column, rows))}" for part, column in zip(parts, columns, strict=True)
             )
-            moves.append(_Move(said, float(before[i]), float(after[i]), rows))
+            moves.append(_Move("id", said, float(before[i]), float(after[i]), len(rows), partial(_itself, rows)))
     return moves
+
+
+def _itself(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    return rows
+
+
+def _most_common_first(samples: Samples, release: Release) -> dict[str, list[str]]:
+    """Values of each categorical feature, the most common first."""
+    common = {}
+    for feature in release.trees.schema.features:
+        if feature.vocabulary is not None:
+            counts = texts(column_of(samples.table, feature.name)).value_counts()
+            order = np.argsort(-counts.field("counts").to_numpy(zero_copy_only=False), kind="stable")
+            values = counts.field("values").to_pylist()
+            common[feature.name] = [values[i] for i in order.tolist()]
+    return common
 
 
 def _most_common(column: Any, rows: NDArray[np.int64]) -> Any:

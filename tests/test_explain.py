@@ -110,10 +110,31 @@ end of trees
 
 def test_words() -> None:
     rules = Rules(FrozenTrees.from_booster_text(TREES))
-    assert rules.words(0) == "(a ≤ 2.5 or missing) and (b ≤ 0 or missing)"
+    assert rules.words(0) == "(a ≤ 2.5 or missing) and b ≤ 0", "b was never missing when these trees learned"
     assert rules.words(1) == "a > 2.5"
     assert rules.words(2) == "(a ≤ 2.5 or missing) and b > 0"
     assert rules.features(2) == ["a", "b"]
+
+
+def test_words_of_categories() -> None:
+    vocabulary = tuple("ABCDEFGHIJ")  # the number 10 is every other value
+    rules = Rules(FrozenTrees.from_booster_text(TREES), {"site": ["G", "C"]})
+
+    def words(allowed: str, missing: bool, rare: bool = False) -> str:
+        numbers = {vocabulary.index(each) for each in allowed} | ({10} if rare else set())
+        return rules._categories("site", vocabulary, numbers, missing)
+
+    assert words("A", False) == "site is A"
+    assert words("AC", True) == "(site is C or A or missing)"
+    assert words("ABCDEFGH", True, rare=True) == "site is not I or J"
+    assert words("ABCDEFGH", False, rare=True) == "site is not I or J nor missing"
+    assert words("", False, rare=True) == "site is a rare value"
+    assert words("ABCDEFGHIJ", True) == "site is not a rare value"
+    assert words("", True) == "site is missing"
+    many = tuple(f"s{i:02d}" for i in range(40))
+    assert rules._categories("id", many, set(range(12)), False) == "id is s00, s01, s02, s03, s04 or 7 more"
+    first = Rules(rules.trees, {"id": ["s11", "s39", "s10"]})
+    assert first._categories("id", many, set(range(12)), False) == "id is s11, s10, s00, s01, s02 or 7 more"
 
 
 def test_the_terms_of_a_row_add_up_to_its_margin(store: Store) -> None:
@@ -139,11 +160,11 @@ def test_moves_are_between_the_last_two_releases_and_their_effect_is_measured(st
     margin = new.margin(samples.table)
     assert found["probability_b"] == pytest.approx(sigmoid(margin).mean())
     assert found["probability_a"] == pytest.approx(sigmoid(old.margin(samples.table)).mean())
-    (ours,) = (move for move in found["moves"] if move["what"] == "every row (bias)")
+    (ours,) = (move for move in found["moves"] if move["kind"] == "bias")
     assert (ours["before"], ours["after"], ours["rows"]) == (old.head.bias, new.head.bias, len(samples))
     put_back = sigmoid(margin - new.head.bias + old.head.bias)
     assert ours["effect"] == pytest.approx((sigmoid(margin) - put_back).mean())
-    users = [move for move in found["moves"] if move["what"].startswith("user is ")]
+    users = [move for move in found["moves"] if move["kind"] == "id"]
     counts = dict(zip(*np.unique(samples.table["user"].to_numpy(), return_counts=True), strict=True))
     assert users
     for move in users:
@@ -152,11 +173,45 @@ def test_moves_are_between_the_last_two_releases_and_their_effect_is_measured(st
     assert change == pytest.approx((margin - old.margin(samples.table)).sum(), abs=1e-6)
 
 
+def test_each_move_of_a_rule_is_what_lightgbm_and_the_two_heads_make_of_it(store: Store) -> None:
+    import lightgbm as lgb
+
+    found = diff(store, 2, 3, top=1000)
+    old, new = release(store, 2), release(store, 3)
+    samples, rules = window_samples(new), Rules(new.trees)
+    assert samples is not None
+    booster = lgb.Booster(model_str=new.trees.to_files()["booster.txt"].decode())
+    leaves = booster.predict(new.trees.schema.matrix(samples.table), pred_leaf=True)
+    margin, rows = new.margin(samples.table), samples.table.to_pylist()
+    expected: dict[Any, list[float]] = {}
+    for t in range(new.trees.n_trees):
+        for leaf in np.unique(leaves[:, t]):
+            code = int(new.trees.offsets[t] + leaf)
+            inside = leaves[:, t] == leaf
+            assert inside.tolist() == [holds(rules, code, row) for row in rows]
+            change = new.head.leaf_weights[code] - old.head.leaf_weights[code]
+            sums = expected.setdefault((rules.words(code), inside.tobytes()), [0.0, int(inside.sum())])
+            sums[0] += change
+    told = [move for move in found["moves"] if move["kind"] == "leaf"]
+    assert len(told) == len(expected), "leaves with one rule move together"
+    for (words, inside), (change, n_rows) in expected.items():
+        touched = np.frombuffer(inside, bool)
+        effect = (sigmoid(margin) - sigmoid(margin - change * touched)).mean()
+        assert any(
+            move["what"] == words
+            and move["rows"] == n_rows
+            and move["after"] - move["before"] == pytest.approx(change, abs=1e-12)
+            and move["effect"] == pytest.approx(effect, abs=1e-12)
+            for move in told
+        ), words
+    effects = [abs(move["effect"]) for move in told]
+    assert effects == sorted(effects, reverse=True)
+
+
 def test_the_live_release_is_told_against_the_one_before_and_new_trees_are_not_compared(store: Store) -> None:
     found = diff(store, top=3)
     assert (found["a"], found["b"], found["trees_differ"]) == (3, 4, True)
-    assert len(found["moves"]) == 3
-    assert not any("≤" in move["what"] for move in found["moves"])
+    assert [move["kind"] for move in found["moves"]] == ["bias", "id", "id", "id"]
 
 
 def test_importance_knows_what_the_label_depends_on(store: Store) -> None:

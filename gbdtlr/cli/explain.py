@@ -89,12 +89,14 @@ def _diff_text(found: dict[str, Any], session: Session) -> str:
         parts[0] += "; the trees are new, so their leaves cannot be compared"
     if found["probability_a"] is not None and found["probability_b"] is not None:
         parts.append(f"mean probability {found['probability_a']:.4f} before, {found['probability_b']:.4f} after")
-    rows = [
-        [f"{m['before']:+.4f}", f"{m['after']:+.4f}", f"{m['rows']:,}", f"{m['effect']:+.5f}", m["what"]]
-        for m in found["moves"]
-    ]
-    if rows:
-        parts.append(session.table(["before", "after", "rows", "effect", "where"], rows))
+    for kinds, header in ((("leaf", "bias"), "where"), (("id",), "id")):
+        rows = [
+            [f"{m['before']:+.4f}", f"{m['after']:+.4f}", f"{m['rows']:,}", f"{m['effect']:+.5f}", m["what"]]
+            for m in found["moves"]
+            if m["kind"] in kinds
+        ]
+        if rows:
+            parts.append(session.table(["before", "after", "rows", "effect", header], rows))
     return "\n\n".join(parts)
 
 

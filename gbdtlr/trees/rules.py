@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from gbdtlr.trees.forest import MISSING_NONE, ZERO, Forest
@@ -14,16 +15,20 @@ MAX_VALUES = 6
 
 @dataclass
 class Condition:
-    """What one feature must be: in ``(low, high]``, or one of ``allowed``; ``missing`` if it may be missing too."""
+    """What one feature must be: in ``(low, high]``, or one of ``allowed``; ``missing`` if it may be missing too.
+
+    ``ever_missing`` says whether the feature was missing in any row these trees learned from, as far as they tell.
+    """
 
     low: float = -math.inf
     high: float = math.inf
     allowed: set[int] | None = None
     missing: bool = True
+    ever_missing: bool = False
 
     def copy(self) -> Condition:
         """One that can be narrowed further."""
-        return Condition(self.low, self.high, None if self.allowed is None else set(self.allowed), self.missing)
+        return replace(self, allowed=None if self.allowed is None else set(self.allowed))
 
 
 Path = dict[int, Condition]
@@ -31,9 +36,15 @@ Path = dict[int, Condition]
 
 @dataclass(frozen=True)
 class Rules:
-    """Rules of all leaves of frozen trees."""
+    """Rules of all leaves of frozen trees.
+
+    Attributes
+    ----------
+    first : by feature, categories to name before others where a list of them is cut short
+    """
 
     trees: FrozenTrees
+    first: Mapping[str, Sequence[str]] = field(default_factory=dict)
     _kept: dict[int, list[Path]] = field(default_factory=dict)
 
     @cached_property
@@ -44,6 +55,13 @@ class Rules:
         """The rule of a leaf, such as ``temp ≤ 3.5 and carrier is AA or UA``."""
         path = self._path(code)
         return " and ".join(self._condition(feature, each) for feature, each in path.items()) or "every row"
+
+    def key(self, code: int) -> Hashable:
+        """The rule in full: leaves have equal keys if and only if the same conditions lead to them."""
+        return frozenset(
+            (feature, each.low, each.high, None if each.allowed is None else frozenset(each.allowed), each.missing)
+            for feature, each in self._path(code).items()
+        )
 
     def features(self, code: int) -> list[str]:
         """Names of the features on the way to a leaf."""
@@ -96,34 +114,38 @@ class Rules:
             else:
                 goes_left = bool(forest.default_left[split])
             condition.missing &= goes_left == left
+            condition.ever_missing |= bool(forest.missing_type[split] != MISSING_NONE)
         return {**path, feature: condition}
 
     def _condition(self, feature: int, condition: Condition) -> str:
         spec = self.trees.schema.features[feature]
         if condition.allowed is not None:
-            said = _values(spec.name, spec.vocabulary or (), condition)
-        elif math.isinf(condition.low):
+            return self._categories(spec.name, spec.vocabulary or (), condition.allowed, condition.missing)
+        if math.isinf(condition.low):
             said = f"{spec.name} ≤ {_number(condition.high)}"
         elif math.isinf(condition.high):
             said = f"{spec.name} > {_number(condition.low)}"
         else:
             said = f"{_number(condition.low)} < {spec.name} ≤ {_number(condition.high)}"
-        return f"({said} or missing)" if condition.missing else said
+        return f"({said} or missing)" if condition.missing and condition.ever_missing else said
 
+    def _categories(self, name: str, vocabulary: tuple[str, ...], allowed: set[int], missing: bool) -> str:
+        """The shorter of what it is and what it is not; a missing category is in no list."""
+        barred = set(range(len(vocabulary) + 1)) - allowed
+        if barred and len(barred) < len(allowed):
+            return f"{name} is not {self._list(name, vocabulary, barred)}" + ("" if missing else " nor missing")
+        if not allowed:
+            return f"{name} is missing" if missing else f"{name} is none of the known"
+        said = f"{name} is {self._list(name, vocabulary, allowed)}"
+        return f"({said} or missing)" if missing else said
 
-def _values(name: str, vocabulary: tuple[str, ...], condition: Condition) -> str:
-    allowed = condition.allowed or set()
-    barred = set(range(len(vocabulary) + 1)) - allowed
-    if len(barred) < len(allowed) and barred:
-        return f"{name} is not {_list(vocabulary, barred)}"
-    return f"{name} is {_list(vocabulary, allowed)}" if allowed else f"{name} is none of the known"
-
-
-def _list(vocabulary: tuple[str, ...], values: set[int]) -> str:
-    said = [vocabulary[v] if v < len(vocabulary) else "a rare value" for v in sorted(values)]
-    if len(said) > MAX_VALUES:
-        said = [*said[: MAX_VALUES - 1], f"{len(said) - MAX_VALUES + 1} more"]
-    return f"{', '.join(said[:-1])} or {said[-1]}" if len(said) > 1 else said[0]
+    def _list(self, name: str, vocabulary: tuple[str, ...], values: set[int]) -> str:
+        names = [vocabulary[v] if v < len(vocabulary) else "a rare value" for v in sorted(values)]
+        order = {value: i for i, value in enumerate(self.first.get(name, ()))}
+        said = sorted(names, key=lambda value: order.get(value, len(order)))
+        if len(said) > MAX_VALUES:
+            said = [*said[: MAX_VALUES - 1], f"{len(said) - MAX_VALUES + 1} more"]
+        return f"{', '.join(said[:-1])} or {said[-1]}" if len(said) > 1 else said[0]
 
 
 def _number(value: float) -> str:
