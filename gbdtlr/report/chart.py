@@ -62,7 +62,8 @@ class Axis:
         moment = day
         while (at := _us(moment)) <= high_us:
             if at >= low_us:
-                text = f"{moment:%b} {moment.day}" if hours >= 24 else f"{moment:%H:%M}"
+                midnight = hours >= 24 or not (moment.hour or moment.minute)
+                text = f"{moment:%b} {moment.day}" if midnight else f"{moment:%H:%M}"
                 ticks.append((float(at), text))
             moment += timedelta(hours=hours)
         return cls(label, low_us, high_us, ticks)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from html import escape
+from itertools import pairwise
 from typing import Any
 
 from gbdtlr import tables
 from gbdtlr.errors import GbdtlrError, NoReleaseError
 from gbdtlr.explain import diff, importance, window_samples
+from gbdtlr.metrics import Quality
 from gbdtlr.release import Release
 from gbdtlr.report import chart, page
 from gbdtlr.report.chart import Axis, Series
@@ -18,6 +20,8 @@ from gbdtlr.store import Entry, Store
 from gbdtlr.times import from_us, to_us, zone
 
 MAX_BLEND = 8
+DAY = timedelta(days=1)
+MAX_OF_DAY = 1500
 
 
 def store_page(store: Store, last: int = 500) -> str:
@@ -34,15 +38,19 @@ def store_page(store: Store, last: int = 500) -> str:
     live = entries[-1]
     release = Release.load(store, live)
     timezone = str(release.head_manifest["config"]["samples"].get("timezone", "UTC"))
-    told = [entry for entry in entries if _progressive(entry).get("ne") is not None]
+    told = [entry for entry in entries if _progressive(entry).get("log_loss") is not None]
+    days = [of_day(told, i) for i in range(len(told))]
     body = [
-        f"<header><small>gbdtlr report</small><h1>{escape(_headline(live, told, timezone))}</h1>",
+        f"<header><small>gbdtlr report</small><h1>{escape(_headline(live, days, timezone))}</h1>",
         page.words(f"{store.url}: {len(entries):,} releases, live is {live.number}.", "soft"),
         "</header>",
         page.heading("Releases over time"),
-        page.figures(_charts(told, entries, timezone)) if told else page.words("No release has judged another yet."),
+        page.figures(_charts(told, days, entries, timezone))
+        if told
+        else page.words("No release has judged another yet."),
+        *_refusals(store, entries[0].number, timezone),
         *_events(entries, timezone),
-        *_changes(store, live),
+        *_changes(store, entries),
         *_features(release),
         page.heading("The newest releases"),
         _table(entries[-30:], timezone),
@@ -50,39 +58,83 @@ def store_page(store: Store, last: int = 500) -> str:
     return page.page(f"gbdtlr report: release {live.number}", body)
 
 
-def _headline(live: Entry, told: Sequence[Entry], timezone: str) -> str:
+def _headline(live: Entry, days: Sequence[Mapping[str, Any]], timezone: str) -> str:
     said = f"Release {live.number} is live, as of {_when(live.as_of, timezone)}"
-    if not told:
+    if not days or days[-1]["ne"] is None:
         return f"{said}."
-    newest = _progressive(told[-1])
-    calibration = newest.get("calibration")
-    right = f" and a calibration of {calibration:.3f}" if calibration is not None else ""
-    return f"{said}; on the newest labels the one before had an NE of {newest['ne']:.4f}{right}."
+    day = days[-1]
+    right = f" and calibration {day['calibration']:.3f}" if day["calibration"] is not None else ""
+    return f"{said}; over the day to then NE was {day['ne']:.4f}{right}, on {day['rows']:,} labels not yet learned."
 
 
-def _charts(told: Sequence[Entry], entries: Sequence[Entry], timezone: str) -> list[str]:
+def of_day(told: Sequence[Entry], i: int) -> dict[str, Any]:
+    """Quality over the day up to the release ``told[i]``: a few minutes' labels say little by themselves."""
+    since, until = told[i].as_of - DAY, told[i].as_of
+    rows = weight = positives = predicted = loss = 0.0
+    calibrated = True
+    for entry in told[max(0, i - MAX_OF_DAY) : i + 1]:
+        if since < entry.as_of <= until:
+            each = _progressive(entry)
+            n = float(each["rows"])
+            rows, weight = rows + n, weight + n
+            positives, loss = positives + n * each["rate"], loss + n * each["log_loss"]
+            if each.get("predicted") is not None:
+                predicted += n * each["predicted"]
+            elif each.get("calibration") is not None:  # heads of 0.1.0 and before
+                predicted += n * each["rate"] * each["calibration"]
+            else:
+                calibrated = False
+    quality = Quality(int(rows), weight, positives, predicted, loss)
+    return {**quality.as_dict(), "calibration": quality.calibration if calibrated else None}
+
+
+def _charts(
+    told: Sequence[Entry], days: Sequence[Mapping[str, Any]], entries: Sequence[Entry], timezone: str
+) -> list[str]:
     x = [float(to_us(entry.as_of)) for entry in told]
     when = [_when(entry.as_of, timezone) for entry in told]
     axis = _time_axis(x, timezone)
 
-    def line(key: str, name: str, style: int, note: str, reference: float | None = None) -> str:
-        y = [_progressive(entry).get(key) for entry in told]
-        values = [each for each in y if each is not None]
-        hover = [f"{at}, release {e.number}: {name} {fixed(v)}" for at, e, v in zip(when, told, y, strict=True)]
+    def line(key: str, name: str, note: str, reference: float | None = None) -> str:
+        own = [_progressive(entry).get(key) for entry in told]
+        day = [each[key] for each in days]
+        values = [each for each in (*own, *day) if each is not None]
+        hover = [f"{at}, release {e.number}: {name} {fixed(v)}" for at, e, v in zip(when, told, own, strict=True)]
+        hover_day = [f"day to {at}: {name} {fixed(v)}" for at, v in zip(when, day, strict=True)]
         y_axis = Axis.of(name, values, [] if reference is None else [reference])
-        svg = chart.lines([Series(name, x, y, style, hover)], axis, y_axis, f"{name} over time", reference)
-        return page.figure(name[0].upper() + name[1:], note, svg)
+        series = [Series("each release", x, own, 2, hover), Series("the day to then", x, day, 0, hover_day)]
+        svg = chart.lines(series, axis, y_axis, f"{name} over time", reference)
+        return page.figure(name[0].upper() + name[1:], note, svg, [(each.style, each.name) for each in series])
 
     rows = [float(_progressive(entry).get("rows", 0)) for entry in told]
     hover = [f"{at}, release {e.number}: {n:,.0f} rows" for at, e, n in zip(when, told, rows, strict=True)]
     volume = chart.bars(Series("rows", x, rows, 2, hover), axis, Axis.of("rows", rows, [0.0]), "rows over time")
     return [
-        line("ne", "progressive NE", 0, "Of the live head on labels it had not learned; lower is better."),
-        line("calibration", "calibration", 1, "Sum of its probabilities over the positives that came.", 1.0),
+        line("ne", "progressive NE", "Of the head that was live, on labels it had not learned; lower is better."),
+        line("calibration", "calibration", "Sum of its probabilities over the positives that came.", 1.0),
         page.figure("Volume", "Labels that became known since the release before.", volume),
-        line("rate", "share of positives", 3, "Of those labels."),
+        line("rate", "share of positives", "Of those labels."),
         _blend(entries, timezone),
     ]
+
+
+def _refusals(store: Store, since: int, timezone: str) -> list[str]:
+    found = store.refusals(since if since > 1 else 0)
+    if not found:
+        return [page.heading("Refusals"), page.words("None: guards have kept nothing from going live.")]
+    rows = [
+        [
+            str(each.release) if each.release else tables.NONE,
+            each.job,
+            f"{each.times:,}",
+            _when(each.first, timezone),
+            _when(each.last, timezone),
+            each.reason,
+        ]
+        for each in reversed(found[-30:])
+    ]
+    header = ["release that stayed live", "refused", "times", "first as of", "last as of", "why the last time"]
+    return [page.heading("Refusals"), page.table(header, rows)]
 
 
 def _blend(entries: Sequence[Entry], timezone: str) -> str:
@@ -115,18 +167,27 @@ def _events(entries: Sequence[Entry], timezone: str) -> list[str]:
     notable = [entry for entry in entries if entry.forced or entry.rolled_back_to is not None]
     if not notable:
         return []
-    rows = [[str(e.number), _when(e.as_of, timezone), e.why, e.reason or tables.NONE] for e in notable[-20:]]
-    return [page.heading("Refusals overruled, and rollbacks"), page.table(["release", "as of", "made by", "why"], rows)]
+    rows = [[str(e.number), _when(e.as_of, timezone), _made_by(e), e.reason or tables.NONE] for e in notable[-20:]]
+    return [page.heading("Overruled guards, and rollbacks"), page.table(["release", "as of", "made by", "why"], rows)]
 
 
-def _changes(store: Store, live: Entry) -> list[str]:
-    if live.number < 2:
+def _made_by(entry: Entry) -> str:
+    if entry.rolled_back_to is not None:
+        return f"{entry.why} to {entry.rolled_back_to}"
+    return entry.why + (", forced" if entry.forced else "")
+
+
+def _changes(store: Store, entries: Sequence[Entry]) -> list[str]:
+    """What moved between the newest two heads on the same trees: leaves of other trees cannot be compared."""
+    pairs = [(a, b) for a, b in pairwise(entries) if a.trees == b.trees and a.head != b.head]
+    if not pairs:
         return []
+    before, after = pairs[-1]
+    heading = page.heading(f"What release {after.number} changed")
     try:
-        found = diff(store, None, live.number, top=12)
-    except GbdtlrError as error:  # the one before is pruned or damaged: the rest of the page holds
-        return [page.heading("What the newest head changed"), page.words(f"Not to be told: {error}")]
-    return [page.heading(f"What release {found['b']} changed"), *changes(found)]
+        return [heading, *changes(diff(store, before.number, after.number, top=12))]
+    except GbdtlrError as error:  # pruned or damaged: the rest of the page holds
+        return [heading, page.words(f"Not to be told: {error}")]
 
 
 def changes(found: Mapping[str, Any]) -> list[str]:
@@ -143,13 +204,15 @@ def changes(found: Mapping[str, Any]) -> list[str]:
         )
     if found["trees_differ"]:
         parts.append(page.words("The trees are new, so their leaves cannot be compared with the ones before."))
-    rows = [
-        [f"{m['before']:+.4f}", f"{m['after']:+.4f}", f"{m['rows']:,}", f"{100 * m['effect']:+.3f}%", m["what"]]
-        for m in found["moves"]
-    ]
-    if rows:
-        header = ["log-odds before", "after", "rows", "effect on mean probability", "where"]
-        parts.append(page.table(header, rows))
+    for kinds, header in ((("leaf", "bias"), "where"), (("id",), "id")):
+        rows = [
+            [m["what"], f"{m['before']:+.4f}", f"{m['after']:+.4f}", f"{m['rows']:,}", f"{100 * m['effect']:+.2g}%"]
+            for m in found["moves"]
+            if m["kind"] in kinds
+        ]
+        if rows:
+            names = [header, "log-odds before", "after", "rows", "effect on the mean"]
+            parts.append(page.table(names, rows, lead=True))
     return parts
 
 
@@ -170,7 +233,7 @@ def _table(entries: Sequence[Entry], timezone: str) -> str:
         [
             str(entry.number),
             _when(entry.as_of, timezone),
-            entry.why + (", forced" if entry.forced else ""),
+            _made_by(entry),
             *(fixed(_progressive(entry).get(key)) for key in ("ne", "calibration", "rate")),
             entry.trees.rpartition("-")[2],
             entry.head.rpartition("-")[2],

@@ -9,7 +9,8 @@ from importlib import resources
 
 from gbdtlr.report.chart import swatch
 
-NUMBER = re.compile(r"[-+]?[\d.,]+%?|-")
+LONG = 34
+NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]\d+)?%?|-")
 
 
 def page(title: str, body: Sequence[str]) -> str:
@@ -56,18 +57,26 @@ def figures(all_figures: Sequence[str]) -> str:
     return f'<div class="grid-of-charts">{"".join(each for each in all_figures if each)}</div>'
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], first_bold: bool = False) -> str:
-    """A table that scrolls by itself on a phone; columns of numbers to the right."""
-    numeric = [bool(rows) and all(_is_number(row[j]) for row in rows) for j in range(len(header))]
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], first_bold: bool = False, lead: bool = False) -> str:
+    """A table that scrolls by itself on a phone; columns of numbers to the right, long texts broken.
+
+    Parameters
+    ----------
+    first_bold : whether the first row stands out
+    lead : whether on a phone the first cell of each row stands above the others, which go with it
+    """
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(header)
+    kinds = ["n" if _are_numbers(column) else "w" if _are_long(column) else "" for column in columns]
 
     def cells(row: Sequence[str], tag: str) -> str:
-        kinds = (' class="n"' if right else "" for right in numeric)
-        return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for cell, kind in zip(row, kinds, strict=True))
+        marks = (f' class="{kind}"' if kind else "" for kind in kinds)
+        return "".join(f"<{tag}{mark}>{escape(cell)}</{tag}>" for cell, mark in zip(row, marks, strict=True))
 
     marks = [' class="first"' if first_bold and i == 0 else "" for i in range(len(rows))]
     lines = [f"<tr{mark}>{cells(row, 'td')}</tr>" for mark, row in zip(marks, rows, strict=True)]
     head = f"<thead><tr>{cells(header, 'th')}</tr></thead>"
-    return f'<div class="scroll" tabindex="0"><table>{head}<tbody>{"".join(lines)}</tbody></table></div>'
+    name = ' class="lead"' if lead else ""
+    return f'<div class="scroll" tabindex="0"><table{name}>{head}<tbody>{"".join(lines)}</tbody></table></div>'
 
 
 def folded(summary: str, text: str) -> str:
@@ -75,8 +84,12 @@ def folded(summary: str, text: str) -> str:
     return f"<details><summary>{escape(summary)}</summary><pre>{escape(text)}</pre></details>"
 
 
-def _is_number(text: str) -> bool:
-    return NUMBER.fullmatch(text) is not None
+def _are_numbers(column: Sequence[str]) -> bool:
+    return bool(column) and all(NUMBER.fullmatch(cell) for cell in column)
+
+
+def _are_long(column: Sequence[str]) -> bool:
+    return any(len(cell) > LONG for cell in column)
 
 
 def _beside(name: str) -> str:

@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import browser
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "replay"))
 from replay_kit import DAY, HOUR, START, config, stream, write
 
+from gbdtlr import jobs
 from gbdtlr.errors import NoReleaseError
 from gbdtlr.explain import diff
+from gbdtlr.jobs.operate import rollback
 from gbdtlr.replay import replay
 from gbdtlr.report import headline, replay_page, store_page
+from gbdtlr.report.live import of_day
 from gbdtlr.store import Store
 
 LAYOUT = """
@@ -180,6 +184,47 @@ def test_a_store_page_tells_what_moved_in_words(found: tuple[dict[str, Any], Pat
     moves = diff(store)["moves"]
     assert moves
     assert moves[0]["what"].replace(">", "&gt;").replace("<", "&lt;") in store_page(store)
+
+
+@pytest.fixture
+def eventful(tmp_path: Path) -> Store:
+    """A store whose guards have objected: once overruled, twice not; with a rollback, and new trees live."""
+    cfg = config(write(tmp_path, stream())).replace(store=str(tmp_path / "store"))
+    picky = config(write(tmp_path, stream()), guard={"min_samples": 10_000}).replace(store=cfg.store)
+    at = START + 2 * DAY
+    jobs.train_trees(cfg, at)
+    jobs.update_lr(cfg, at + HOUR)
+    assert jobs.update_lr(picky, at + 2 * HOUR, force=True).status == "published"
+    rollback(cfg.store, 2, at + 3 * HOUR, "it looked wrong")
+    for hours in (4, 5):
+        assert jobs.update_lr(picky, at + hours * HOUR).status == "refused"
+    jobs.update_lr(cfg, at + 6 * HOUR)
+    jobs.train_trees(cfg, at + DAY)
+    return Store.open(cfg.store)
+
+
+def test_a_store_page_tells_of_refusals_rollbacks_and_the_last_change_on_the_same_trees(eventful: Store) -> None:
+    page = store_page(eventful)
+    assert re.search(
+        r"<td class=\"n\">4</td><td>update-lr</td><td class=\"n\">2</td><td>2020-01-03 04:00</td>"
+        r"<td>2020-01-03 05:00</td><td class=\"w\">only \d+ mature samples in the window; \[guard\] min_samples",
+        page,
+    )
+    assert '<td>rollback to 2</td><td class="w">it looked wrong</td>' in page
+    assert "<td>update-lr, forced</td>" in page
+    assert "What release 5 changed" in page, "release 6 stands on new trees, whose leaves are others"
+
+
+def test_quality_of_a_day_is_that_of_all_its_labels_together(eventful: Store) -> None:
+    told = [entry for entry in eventful.entries() if "progressive" in entry.metrics]
+    day = of_day(told, len(told) - 1)
+    parts = [entry.metrics["progressive"] for entry in told if entry.as_of > told[-1].as_of - DAY]
+    n = np.array([part["rows"] for part in parts])
+    assert day["rows"] == n.sum()
+    assert day["log_loss"] == pytest.approx(n @ [part["log_loss"] for part in parts] / n.sum())
+    assert day["rate"] == pytest.approx(n @ [part["rate"] for part in parts] / n.sum())
+    assert day["calibration"] == pytest.approx(n @ [part["predicted"] for part in parts] / (n.sum() * day["rate"]))
+    assert of_day(told, 0)["ne"] == pytest.approx(parts[0]["ne"])
 
 
 def test_an_empty_store(tmp_path: Path) -> None:
