@@ -65,16 +65,21 @@ class Log:
             self._write(traceback)
 
     def progress(self, name: str) -> Callable[[int, int, str], None]:
-        """Callback ``(done, total, text)`` that draws a bar on a terminal, elsewhere a line at each tenth."""
-        start = self._clock()
+        """Callback ``(done, total, text)`` that draws a bar on a terminal, elsewhere a line at each tenth.
+
+        It is called after each step. Where ``done`` grows by more, those steps had been done before.
+        """
+        start, n_kept, n_seen = self._clock(), 0, 0
         tenths_told = 0
 
         def told(done: int, total: int, text: str = "") -> None:
-            nonlocal tenths_told
+            nonlocal n_kept, n_seen, tenths_told
             if self._quiet or total < 1:
                 return
+            n_kept += max(0, done - n_seen - 1)
+            n_seen = done
             if self._bar:
-                self._draw(done, total, text, self._clock() - start)
+                self._draw(done, total, text, done - n_kept, self._clock() - start)
             tenths = 10 * done // total
             if tenths > tenths_told:
                 tenths_told = tenths
@@ -95,9 +100,10 @@ class Log:
         else:
             self._write(" ".join((when, name, *_words(fields))) + "\n")
 
-    def _draw(self, done: int, total: int, text: str, spent: timedelta) -> None:
+    def _draw(self, done: int, total: int, text: str, n_new: int, spent: timedelta) -> None:
+        """Bar of all steps; what remains is told by those ``n_new`` that took the time."""
         filled = _BAR_WIDTH * done // total
-        left = spent * (total - done) / done if done else None
+        left = spent * (total - done) / n_new if n_new else None
         remains = f"  {format_duration(timedelta(seconds=round(left.total_seconds())))} left" if left else ""
         line = f"[{'#' * filled:-<{_BAR_WIDTH}}] {done}/{total}{remains}  {_one_line(text)}"
         self._write("\r\x1b[K" + line[: shutil.get_terminal_size().columns - 1], bar=True)

@@ -167,6 +167,15 @@ def test_on_a_terminal_a_bar_grows_and_says_what_remains() -> None:
     assert drawn[-1] == ""  # the bar is gone when it is full
 
 
+def test_what_remains_is_told_by_the_steps_that_took_time() -> None:
+    stream = Terminal()
+    told = log_on(stream, "text").progress("replay.progress")
+    for done in (60, 61, 62):
+        told(done, 100, "")
+    drawn = [line.split("  ")[1] for line in stream.getvalue().split("\r\x1b[K")[1:]]
+    assert drawn == ["40s left", "39s left", "38s left"], "a second each, 59 having been kept"
+
+
 def test_lines_do_not_run_into_the_bar() -> None:
     stream = Terminal()
     log = log_on(stream, "text")

@@ -49,11 +49,15 @@ class Journal:
         part.open(plan)
         return part
 
+    def has(self, name: str) -> bool:
+        """Whether arrays are saved as ``name``."""
+        return (self.folder / f"{name}.npz").exists()
+
     def load(self, name: str) -> Arrays | None:
         """Arrays saved as ``name``, or None."""
-        file = self.folder / f"{name}.npz"
-        if not file.exists():
+        if not self.has(name):
             return None
+        file = self.folder / f"{name}.npz"
         try:
             return from_npz(file.read_bytes())
         except DamagedError as error:
@@ -77,6 +81,11 @@ class Journal:
         """Append one record."""
         with open(self.folder / "steps.jsonl", "ab") as out:
             out.write(json.dumps(record).encode() + b"\n")
+
+
+def segment_name(i: int) -> str:
+    """What the arrays of segment ``i`` are saved as."""
+    return f"segment-{i:05d}"
 
 
 def _write(file: Path, data: bytes) -> None:

@@ -21,7 +21,7 @@ from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, NoSamplesError
 from gbdtlr.jobs.learning import versions
 from gbdtlr.replay import compare
-from gbdtlr.replay.journal import Arrays, Journal
+from gbdtlr.replay.journal import Arrays, Journal, segment_name
 from gbdtlr.replay.rivals import RIVALS
 from gbdtlr.replay.rows import Rows
 from gbdtlr.replay.timeline import Cadence, Segment, segments
@@ -165,19 +165,19 @@ class _Run:
         self._progress = progress
         self._workers = workers
         self._lock = threading.Lock()
-        self._done = 0
+        self._done = self._n_kept_by_rivals = 0
         n_steps = {cadence: sum(len(s.steps) for s in plan.segments(cadence)) for cadence in plan.cadences}
         n_rivals = sum(name in RIVALS for name in plan.strategies)
         self._total = sum(n_steps.values()) + n_steps[plan.main] * (n_rivals + len(plan.others))
 
     def _tick(self, what: str) -> Callable[[str], None]:
-        def tick(at: str) -> None:
-            with self._lock:
-                self._done += 1
-                if self._progress is not None:
-                    self._progress(self._done, self._total, f"{what} {at}")
+        return lambda at: self._advance(1, f"{what} {at}")
 
-        return tick
+    def _advance(self, n_steps: int, text: str) -> None:
+        with self._lock:
+            self._done += n_steps
+            if self._progress is not None:
+                self._progress(self._done, self._total, text)
 
     def _part(self, name: str, config: Config, cadence: Cadence) -> Journal:
         table = config.as_dict()
@@ -211,8 +211,12 @@ class _Run:
         systems = [self._two_speed("two-speed", plan.config, cadence) for cadence in plan.cadences]
         systems += [self._two_speed(name, config, plan.main) for name, config in plan.others.items()]
         rivals = [name for name in plan.strategies if name in RIVALS]
+        on_its_trees = [self._rival(name, systems[0]) for name in rivals]
+        n_kept = sum(system.n_kept for system in systems) + self._n_kept_by_rivals
+        if n_kept:  # at once, so that the time the others take is not thought to be that of all
+            self._advance(n_kept, "kept")
         arrays = self._side_by_side([system.run for system in systems])
-        arrays += self._side_by_side([self._rival(name, systems[0]) for name in rivals])  # on the first system's trees
+        arrays += self._side_by_side(on_its_trees)
         main = arrays[0]
         rows = Rows(main["event_us"], main["label"], main["weight"])
         if not len(rows):
@@ -239,7 +243,9 @@ class _Run:
         plan = self._plan
         rival = RIVALS[name](plan.config)
         journal = self._part(f"{name}-{plan.main.name}", plan.config, plan.main)
-        return lambda: rival.run(plan.segments(plan.main), system.trees_at, journal, self._tick(name))
+        timeline = plan.segments(plan.main)
+        self._n_kept_by_rivals += sum(len(s.steps) for i, s in enumerate(timeline) if journal.has(segment_name(i)))
+        return lambda: rival.run(timeline, system.trees_at, journal, self._tick(name))
 
     def _found(
         self,
@@ -304,7 +310,7 @@ def enough(cadences: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         return None
     best = min(each["ne"] for each in judged)
     near = [each for each in judged if each["ne"] * (1 - WORTH) <= best]
-    return dict(min(near, key=lambda each: (each["jobs"], each["ne"])))
+    return dict(min(near, key=lambda each: (each["seconds"], each["ne"])))
 
 
 def _cadence(cadence: Cadence, system: TwoSpeed, figures: Mapping[str, Any]) -> dict[str, Any]:

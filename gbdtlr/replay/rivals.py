@@ -19,7 +19,7 @@ from gbdtlr.errors import GbdtlrError
 from gbdtlr.head import Codes, WideColumns
 from gbdtlr.metrics import log_loss_of
 from gbdtlr.release import encode
-from gbdtlr.replay.journal import Arrays, Journal
+from gbdtlr.replay.journal import Arrays, Journal, segment_name
 from gbdtlr.replay.rows import joined, known_window, leaf_margin, read_all
 from gbdtlr.replay.timeline import Segment
 from gbdtlr.samples import Samples
@@ -92,17 +92,17 @@ class Rival(ABC):
         journal: Journal,
         tick: Callable[[str], None],
     ) -> Arrays:
-        """Margins of all rows in order of event time, float64 (n,), under the rival's name; its ``seconds`` beside."""
+        """Margins of all rows in order of event time, float64 (n,), under the rival's name; its ``seconds`` beside.
+
+        ``tick`` is called after each step of a segment that the journal has not kept.
+        """
         parts: list[Arrays] = []
         for i, segment in enumerate(segments):
-            name = f"segment-{i:05d}"
+            name = segment_name(i)
             arrays = journal.load(name)
             if arrays is None:
                 arrays = self._segment(segment, trees_at, parts[-1] if parts else None, tick)
                 journal.save(name, arrays)
-            else:
-                for _ in segment.steps:
-                    tick("kept")
             parts.append(arrays)
         return joined([{key: part[key] for key in (self.name, "seconds", "failed")} for part in parts])
 
@@ -136,6 +136,9 @@ class Rival(ABC):
                 said = np.stack([model(coded, rows) for model in models])
                 margins.append(said[choice.best])
                 choice.wait(samples, rows, said)
+                tick(format_time(step.at))
+        else:
+            for step in segment.steps:
                 tick(format_time(step.at))
         return {
             self.name: np.concatenate(margins),

@@ -6,7 +6,7 @@ import time
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, GbdtlrError, NoReleaseError, StoreError
 from gbdtlr.head import Codes
 from gbdtlr.release import Release, encode
-from gbdtlr.replay.journal import Arrays, Journal
+from gbdtlr.replay.journal import Arrays, Journal, segment_name
 from gbdtlr.replay.rows import by_event, joined, leaf_margin, read_all
 from gbdtlr.replay.timeline import Segment, Step
 from gbdtlr.store import Store
@@ -26,7 +26,8 @@ from gbdtlr.times import format_time, parse_time, to_us
 from gbdtlr.trees import FrozenTrees
 
 Tick = Callable[[str], None]
-KEPT_RELEASES = 256
+KEPT_BYTES = 256 << 20
+"""Of heads that are kept in memory, lest those that score again and again are loaded each time."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class TwoSpeed:
     Parameters
     ----------
     delays : how much older the releases are that score the rows once more, to see what age costs
-    tick : called after each step
+    tick : called after each step that was not kept
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class TwoSpeed:
         parts = []
         n_before = 0
         for i, segment in enumerate(self._segments):
-            name = f"segment-{i:05d}"
+            name = segment_name(i)
             arrays = self._journal.load(name)
             if arrays is None:
                 for step in segment.steps:
@@ -109,10 +110,13 @@ class TwoSpeed:
                 self._journal.save(name, arrays)
             else:
                 n_before += len(segment.steps)
-                for _ in segment.steps:
-                    self._tick("kept")
             parts.append(arrays)
         return joined(parts)
+
+    @property
+    def n_kept(self) -> int:
+        """Steps that the journal says have run."""
+        return len(self.done)
 
     def trees_at(self, moment: datetime) -> FrozenTrees:
         """Trees that were live at ``moment``."""
@@ -128,7 +132,7 @@ class TwoSpeed:
             self._journal.append(asdict(done))
             self.done.append(done)
             self._at_us.append(to_us(step.at))
-        self._tick(format_time(step.at))
+            self._tick(format_time(step.at))
 
     def _job(self, step: Step) -> Done:
         spent = {"trees.train": 0.0, "head.fit": 0.0}
@@ -218,11 +222,19 @@ class TwoSpeed:
         if number not in self._releases:
             entry = self.store.entry(number)
             same_trees = (each for each in self._releases.values() if each.entry.trees == entry.trees)
-            self._releases[number] = Release.load(self.store, entry, next(same_trees, None))
-            if len(self._releases) > KEPT_RELEASES:
+            release = Release.load(self.store, entry, next(same_trees, None))
+            self._releases[number] = replace(release, learned={})  # the largest part, and no score needs it
+            while len(self._releases) > 1 and sum(map(_size, self._releases.values())) > KEPT_BYTES:
                 self._releases.popitem(last=False)
         self._releases.move_to_end(number)
         return self._releases[number]
+
+
+def _size(release: Release) -> int:
+    """Bytes of a release that it does not share with others on its trees."""
+    head = release.head
+    wide = sum(index.nbytes + weights.nbytes for index, weights in zip(head.wide_index, head.wide_weights, strict=True))
+    return head.leaf_weights.nbytes + wide
 
 
 def _head_margin(release: Release, codes: Codes) -> NDArray[np.float64]:

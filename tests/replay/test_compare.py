@@ -112,7 +112,7 @@ def test_the_option_that_did_best_on_known_labels_is_live() -> None:
 
 
 def test_enough_is_the_cheapest_of_those_that_are_as_good() -> None:
-    cadences = [{"ne": ne, "jobs": jobs} for ne, jobs in [(0.9, 100), (0.901, 50), (0.92, 10), (None, 1)]]
+    cadences = [{"ne": ne, "seconds": s} for ne, s in [(0.9, 100.0), (0.901, 50.0), (0.92, 10.0), (None, 1.0)]]
     assert enough(cadences) == cadences[1]
     assert enough(cadences[:1]) is None
 

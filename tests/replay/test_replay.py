@@ -104,7 +104,10 @@ def test_a_stopped_replay_goes_on_where_it_was(
 
     with pytest.raises(Killed):
         run(config(path), out=tmp_path / "out", progress=kill)
-    result = run(config(path), out=tmp_path / "out")
+    told: list[int] = []
+    result = run(config(path), out=tmp_path / "out", progress=lambda done, _total, _text: told.append(done))
+    assert told == list(range(told[0], 49)), "what was kept is told at once"
+    assert after - 12 < told[0] <= after, "rivals keep whole days"
     for name in STRATEGIES:
         np.testing.assert_array_equal(result.margins[name], expected.margins[name], err_msg=name)
     assert result.as_dict()["jobs"] == expected.as_dict()["jobs"]
