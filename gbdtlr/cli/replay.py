@@ -16,6 +16,7 @@ from gbdtlr.cli.explain import write_page
 from gbdtlr.cli.session import Session, durations, with_config
 from gbdtlr.config import Config
 
+_ENDS = ("published", "unchanged", "superseded", "refused", "failed")
 _FIGURES = {"ne": "NE", "log_loss": "log loss", "calibration": "calibration", "auc": "AUC"}
 
 
@@ -102,7 +103,21 @@ def _text(values: dict[str, Any], session: Session) -> str:
         parts.append(session.table(["trees every", "head every", *_FIGURES.values(), "jobs", "training s"], rows))
     if values["enough"]:
         parts.append("enough: trees every {trees_every}, head every {lr_every}".format_map(values["enough"]))
+    for what, said in (("release", "head's age, both jobs stopped"), ("trees", "trees' age, no head")):
+        curve = values["freshness"][what]
+        if len(curve) > 1:
+            rows = [[tables.age(point["age_s"]), tables.cell(point["ne"])] for point in curve]
+            parts.append(session.table([said, f"NE on {curve[0]['rows']:,} rows"], rows))
+    parts.append(_cost(values))
     return "\n\n".join(parts)
+
+
+def _cost(values: dict[str, Any]) -> str:
+    """How the jobs ended, what one takes, and what the replay adds."""
+    ends = ", ".join(f"{values['jobs'][end]:,} {end}" for end in _ENDS if values["jobs"][end])
+    cost = values["cost"]
+    each = ", ".join(f"{job} {cost[job]:.2f} s" for job in ("train-trees", "update-lr") if cost[job] is not None)
+    return f"jobs: {ends or 'none'}; mean time of one: {each}; the replay adds {cost['replay']:.3f} s to each"
 
 
 def _figures(values: dict[str, Any]) -> list[str]:

@@ -11,12 +11,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from html import escape
 
+from gbdtlr import tables
 from gbdtlr.times import from_us
 
 WIDTH, HEIGHT = 480, 320
 LEFT, RIGHT, TOP, BOTTOM = 74, 16, 12, 52
 DASHES = ("", "7 4", "2 3", "10 3 2 3", "5 2", "1 4", "12 4", "3 2 6 2")
-DAY_US = 86_400_000_000
+AGES = (
+    1,
+    5,
+    15,
+    *(60 * m for m in (1, 5, 15)),
+    *(3600 * h for h in (1, 3, 6, 12)),
+    *(86400 * d for d in (1, 2, 4, 8, 16, 32, 64)),
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,13 @@ class Axis:
         decimals = next(d for d in range(18) if abs(step * 10**d - round(step * 10**d)) < 1e-6)
         ticks = [(k * step, f"{k * step:,.{decimals}f}") for k in range(first, math.floor(high / step) + 1)]
         return cls(label, low, high, ticks)
+
+    @classmethod
+    def of_age(cls, label: str, seconds: Sequence[float]) -> Axis:
+        """Logarithmic axis of ages above zero, positions in ``log2`` of seconds, with ticks at round ages."""
+        low, high = math.log2(min(seconds)) - 0.3, math.log2(max(seconds)) + 0.3
+        round_ages = [age for age in AGES if low <= math.log2(age) <= high]
+        return cls(label, low, high, [(math.log2(age), tables.age(age)) for age in round_ages])
 
     @classmethod
     def of_time(cls, label: str, low_us: float, high_us: float, zone: tzinfo) -> Axis:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -70,15 +71,17 @@ def reliability_chart(found: Found) -> str:
 
 
 def age_chart(found: Found, what: str) -> str:
-    """NE against the age of the ``release`` or of the ``trees``; empty where the period is too short to tell."""
-    curve = [point for point in found["freshness"][what] if point["ne"] is not None]
+    """NE against the age of the ``release`` or of the ``trees``; empty where the period is too short to tell.
+
+    Ages double from point to point, so their axis is logarithmic.
+    """
+    curve = [point for point in found["freshness"][what] if point["ne"] is not None and point["age_s"] > 0]
     if len(curve) < 2:
         return ""
-    unit, size = ("days", 86400.0) if curve[-1]["age_s"] > 3 * 86400 else ("hours", 3600.0)
-    x = [point["age_s"] / size for point in curve]
+    x = [math.log2(point["age_s"]) for point in curve]
     ne = [point["ne"] for point in curve]
     told = [f"NE {point['ne']:.4f} at {tables.age(point['age_s'])} of age" for point in curve]
-    x_axis = Axis.of(f"mean age when it scored ({unit})", x, [0.0])
+    x_axis = Axis.of_age("mean age when it scored (logarithmic)", [point["age_s"] for point in curve])
     series = Series(what, x, ne, int(what == "trees"), told)
     return chart.lines([series], x_axis, Axis.of("NE", ne), f"NE against the age of the {what}")
 

@@ -43,6 +43,26 @@ def headline(found: Mapping[str, Any]) -> str:
     return f"The head cut NE by {change:.1f}%{price}."
 
 
+def standing(found: Mapping[str, Any]) -> str:
+    """Where two-speed training stands among the others, in one sentence; empty if there are none."""
+    ours, *others = found["strategies"]
+    judged = [each for each in others if each.get("difference") is not None]
+    if not judged:
+        return ""
+    best = min(judged, key=lambda each: each["ne"])
+    interval = f" (95% interval {best['low']:+.4f} to {best['high']:+.4f})" if best.get("low") is not None else ""
+    spent = f"{seconds(best['seconds'])} of training against {seconds(ours['seconds'])}"
+    if best["difference"] > 0:
+        return (
+            f"Two-speed has the lowest NE of the {len(judged) + 1} compared; the next, {best['name']}, is "
+            f"{best['difference']:.4f} above it{interval} after {spent}."
+        )
+    return (
+        f"The lowest NE of the {len(judged) + 1} compared is that of {best['name']}, {-best['difference']:.4f} below "
+        f"two-speed{interval} after {spent}."
+    )
+
+
 def replay_page(found: Mapping[str, Any], command: str = "") -> str:
     """One HTML file, without network or libraries, of what ``ReplayResult.as_dict`` holds.
 
@@ -53,6 +73,7 @@ def replay_page(found: Mapping[str, Any], command: str = "") -> str:
     period = f"{_local(found['start'], found)} to {_local(found['end'], found)} ({found['timezone']})"
     body = [
         f"<header><small>gbdtlr replay</small><h1>{escape(headline(found))}</h1>",
+        *([page.words(standing(found))] if standing(found) else []),
         page.words(
             f"{found['rows']:,} rows from {period}, {percent(found['rate'])} of them positive. Trees every "
             f"{found['trees_every']}, head every {found['lr_every']}. Each row was scored by what was live when it "
@@ -62,6 +83,7 @@ def replay_page(found: Mapping[str, Any], command: str = "") -> str:
         "</header>",
         page.heading("Strategies on identical rows"),
         _strategies(found),
+        page.words(_what_each_is(found), "note"),
         page.words(
             "NE, normalised entropy: mean log loss over the entropy of the share of positives; lower is better, and 1 "
             "is what knowing that share alone would give. Calibration: sum of the probabilities over the number of "
@@ -82,22 +104,28 @@ def replay_page(found: Mapping[str, Any], command: str = "") -> str:
 def _strategies(found: Mapping[str, Any]) -> str:
     rows = []
     for each in found["strategies"]:
-        interval = f"{each['low']:+.4f} to {each['high']:+.4f}" if each.get("low") is not None else tables.NONE
         difference = each.get("difference")
+        against = tables.NONE if difference is None else f"{difference:+.4f}"
+        if each.get("low") is not None:
+            against += f" ({each['low']:+.4f} to {each['high']:+.4f})"
         rows.append(
             [
                 each["name"],
                 *(fixed(each[key]) for key in ("ne", "log_loss")),
                 fixed(each["calibration"], 3),
                 fixed(each["auc"]),
-                tables.NONE if difference is None else f"{difference:+.4f}",
-                interval,
+                against,
                 f"{each['seconds']:,.1f}",
-                EXPLAINED.get(each["name"], "a further config"),
             ]
         )
-    header = ["strategy", "NE", "log loss", "calibration", "AUC", "NE against two-speed", "95% interval", "training, s"]
-    return page.table([*header, "what it is"], rows, first_bold=True)
+    header = ["strategy", "NE", "log loss", "calibration", "AUC", "NE against two-speed (95%)", "training, s"]
+    return page.table(header, rows, first_bold=True)
+
+
+def _what_each_is(found: Mapping[str, Any]) -> str:
+    told = [f"{e['name']}: {EXPLAINED[e['name']]}" for e in found["strategies"] if e["name"] in EXPLAINED]
+    told += [f"{name}: trees and head of a further config" for name in found["others"]]
+    return "; ".join(told) + "."
 
 
 def _over_time(found: Mapping[str, Any]) -> list[str]:
@@ -119,8 +147,8 @@ def _reliability(found: Mapping[str, Any]) -> str:
 
 def _freshness(found: Mapping[str, Any]) -> list[str]:
     told = (
-        ("release", "Age of the release", "NE had both jobs stopped so long before: each age on the same rows."),
-        ("trees", "Age of the trees", "NE of the trees alone, had they been trained so long before."),
+        ("release", "Age of the head", "NE had both jobs stopped so long before, each age on the same"),
+        ("trees", "Age of the trees", "NE of bare trees, had they been trained so long before, on the same"),
     )
     return [
         page.figure(title, f"{note} {found['freshness'][what][0]['rows']:,} rows.", svg)
@@ -181,9 +209,20 @@ def _run(found: Mapping[str, Any], command: str) -> list[str]:
         parts.append(f"<pre>{escape(command)}</pre>")
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     parts.append(page.words(versions, "note"))
-    parts.append(page.folded("Config", json.dumps(found["config"], indent=1)))
-    parts += [page.folded(f"Config {name}", json.dumps(other, indent=1)) for name, other in found["others"].items()]
+    parts.append(page.folded("Config", _toml(found["config"])))
+    parts += [page.folded(f"Config {name}", _toml(other)) for name, other in found["others"].items()]
     return parts
+
+
+def _toml(config: Mapping[str, Any], above: str = "") -> str:
+    """A config as its file would say it; JSON's texts, numbers and lists are TOML's too."""
+    plain = [f"{key} = {json.dumps(value)}" for key, value in config.items() if not isinstance(value, Mapping)]
+    tables_ = [
+        f"\n[{above}{key}]\n{_toml(value, f'{above}{key}.')}"
+        for key, value in config.items()
+        if isinstance(value, Mapping)
+    ]
+    return "\n".join([*plain, *tables_])
 
 
 def _local(text: str, found: Mapping[str, Any]) -> str:

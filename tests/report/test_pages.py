@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import re
 import sys
+import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import browser
 import numpy as np
@@ -16,12 +19,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "replay"))
 from replay_kit import DAY, HOUR, START, config, stream, write
 
 from gbdtlr import jobs
+from gbdtlr.config import Config
 from gbdtlr.errors import NoReleaseError
 from gbdtlr.explain import diff
 from gbdtlr.jobs.operate import rollback
 from gbdtlr.replay import replay
-from gbdtlr.report import headline, replay_page, store_page
+from gbdtlr.report import headline, replay_page, replay_picture, store_page
 from gbdtlr.report.live import of_day
+from gbdtlr.report.replayed import standing
 from gbdtlr.store import Store
 
 LAYOUT = """
@@ -153,6 +158,41 @@ def test_it_prints(pages: dict[str, str], tmp_path: Path) -> None:
     assert 1 <= len(re.findall(rb"/Type\s*/Page\b", paper)) <= 8
 
 
+@pytest.mark.parametrize("others", [0, 6])
+def test_a_picture_is_whole_by_itself(found: tuple[dict[str, Any], Path], others: int) -> None:
+    values = found[0]
+    names = [f"with-config-{i}" for i in range(others)]
+    several = [*values["strategies"], *({**values["strategies"][0], "name": name} for name in names)]
+    over = {**values["over_time"]}
+    for key in ("ne", "ne_so_far", "calibration"):
+        over[key] = {**over[key], **dict.fromkeys(names, over[key]["two-speed"])}
+    svg = replay_picture({**values, "strategies": several, "over_time": over})
+    root = ElementTree.fromstring(svg)
+    assert not re.search(r"""(?:src|href)=|url\(|@import|https?://(?!www\.w3\.org/)""", svg)
+    assert root.attrib["aria-label"] == headline(values)
+    texts = list(root.itertext())
+    assert [texts.count(each["name"]) for each in several] == [1] * len(several)
+
+
+@browser.needed
+def test_a_picture_has_nothing_outside_or_touching(found: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
+    script = """
+      const root = doc.querySelector("svg"), s = root.getBoundingClientRect();
+      const texts = [...doc.querySelectorAll("text")].map((text) => [text.textContent, text.getBoundingClientRect()]);
+      const outside = texts.filter(([, t]) => t.left < s.left || t.right > s.right || t.bottom > s.bottom);
+      const touching = [];
+      texts.forEach(([a, p], i) => texts.slice(i + 1).forEach(([b, q]) => {
+        if (p.left < q.right && q.left < p.right && p.top < q.bottom - 2 && q.top < p.bottom - 2) touching.push([a, b]);
+      }));
+      return { outside: outside.map(([text]) => text), touching, texts: texts.length };
+    """
+    page = f"<!doctype html><html><body style='margin:0'>{replay_picture(found[0])}</body></html>"
+    seen, console = browser.look(tmp_path, page, 1000, script)
+    assert console == []
+    assert (seen["outside"], seen["touching"]) == ([], [])
+    assert seen["texts"] > 20
+
+
 def told(ours: float, bare: float, low: float, high: float) -> dict[str, Any]:
     return {
         "strategies": [
@@ -173,6 +213,27 @@ def told(ours: float, bare: float, low: float, high: float) -> dict[str, Any]:
 )
 def test_the_headline_says_it_as_it_is(found: dict[str, Any], said: str) -> None:
     assert headline(found).startswith(said)
+
+
+def test_the_page_says_where_two_speed_stands() -> None:
+    ours = {"name": "two-speed", "ne": 0.9, "seconds": 10.0}
+    bare = {"name": "trees-on-schedule", "ne": 0.95, "difference": 0.05, "low": 0.01, "high": 0.09, "seconds": 2.0}
+    anew = {"name": "trees-every-update", "ne": 0.92, "difference": 0.02, "low": None, "high": None, "seconds": 100.0}
+    ahead = (
+        "Two-speed has the lowest NE of the 3 compared; the next, trees-every-update, is 0.0200 above it after 100 s"
+    )
+    assert standing({"strategies": [ours, bare, anew]}).startswith(ahead)
+    better = {**bare, "ne": 0.85, "difference": -0.05, "low": -0.09, "high": -0.01}
+    behind = (
+        "The lowest NE of the 2 compared is that of trees-on-schedule, 0.0500 below two-speed (95% interval -0.0900 to"
+    )
+    assert standing({"strategies": [ours, better]}).startswith(behind)
+    assert standing({"strategies": [ours]}) == ""
+
+
+def test_the_config_on_the_page_can_be_used_again(found: tuple[dict[str, Any], Path], pages: dict[str, str]) -> None:
+    text = html.unescape(re.search(r"<summary>Config</summary><pre>(.*?)</pre>", pages["replay"], re.DOTALL)[1])
+    assert Config.from_dict(tomllib.loads(text)).as_dict() == found[0]["config"]
 
 
 def test_the_cadence_table_names_what_is_enough(pages: dict[str, str]) -> None:
