@@ -6,6 +6,7 @@ import ast
 import re
 from dataclasses import fields
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -54,3 +55,25 @@ def test_every_key_stands_in_the_readme(section: type) -> None:
     tables = ("samples", "trees", "head", "online", "guard")
     rows = "\n".join(line for line in README.splitlines() if line.startswith("| "))
     assert not [field.name for field in fields(section) if field.name not in tables and f"`{field.name}`" not in rows]
+
+
+def test_its_picture_is_there_and_the_command_that_makes_it() -> None:
+    (picture,) = set(re.findall(r"!\[[^]]+\]\(([^)]+)\)", README))
+    svg = (ROOT / picture).read_bytes()
+    assert len(svg) < 200_000
+    assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
+    assert b"prefers-color-scheme:dark" in svg
+    assert f"`python -m benchmarks.replay --picture {picture}`" in README
+
+
+def test_links_within_the_repository_lead_somewhere() -> None:
+    headings = {
+        re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()).replace(" ", "-")
+        for line in README.splitlines()
+        if line.startswith("#")
+    }
+    for target in re.findall(r"\]\(([^)\s]+)\)", README):
+        if target.startswith("#"):
+            assert target[1:] in headings, target
+        elif not target.startswith("https://"):
+            assert (ROOT / target).exists(), target
