@@ -1,8 +1,6 @@
 """The command ``gbdtlr`` from a checkout: ``python cli.py``."""
 
-import sys
-
-from gbdtlr.cli import main
+from gbdtlr.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

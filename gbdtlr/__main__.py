@@ -1,8 +1,6 @@
 """``python -m gbdtlr`` is the command ``gbdtlr``."""
 
-import sys
-
-from gbdtlr.cli import main
+from gbdtlr.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numba
 
 Function = Callable[..., Any]
 _njit: Any = numba.njit
+
+
+def spare_blas() -> None:
+    """Load the rest of numba without scipy's BLAS, which it looks for in vain: no kernel here multiplies matrices.
+
+    That import takes as long as the fit of a head. Afterwards numba cannot compile ``numpy.dot`` in this process, so
+    only the command line, whose process is its own, may ask for it.
+    """
+    blas = "scipy.linalg.cython_blas"
+    if blas in sys.modules:
+        return
+    sys.modules[blas] = None  # type: ignore[assignment]  # as if it were not installed
+    try:
+        with contextlib.suppress(ImportError):
+            import_module("numba.np.arraymath")
+    finally:
+        del sys.modules[blas]
 
 
 def kernel(*signatures: Any) -> Callable[[Function], Function]:

@@ -537,7 +537,13 @@ def test_warnings_are_events(published: Run, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_interrupted_leaves_nothing_and_130(folder: Path) -> None:
     Path("model.toml").write_text(CONFIG.replace("num_iterations = 4", "num_iterations = 10000000"))
-    job = start("train-trees", "-c", "model.toml", "--as-of", "2024-03-03", stderr=subprocess.PIPE)
+    job = start(
+        *("train-trees", "-c", "model.toml", "--as-of", "2024-03-03"),
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # ignored where the tests run in the background
+    )
     assert job.stderr is not None
     assert "samples.read" in job.stderr.readline()
     job.send_signal(signal.SIGINT)

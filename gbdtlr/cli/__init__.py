@@ -1,4 +1,4 @@
-"""The command line: ``gbdtlr``, ``python -m gbdtlr`` and ``python cli.py`` are this ``main``.
+"""The command line: ``gbdtlr``, ``python -m gbdtlr`` and ``python cli.py`` are this ``run``.
 
 The only place that imports click, reads the wall clock, and turns errors into a line and an exit code. Nothing is
 computed here, and what computes is imported by the command that needs it: ``--help`` answers in a moment.
@@ -6,6 +6,6 @@ computed here, and what computes is imported by the command that needs it: ``--h
 
 from __future__ import annotations
 
-from gbdtlr.cli.group import main
+from gbdtlr.cli.group import main, run
 
-__all__ = ["main"]
+__all__ = ["main", "run"]

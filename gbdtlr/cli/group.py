@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import gc
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
@@ -52,14 +56,36 @@ for part in (jobs, learn, score, operate, explain, replay):
         group.add_command(command)
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run one command line, by default the process's own, and return its exit code."""
+def run() -> NoReturn:
+    """Run the process's command line and end the process, whose whole life this is.
+
+    A job from cron is over in less than a second, so nothing is done for a longer life: hardly any garbage is looked
+    for, and the libraries are not taken apart object by object when all has been said and written.
+    """
+    gc.set_threshold(100_000)
+    code = main(own_process=True)
+    if "joblib" in sys.modules:  # its workers are sent home by the interpreter's own end
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError):  # what could not be written was told when it was tried
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
+def main(args: Sequence[str] | None = None, own_process: bool = False) -> int:
+    """Run one command line, by default the process's own, and return its exit code.
+
+    Parameters
+    ----------
+    own_process : nothing but this command will run in the process
+    """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller; its number must not go to a file of the store
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open until the process ends
         if hasattr(getattr(sys, name), "reconfigure"):  # a reason in any script, where the terminal cannot show it
             getattr(sys, name).reconfigure(errors="backslashreplace")
-    session = Session()
+    session = Session(own_process)
     with warnings.catch_warnings():
         warnings.showwarning = session.warn
         try:

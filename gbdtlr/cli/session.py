@@ -34,7 +34,8 @@ def wall_clock() -> datetime:
 class Session:
     """One command line: its config and store, its log on stderr, its result on stdout."""
 
-    def __init__(self) -> None:
+    def __init__(self, own_process: bool = False) -> None:
+        self.own_process = own_process
         self.log = Log(sys.stderr, "text", wall_clock)
         self._stdout = sys.stdout
         self._json = False
@@ -169,6 +170,10 @@ def _common(function: Function, config_help: str, required: bool) -> Function:
     ) -> Any:
         session: Session = click.get_current_context().obj
         session.begin(config_file, store_url, as_json, style, quiet)
+        if session.own_process:
+            from gbdtlr.compiled import spare_blas
+
+            spare_blas()
         with contextlib.redirect_stdout(sys.stderr):  # what a library prints is no part of the result
             return function(session, **options)
 
