@@ -219,6 +219,16 @@ def test_jobs_write_one_json_object(run: Run) -> None:
     assert (again.code, again.json["status"]) == (0, "unchanged")
 
 
+def test_an_update_loads_nothing_that_it_does_not_use(published: Run) -> None:  # noqa: ARG001 - its store
+    line = "-X importtime -m gbdtlr update-lr -q -c model.toml --as-of 2024-03-03T18:00"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, *line.split()], capture_output=True, text=True, env=environment)
+    assert (ended.returncode, ended.stdout[:9]) == (0, "published")
+    loaded = {told.rpartition("|")[2].strip() for told in ended.stderr.splitlines() if told.startswith("import time:")}
+    assert "numba.np.linalg" in loaded, "which looks for scipy.linalg"
+    assert sorted(loaded & {"joblib", "lightgbm", "pandas", "scipy.linalg", "scipy.sparse", "sklearn"}) == []
+
+
 def test_as_of_is_in_the_time_zone_of_the_config(run: Run) -> None:
     trained = run("train-trees -c model.toml --as-of 2024-03-03 --json").json
     assert trained["as_of"] == "2024-03-03T05:00:00Z"
