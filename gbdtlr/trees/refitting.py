@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +30,11 @@ def refit(
     """
     import lightgbm as lgb
 
-    booster = lgb.Booster(model_str=trees.to_files()["booster.txt"].decode())
+    with tempfile.TemporaryDirectory() as folder:  # with a text in memory, LightGBM before 4.7 loses the parameters
+        path = Path(folder, "booster.txt")
+        path.write_bytes(trees.to_files()["booster.txt"])
+        booster = lgb.Booster(model_file=path)
+    booster.params.pop("categorical_feature", None)  # leaves are there already, and some versions warn of it
     refitted = (
         booster.refit(matrix, label, decay_rate=decay, weight=weight, dataset_params={"verbosity": -1})
         for decay in decays
