@@ -160,7 +160,8 @@ class _Reading:
                     yield samples
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             reason = " ".join(str(error).split()).rstrip(".")
-            raise SamplesError(f"cannot read {self.file.path}: {reason}; write it again or move it away") from None
+            remedy = "let this user read it" if isinstance(error, PermissionError) else "write it again or move it away"
+            raise SamplesError(f"cannot read {self.file.path}: {reason}; {remedy}") from None
         faults.check()
 
     def _batches(self) -> Iterator[pa.RecordBatch]:

@@ -40,7 +40,8 @@ def read_tables(path: str, numeric: Collection[str] = ()) -> Iterator[pa.Table]:
             yield from _tables(file, numeric)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             reason = " ".join(str(error).split()).rstrip(".")
-            raise SamplesError(f"cannot read {file.path}: {reason}; write it again") from None
+            remedy = "let this user read it" if isinstance(error, PermissionError) else "write it again"
+            raise SamplesError(f"cannot read {file.path}: {reason}; {remedy}") from None
 
 
 def _tables(file: File, numeric: Collection[str]) -> Iterator[pa.Table]:

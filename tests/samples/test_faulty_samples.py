@@ -41,6 +41,16 @@ def test_missing_and_wrong_typed_columns_are_all_listed(tmp_path):
         assert part in text
 
 
+def test_a_file_of_somebody_else_is_not_to_be_written_again(tmp_path, monkeypatch):
+    path = write(rows(), tmp_path / "x.parquet")
+
+    def denied(_file):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("gbdtlr.samples.files.File.random_access", denied)
+    assert message(SamplesError, path).endswith("x.parquet: [Errno 13] Permission denied; let this user read it")
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
 def test_missing_columns_of_csv_are_all_listed(tmp_path, suffix):
     table = rows().drop_columns(["price", "label", "user"])
