@@ -16,7 +16,7 @@ from gbdtlr.trees import kernels
 from gbdtlr.trees.forest import Forest
 from gbdtlr.trees.planes import Planes
 from gbdtlr.trees.schema import Feature, Schema
-from gbdtlr.trees.walks import Walks
+from gbdtlr.trees.walks import walks_of
 
 SLICE = 8 * kernels.BLOCK
 """Rows one thread converts and encodes at a time."""
@@ -262,8 +262,8 @@ class FrozenTrees:
         return Planes.of(self._forest, self.code_dtype)
 
     @cached_property
-    def _walks(self) -> Walks:
-        return Walks.of(self._forest)
+    def _walks(self) -> npt.NDArray[np.uint64]:
+        return walks_of(self._forest)
 
 
 def _as_line(matrix: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], int, int]:
