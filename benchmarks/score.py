@@ -6,13 +6,14 @@ size, on the same rows. Each system gets the rows in the form it takes: a float6
 numbers, or a DataFrame, where they are texts (to LightGBM and XGBoost of type ``category``).
 
 One row at a time is the case of a service. Every call is timed, systems taking turns every ``TURN`` calls; *seconds* is
-the median of the calls, and *p99* what one of them in a hundred exceeds.
+the median of the calls, and *p99* what one of them in a hundred exceeds. A system that has used ``ENOUGH_S`` seconds
+by then is not called again.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -22,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmarks.encode import N_FEATURES, N_TRAINING, SHAPES, rows
+from benchmarks.encode import N_CATEGORIES, N_FEATURES, N_TRAINING, SHAPES, rows
 from benchmarks.harness import OURS, Bench, Work, installed
 from gbdtlr.head import Head, WideColumns
 from gbdtlr.metrics import sigmoid
@@ -32,7 +33,7 @@ from gbdtlr.store import Entry, Store
 from gbdtlr.trees import Feature, FrozenTrees, Schema
 
 N_ROWS = 200_000
-N_CALLS, TURN = 5_000, 100
+N_CALLS, TURN, ENOUGH_S = 20_000, 100, 5.0
 WIDE = ("campaign", "user", "campaign:user")
 WIDE_BUCKETS, N_WIDE_WEIGHTS = 262_144, 50_000
 TOLERANCE = 1e-9
@@ -40,62 +41,24 @@ FLOAT32_TOLERANCE = 1e-5  # of peers that add leaf outputs up in single precisio
 NAMES = tuple(f"x{j:02d}" for j in range(N_FEATURES))
 AS_OF = datetime(2024, 5, 2, tzinfo=UTC)
 
+Calls = tuple[Callable[[Any], Any], Sequence[Any]]
+"""What scores a row, and rows in the form it takes."""
+
 
 @dataclass(frozen=True)
-class Case:
-    """Trees, and the rows they score."""
+class Models:
+    """Trees grown by LightGBM on a DataFrame, and what others make of them."""
 
-    title: str
     booster: Any
     schema: Schema
     matrix: npt.NDArray[np.float64]
     label: npt.NDArray[np.int8]
-    n_rows: int
     n_threads: int
 
     @cached_property
     def trees(self) -> FrozenTrees:
         """The booster's, frozen."""
         return FrozenTrees(self.booster.model_to_string(), self.schema)
-
-    @cached_property
-    def asked(self) -> npt.NDArray[np.float64]:
-        """Rows to score, categories by number, float64 (n_rows, N_FEATURES)."""
-        return self.matrix[: self.n_rows]
-
-    @cached_property
-    def frame(self) -> pd.DataFrame:
-        """The same rows, categories as texts of type ``category``."""
-        return frame_of(self.asked, self.schema)
-
-    @property
-    def is_numeric(self) -> bool:
-        """Whether no column is a category."""
-        return all(feature.vocabulary is None for feature in self.schema.features)
-
-    def named(self, i: int) -> dict[str, Any]:
-        """Row ``i`` as a service has it: names to numbers and texts."""
-        return {
-            feature.name: value if feature.vocabulary is None else feature.vocabulary[int(value)]
-            for feature, value in zip(self.schema.features, self.asked[i].tolist(), strict=True)
-        }
-
-    @cached_property
-    def xgboost(self) -> Any:
-        """XGBoost's model of the same number and size of trees; None where it is not installed."""
-        if not installed("xgboost"):
-            return None
-        import xgboost
-
-        data = xgboost.DMatrix(
-            frame_of(self.matrix[:N_TRAINING], self.schema), self.label[:N_TRAINING], enable_categorical=True
-        )
-        trees = self.trees
-        params = {
-            "objective": "binary:logistic", "tree_method": "hist", "grow_policy": "lossguide", "max_depth": 0,
-            "max_leaves": int(np.diff(trees.offsets).max()), "eta": 0.1, "nthread": self.n_threads,
-        }  # fmt: skip
-        return xgboost.train(params, data, trees.n_trees)
 
     @cached_property
     def treelite(self) -> Any:
@@ -106,32 +69,74 @@ class Case:
 
         return treelite.frontend.from_lightgbm(self.booster)
 
+    @cached_property
+    def xgboost(self) -> Any:
+        """XGBoost's model of as many trees of the same size; None where it is not installed."""
+        if not installed("xgboost"):
+            return None
+        import xgboost
+
+        params = {
+            "objective": "binary:logistic", "tree_method": "hist", "grow_policy": "lossguide", "max_depth": 0,
+            "max_leaves": int(np.diff(self.trees.offsets).max()), "eta": 0.1, "nthread": self.n_threads,
+        }  # fmt: skip
+        data = xgboost.DMatrix(frame_of(self.matrix, self.schema), self.label, enable_categorical=True)
+        return xgboost.train(params, data, self.trees.n_trees)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Rows to score, float64 (n_rows, N_FEATURES), categories by number, and who scores them."""
+
+    title: str
+    models: Models
+    matrix: npt.NDArray[np.float64]
+
+    def first(self, n: int) -> Case:
+        """The case of its first ``n`` rows."""
+        return replace(self, matrix=self.matrix[:n])
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The same rows, categories as texts of type ``category``."""
+        return frame_of(self.matrix, self.models.schema)
+
+    @cached_property
+    def named(self) -> list[dict[str, Any]]:
+        """The same rows as a service has them: names to numbers and texts."""
+        features = self.models.schema.features
+        return [
+            {
+                feature.name: value if feature.vocabulary is None else feature.vocabulary[int(value)]
+                for feature, value in zip(features, row, strict=True)
+            }
+            for row in self.matrix.tolist()
+        ]
+
 
 def run(bench: Bench) -> None:
+    n_rows = bench.size(N_ROWS)
     for n_categorical in (0, N_FEATURES // 2):
-        matrix, label = rows(max(bench.size(N_ROWS), N_TRAINING), n_categorical)
+        matrix, label = rows(max(n_rows, N_TRAINING), n_categorical)
         for n_trees, n_leaves in SHAPES:
-            case = made(matrix, label, n_categorical, n_trees, n_leaves, bench.size(N_ROWS), bench.n_threads)
+            models = made(matrix[:N_TRAINING], label[:N_TRAINING], n_categorical, n_trees, n_leaves, bench.n_threads)
+            title = f"{n_trees} x {n_leaves}, {n_categorical} of {N_FEATURES} columns categorical"
+            case = Case(title, models, matrix[:n_rows])
             check(case)
             batches(bench, case)
             one_row(bench, case, bench.size(N_CALLS))
 
 
-def made(
-    matrix: npt.NDArray[np.float64], label: npt.NDArray[np.int8], n_categorical: int, n_trees: int, n_leaves: int,
-    n_rows: int, n_threads: int,
-) -> Case:  # fmt: skip
-    """Trees grown by LightGBM on the first rows of a DataFrame; the last columns are categories."""
+def made(matrix: Any, label: Any, n_categorical: int, n_trees: int, n_leaves: int, n_threads: int) -> Models:
+    """Trees grown by LightGBM; the last columns are categories."""
     import lightgbm as lgb
 
     numeric = N_FEATURES - n_categorical
-    categories = int(matrix[:, numeric:].max(initial=0)) + 1
-    texts = tuple(f"c{code:03d}" for code in range(categories))
+    texts = tuple(f"c{code:03d}" for code in range(N_CATEGORIES))
     schema = Schema(tuple(Feature(name, None if j < numeric else texts) for j, name in enumerate(NAMES)))
     params = {"objective": "binary", "num_leaves": n_leaves, "verbosity": -1, "num_threads": n_threads, "seed": 1}
-    data = lgb.Dataset(frame_of(matrix[:N_TRAINING], schema), label[:N_TRAINING], params=params)
-    title = f"{n_trees} x {n_leaves}, {n_categorical} of {N_FEATURES} columns categorical"
-    return Case(title, lgb.train(params, data, n_trees), schema, matrix, label, n_rows, n_threads)
+    booster = lgb.train(params, lgb.Dataset(frame_of(matrix, schema), label, params=params), n_trees)
+    return Models(booster, schema, matrix, label, n_threads)
 
 
 def frame_of(matrix: npt.NDArray[np.float64], schema: Schema) -> pd.DataFrame:
@@ -165,130 +170,128 @@ def check(case: Case) -> None:
     SystemExit
         They are not.
     """
-    few = replace(case, n_rows=min(2000, case.n_rows))
-    expected = case.booster.predict(few.asked)
-    row = 7
-    kinds = {
-        "a matrix": (matrix_systems(few), expected),
-        "a DataFrame": (frame_systems(few), expected),
-        "one row's values": (values_systems(few, row), expected[row]),
-        "one row's names and values": (named_systems(few, row), expected[row]),
-    }
-    for kind, (systems, wanted) in kinds.items():
-        for name, work in systems.items():
-            if work is None or name.startswith("xgboost"):
-                continue
-            off = float(np.abs(np.ravel(work()) - wanted).max())
-            if not off <= (FLOAT32_TOLERANCE if name.startswith("treelite") else TOLERANCE):
-                raise SystemExit(f"{name} of {kind} is off LightGBM by {off:.2g}; its speed is of no interest")
+    few, one = case.first(2000), case.first(TURN)
+    found: dict[str, Any] = {}
+    for kind, systems in (("a matrix", matrix_systems(few)), ("a DataFrame", frame_systems(few))):
+        found |= {f"{name} of {kind}": work() for name, work in systems.items() if work is not None}
+    for kind, calls in (("values", values_calls(one)), ("names and values", named_calls(one))):
+        for name, each in calls.items():
+            if each is not None:
+                found[f"{name} of {kind}"] = [each[0](row) for row in each[1]]
+    expected = case.models.booster.predict(few.matrix)
+    for name, probability in found.items():
+        flat = np.ravel(probability)
+        off = float(np.abs(flat - expected[: len(flat)]).max())
+        if not off <= (FLOAT32_TOLERANCE if name.startswith("treelite") else TOLERANCE) and "xgboost" not in name:
+            raise SystemExit(f"{name} is off LightGBM by {off:.2g}; its speed is of no interest")
 
 
 def matrix_systems(case: Case) -> dict[str, Work | None]:
     """Ways to score a float64 matrix."""
-    trees, matrix, n_threads = case.trees, case.asked, case.n_threads
+    models, matrix = case.models, case.matrix
+    trees, xgboost = models.trees, models.xgboost
     systems: dict[str, Work | None] = {
         OURS: lambda: sigmoid(trees.margin_matrix(matrix, trees.leaf_values, 0.0)),
-        "lightgbm predict": partial(case.booster.predict, matrix, num_threads=n_threads),
-        "treelite gtil.predict": _treelite(case, matrix, n_threads),
-        "xgboost predict": None,
+        "lightgbm predict": partial(models.booster.predict, matrix, num_threads=models.n_threads),
+        "treelite gtil.predict": None,
+        "xgboost inplace_predict": None if xgboost is None else partial(xgboost.inplace_predict, matrix),
     }
-    if case.xgboost is not None:
-        import xgboost
+    if models.treelite is not None:
+        from treelite.gtil import predict
 
-        kinds = ["q" if feature.vocabulary is None else "c" for feature in case.schema.features]
-        data = xgboost.DMatrix(
-            matrix, feature_names=list(NAMES), feature_types=kinds, enable_categorical=True, nthread=n_threads
-        )
-        systems["xgboost predict"] = partial(case.xgboost.predict, data)
+        systems["treelite gtil.predict"] = partial(predict, models.treelite, matrix, nthread=models.n_threads)
     return systems
 
 
 def frame_systems(case: Case) -> dict[str, Work | None]:
     """Ways to score a DataFrame."""
-    model = case.xgboost
+    models, frame = case.models, case.frame
+    xgboost = models.xgboost
     return {
-        OURS: partial(scorer_of(case.trees).score, case.frame),
-        "lightgbm predict": partial(case.booster.predict, case.frame, num_threads=case.n_threads),
-        "xgboost inplace_predict": None if model is None else partial(model.inplace_predict, case.frame),
+        OURS: partial(scorer_of(models.trees).score, frame),
+        "lightgbm predict": partial(models.booster.predict, frame, num_threads=models.n_threads),
+        "xgboost inplace_predict": None if xgboost is None else partial(xgboost.inplace_predict, frame),
     }
 
 
-def values_systems(case: Case, i: int) -> dict[str, Work | None]:
-    """Ways to score row ``i`` out of its values, in the order of the columns; ours takes categories as texts."""
-    row = case.asked[i : i + 1].copy()
-    values: Any = row[0] if case.is_numeric else tuple(case.named(i).values())
-    model = case.xgboost
-    return {
-        OURS: partial(scorer_of(case.trees).score_row, values, NAMES),
-        "lightgbm predict": partial(case.booster.predict, row),
-        "lightgbm predict, one thread": partial(case.booster.predict, row, num_threads=1),
-        "treelite gtil.predict": _treelite(case, row, 1),
-        "xgboost inplace_predict": None if model is None else partial(model.inplace_predict, case.frame[i : i + 1]),
+def values_calls(case: Case) -> dict[str, Calls | None]:
+    """Ways to score a row out of its values, in the order of the columns; ours takes categories as texts."""
+    models = case.models
+    arrays = [row[None, :].copy() for row in case.matrix]
+    scorer, xgboost = scorer_of(models.trees), models.xgboost
+    is_numeric = all(feature.vocabulary is None for feature in models.schema.features)
+    values = [row[0] for row in arrays] if is_numeric else [tuple(row.values()) for row in case.named]
+    calls: dict[str, Calls | None] = {
+        OURS: (lambda row: scorer.score_row(row, NAMES), values),
+        "lightgbm predict": (models.booster.predict, arrays),
+        "lightgbm predict, one thread": (partial(models.booster.predict, num_threads=1), arrays),
+        "treelite gtil.predict": None,
+        "xgboost inplace_predict": None if xgboost is None else (xgboost.inplace_predict, arrays),
     }
+    if models.treelite is not None:
+        from treelite.gtil import predict
+
+        calls["treelite gtil.predict"] = (lambda row: predict(models.treelite, row, nthread=1), arrays)
+    return calls
 
 
-def named_systems(case: Case, i: int) -> dict[str, Work | None]:
-    """Ways to score row ``i`` out of a mapping of names to values, or of a DataFrame made of it beforehand."""
-    named, frame = case.named(i), case.frame[i : i + 1].copy()
+def named_calls(case: Case) -> dict[str, Calls | None]:
+    """Ways to score a row out of a mapping of names to values, or of a DataFrame made of it beforehand."""
+    models = case.models
+    frames = [case.frame[i : i + 1].copy() for i in range(len(case.frame))]
     return {
-        OURS: partial(scorer_of(case.trees).score_row, named),
-        "lightgbm predict": partial(case.booster.predict, frame),
-        "lightgbm predict, one thread": partial(case.booster.predict, frame, num_threads=1),
+        OURS: (scorer_of(models.trees).score_row, case.named),
+        "lightgbm predict": (models.booster.predict, frames),
+        "lightgbm predict, one thread": (partial(models.booster.predict, num_threads=1), frames),
     }
-
-
-def _treelite(case: Case, matrix: npt.NDArray[np.float64], n_threads: int) -> Work | None:
-    if case.treelite is None:
-        return None
-    import treelite
-
-    return partial(treelite.gtil.predict, case.treelite, matrix, nthread=n_threads)
 
 
 def batches(bench: Bench, case: Case) -> None:
     """Many rows at once, in rows per second too."""
+    n = len(case.matrix)
     for kind, systems in (("matrix", matrix_systems(case)), ("DataFrame", frame_systems(case))):
         begin = len(bench.rows)
-        bench.compare(f"{case.n_rows} rows, {kind}; {case.title}", systems)
+        bench.compare(f"{n} rows, {kind}; {case.title}", systems)
         for row in bench.rows[begin:]:
             if row["seconds"] is not None:
-                row["rows/s"] = round(case.n_rows / row["seconds"])
+                row["rows/s"] = round(n / row["seconds"])
 
 
 def one_row(bench: Bench, case: Case, n_calls: int) -> None:
     """One row at a time; with wide columns, which no peer has, as well."""
-    call_by_call(bench, f"1 row, values; {case.title}", values_systems(case, 7), n_calls)
-    named = named_systems(case, 7)
-    ids = {"campaign": 1234, "user": "a3f9c2d07b"}
-    named[f"{OURS}, {len(WIDE)} wide columns"] = partial(
-        scorer_of(case.trees, WIDE).score_row, {**case.named(7), **ids}
-    )
+    few = case.first(TURN)
+    call_by_call(bench, f"1 row, values; {case.title}", values_calls(few), n_calls)
+    named = named_calls(few)
+    with_ids = [{**row, "campaign": 1000 + i % 40, "user": f"{7919 * i:010x}"} for i, row in enumerate(few.named)]
+    named[f"{OURS}, {len(WIDE)} wide columns"] = (scorer_of(case.models.trees, WIDE).score_row, with_ids)
     call_by_call(bench, f"1 row, names and values; {case.title}", named, n_calls)
 
 
-def call_by_call(bench: Bench, case: str, systems: Mapping[str, Work | None], n_calls: int) -> None:
-    """A line per system, of the median and the slowest of ``n_calls`` calls; the first turn is not counted."""
-    taken: dict[str, list[float]] = {name: [] for name, work in systems.items() if work is not None}
-    for _ in range(1 + -(-n_calls // TURN)):
+def call_by_call(bench: Bench, case: str, systems: Mapping[str, Calls | None], n_calls: int) -> None:
+    """A line per system, of the median and the slowest calls, one row after the other; the first of all not counted."""
+    for calls in systems.values():
+        if calls is not None:
+            _turn(*calls)
+    taken: dict[str, list[float]] = {name: [] for name, calls in systems.items() if calls is not None}
+    for _ in range(-(-n_calls // TURN)):
         for name, seconds in taken.items():
-            seconds += _turn(systems[name])
-    figures = {name: _quantiles(seconds[TURN:]) for name, seconds in taken.items()}
+            if (calls := systems[name]) is not None and sum(seconds) < ENOUGH_S:
+                seconds += _turn(*calls)
+    figures = {name: (float(np.median(each)), float(np.quantile(each, 0.99))) for name, each in taken.items()}
+    median, slow = figures[OURS]
     for name in systems:
         if name not in figures:
             bench.add(case, name, None, None, {})
             continue
-        ours, (_, p99) = figures[OURS], figures[name]
-        bench.add(case, name, taken[name][TURN:], ours[0], {"p99": p99, "p99 ratio": round(p99 / ours[1], 2)})
+        p99 = figures[name][1]
+        more = {"p99": p99, "p99 ratio": round(p99 / slow, 2), "calls": len(taken[name])}
+        bench.add(case, name, taken[name], median, more)
 
 
-def _turn(work: Any) -> list[float]:
+def _turn(call: Callable[[Any], Any], inputs: Sequence[Any]) -> list[float]:
     clock, seconds = time.perf_counter, []
-    for _ in range(TURN):
+    for row in inputs:
         begin = clock()
-        work()
+        call(row)
         seconds.append(clock() - begin)
     return seconds
-
-
-def _quantiles(seconds: list[float]) -> tuple[float, float]:
-    return float(np.median(seconds)), float(np.quantile(seconds, 0.99))

@@ -257,10 +257,15 @@ class Release:
             self.head.add_wide(self.head.wide.buckets(frame), out)
         return out
 
+    @cached_property
+    def values_margin(self) -> Callable[[NDArray[np.float64]], float]:
+        """The trees' part of a row's log-odds, from its values as ``trees.row_values`` gives them."""
+        return self.trees.row_scorer(self.head.leaf_weights, self.head.bias)
+
     def row_margin(self, row: Mapping[str, Any]) -> float:
         """Log-odds of one row, a mapping of column names to values."""
         try:
-            margin = self.trees.row_margin(row, self.head.leaf_weights, self.head.bias)
+            margin = self.values_margin(self.trees.schema.row(row))
         except SchemaError as error:
             raise self._all_problems(error, self.head.wide.row_buckets, row) from None
         if self.head.wide.names:

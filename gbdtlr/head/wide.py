@@ -55,17 +55,19 @@ class WideColumns:
 
     def row_buckets(self, row: Mapping[str, Any]) -> list[int]:
         """Buckets of one row given as a mapping of names to values, as :meth:`buckets` gives them."""
+        parts, plan = self._row_plan
         try:
-            return [
-                self._row_bucket(seed, [_value_hash(row[part]) for part in parts]) for seed, parts in self._row_plan
-            ]
+            hashes = [_value_hash(row[part]) for part in parts]
         except KeyError:
-            missing = [part for part in self._parts() if part not in row]
+            missing = [part for part in parts if part not in row]
             raise SchemaError(f"wide columns missing: {', '.join(missing)}") from None
+        return [self._row_bucket(seed, [hashes[place] for place in places]) for seed, places in plan]
 
     @cached_property
-    def _row_plan(self) -> list[tuple[int, list[str]]]:
-        return [(_text_hash(name), name.split(":")) for name in self.names]
+    def _row_plan(self) -> tuple[list[str], list[tuple[int, list[int]]]]:
+        """All parts, and for each column its seed and the places of its parts."""
+        parts = self._parts()
+        return parts, [(_text_hash(name), [parts.index(part) for part in name.split(":")]) for name in self.names]
 
     def _row_bucket(self, mixed: int, hashes: Sequence[int]) -> int:
         """:meth:`_bucket` of one row in whole numbers: numpy takes microseconds for each step of a scalar."""

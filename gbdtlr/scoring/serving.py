@@ -39,17 +39,17 @@ class Serving:
                 return self.release.row_margin(row)
             raise SchemaError("the values of a row have no names: give them as names, columns are found by name")
         names = tuple(names)
-        values = row.ravel() if isinstance(row, np.ndarray) else row
-        if len(values) != len(names):
-            raise SchemaError(f"a row of {len(names)} values expected, one for each name, not of {len(values)}")
-        if self._is_numeric and isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
+        is_array = isinstance(row, np.ndarray)
+        n_values = row.size if is_array else len(row)
+        if n_values != len(names):
+            raise SchemaError(f"a row of {len(names)} values expected, one for each name, not of {n_values}")
+        if is_array and self._is_numeric and row.dtype.kind in "fiu":
             order = self._orders.get(names)
             if order is None:
                 order = self._order_of(names)
-            head = self.release.head
-            return self.release.trees.row_margin(values[order], head.leaf_weights, head.bias)
-        if isinstance(values, np.ndarray):
-            values = values.tolist()
+            values = row.take(order)
+            return self.release.values_margin(values if values.dtype == np.float64 else values.astype(np.float64))
+        values = row.ravel().tolist() if is_array else row
         named = dict(zip(names, values, strict=True))
         if len(named) < len(names):
             raise SchemaError(_TWICE)

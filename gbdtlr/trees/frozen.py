@@ -173,7 +173,22 @@ class FrozenTrees:
         row : named values, or (n_features,) in the training-time encoding
         weights : float64 (n_codes,)
         """
-        return float(kernels.row_margin(self._row_of(row), self._walks, self._weights_of(weights), float(bias)))
+        return self.row_scorer(weights, bias)(self._row_of(row))
+
+    def row_scorer(self, weights: npt.NDArray[np.float64], bias: float) -> Callable[[npt.NDArray[np.float64]], float]:
+        """:meth:`row_margin` for one row after another, with everything made ready before the first.
+
+        Returns
+        -------
+        margin : function of a row in the training-time encoding, which must be float64 (n_features,), contiguous and
+            writeable: it is not looked at, and another type would cost a compilation
+        """
+        score, walks, weights, bias = kernels.row_margin, self._walks, self._weights_of(weights), float(bias)
+
+        def margin(row: npt.NDArray[np.float64]) -> float:
+            return score(row, walks, weights, bias)  # type: ignore[no-any-return]
+
+        return margin
 
     def _encode(self, n_rows: int, piece: Piece, out: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
         codes, flat, tree_stride = self._codes_out(n_rows, out)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import struct
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import getitem, itemgetter
 from typing import Any
 
 import numpy as np
@@ -122,6 +124,8 @@ class Schema:
         SchemaError
             Names missing or values of the wrong type; the message lists them.
         """
+        if type(values) is dict and (plain := self._plain_row(values)) is not None:
+            return plain
         row = []
         for name, codes, unseen in self._row_plan:
             value = values.get(name, _ABSENT)
@@ -134,8 +138,29 @@ class Schema:
                 row.append(_category(value, codes, unseen))
         try:
             return np.array(row, np.float64)
-        except TypeError:
-            raise SchemaError(self._row_problems(row)) from None
+        except (TypeError, OverflowError) as error:
+            raise SchemaError(self._row_problems(row) or f"a number is too large: {error}") from None
+
+    def _plain_row(self, values: dict[str, Any]) -> npt.NDArray[np.float64] | None:
+        """:meth:`row` of numbers and texts, in a few calls that do all columns each; None where there are others."""
+        plan = self._plain_plan
+        try:
+            numbers = plan.numbers(values)
+            others = {*map(type, numbers)} - _PLAIN
+            if others:
+                if others != {type(None)}:
+                    return None
+                numbers = [math.nan if value is None else value for value in numbers]
+            line = bytearray(plan.pack.size)  # not bytes: to numba, what cannot be written is another type
+            plan.pack.pack_into(line, 0, *numbers, *map(getitem, plan.codes, plan.texts(values)))
+        except (KeyError, TypeError, OverflowError, struct.error):
+            return None
+        row = np.frombuffer(line)
+        return row if plan.order is None else row[plan.order]
+
+    @cached_property
+    def _plain_plan(self) -> _PlainPlan:
+        return _PlainPlan.of(self.features)
 
     @cached_property
     def _row_plan(self) -> list[tuple[str, dict[str, float] | None, float]]:
@@ -188,6 +213,58 @@ class Schema:
         return cls(features)
 
 
+class _Codes(dict[str | None, float]):
+    """Numbers of a feature's categories, of None, and of any other text."""
+
+    def __init__(self, feature: Feature) -> None:
+        super().__init__(iter(feature.codes.items()))
+        self._unseen = float(len(self))
+        self[None] = math.nan
+
+    def __missing__(self, key: Any) -> float:
+        if type(key) is not str:
+            raise KeyError(key)
+        return self._unseen
+
+
+@dataclass(frozen=True)
+class _PlainPlan:
+    """How a row is put together: numbers first, then categories.
+
+    Attributes
+    ----------
+    numbers, texts : values of the numeric and of the categorical features out of a mapping
+    codes : of each categorical feature
+    order : place of each feature in the row, None if they are in this order already
+    """
+
+    numbers: Callable[[Mapping[str, Any]], Sequence[Any]]
+    texts: Callable[[Mapping[str, Any]], Sequence[Any]]
+    codes: list[_Codes]
+    pack: struct.Struct
+    order: npt.NDArray[np.intp] | None
+
+    @classmethod
+    def of(cls, features: Sequence[Feature]) -> _PlainPlan:
+        is_text = np.array([feature.vocabulary is not None for feature in features], bool)
+        categories = [feature for feature in features if feature.vocabulary is not None]
+        order = np.argsort(np.argsort(is_text, kind="stable"))
+        return cls(
+            _values([feature.name for feature in features if feature.vocabulary is None]),
+            _values([feature.name for feature in categories]),
+            [_Codes(feature) for feature in categories],
+            struct.Struct(f"={len(features)}d"),
+            None if (np.diff(order) > 0).all() else order,
+        )
+
+
+def _values(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+    """What takes the values of these names out of a mapping; KeyError where there is none."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda values: [values[name] for name in names]
+
+
 class _Wrong:
     """Stands in a row for a value of the wrong type: numpy cannot take it for a number."""
 
@@ -196,6 +273,7 @@ class _Wrong:
 
 
 _ABSENT: Any = object()
+_PLAIN = frozenset({float, int, bool, np.float64, np.float32, np.int64})
 
 
 def _number(value: Any) -> Any:
@@ -212,7 +290,10 @@ def _category(value: Any, codes: dict[str, float], unseen: float) -> Any:
     if isinstance(value, str):
         return codes.get(str(value), unseen)
     if isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)):
-        text = texts(from_values([value.item() if isinstance(value, np.generic) else value]))[0]
+        try:
+            text = texts(from_values([value.item() if isinstance(value, np.generic) else value]))[0]
+        except OverflowError:  # Arrow has no such whole number, so a column of them is refused as well
+            return _Wrong(value)
         return codes.get(text.as_py(), unseen)
     return value if value is _ABSENT else _Wrong(value)
 

@@ -86,7 +86,7 @@ def walks_of(forest: Forest) -> npt.NDArray[np.uint64]:
     links[split_node] = slot + (left << 32)
     roots = np.zeros(-(-forest.n_trees // ABREAST) * ABREAST, np.int32)
     roots[: forest.n_trees] = root
-    parts = [slots.ravel(), roots, thresholds, links, columns, codes, table]
+    parts: list[npt.NDArray[Any]] = [slots.ravel(), roots, thresholds, links, columns, codes, table]
     return _as_one(forest.n_trees, parts)
 
 

@@ -6,6 +6,7 @@ import datetime as dt
 import decimal
 import json
 import math
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -254,3 +255,34 @@ def test_frames_longer_than_a_slice_equal_their_matrix() -> None:
     row = {name: float(values[5]) for name, values in columns.items()}
     np.testing.assert_array_equal(trees.encode_row(row), expected[:, 5])
     assert trees.row_margin(row, weights, 1.0) == trees.margin_matrix(matrix[5:6], weights, 1.0)[0]
+
+
+@given(
+    kinds=st.lists(st.booleans(), min_size=1, max_size=5),
+    data=st.data(),
+)
+def test_a_plain_row_is_what_any_mapping_gives(kinds: list[bool], data: st.DataObject) -> None:
+    features = tuple(Feature(f"f{j}", ("a", "b", "7") if kind else None) for j, kind in enumerate(kinds))
+    numbers = st.sampled_from([1.5, 3, True, None, math.nan, -0.0, np.float32(0.1), np.int64(9), np.int8(3), 10**20])
+    categories = st.sampled_from(["a", "b", "zebra", "", None, math.nan, 7, 7.0, True, np.str_("b")])
+    row = {f.name: data.draw(numbers if f.vocabulary is None else categories) for f in features}
+    schema = Schema(features)
+    found = schema.row(row)
+    np.testing.assert_array_equal(found, schema.row(MappingProxyType(row)))
+    assert found.flags.writeable
+    assert found.flags.c_contiguous
+
+
+@pytest.mark.parametrize("wrong", ["1", np.str_("1"), np.array(1.0), np.array([1.0]), b"1", 1j])
+def test_only_numbers_are_taken_for_numbers_in_a_row(wrong: Any) -> None:
+    schema = Schema((Feature("shop", ("a",)), Feature("x"), Feature("y")))
+    with pytest.raises(SchemaError, match="x is"):
+        schema.row({"shop": "a", "x": wrong, "y": 1.0})
+
+
+def test_whole_numbers_too_large_for_a_column_are_refused_in_a_row() -> None:
+    schema = Schema((Feature("shop", ("a",)), Feature("x")))
+    with pytest.raises(SchemaError, match="shop is 1000"):
+        schema.row({"shop": 10**30, "x": 1.0})
+    with pytest.raises(SchemaError, match="too large"):
+        schema.row({"shop": "a", "x": 10**400})
