@@ -100,9 +100,12 @@ def _text(values: dict[str, Any], session: Session) -> str:
             [each["trees_every"], each["lr_every"], *_figures(each), tables.cell(each["jobs"]), _seconds(each)]
             for each in values["cadences"]
         ]
-        parts.append(session.table(["trees every", "head every", *_FIGURES.values(), "jobs", "training s"], rows))
+        parts.append(session.table(["trees every", "head every", *_FIGURES.values(), "jobs", "all jobs s"], rows))
     if values["enough"]:
-        parts.append("enough: trees every {trees_every}, head every {lr_every}".format_map(values["enough"]))
+        said = (
+            "enough: trees every {trees_every}, head every {lr_every}; no other has an NE more than {worth:.2%} lower"
+        )
+        parts.append(said.format_map({**values["enough"], "worth": values["worth"]}))
     for what, said in (("release", "head's age, both jobs stopped"), ("trees", "trees' age, no head")):
         curve = values["freshness"][what]
         if len(curve) > 1:

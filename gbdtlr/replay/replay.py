@@ -283,6 +283,7 @@ class _Run:
             "cost": _cost(systems[0], main),
             "cadences": cadences,
             "enough": enough(cadences),
+            "worth": WORTH,
             "freshness": {
                 "release": compare.freshness(
                     rows, base, main["head_age_s"], main["delayed"], plan.delays(plan.main.lr_every)

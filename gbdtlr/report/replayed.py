@@ -183,7 +183,7 @@ def _cadences(found: Mapping[str, Any]) -> list[str]:
     if enough:
         said = (
             f"Enough here: trees every {enough['trees_every']}, head every {enough['lr_every']}. No other cadence "
-            "tried has an NE more than 0.25% lower."
+            f"tried has an NE more than {found['worth']:.2%} lower."
         )
     return [
         page.heading("How often is enough?"),

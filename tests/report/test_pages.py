@@ -49,6 +49,7 @@ LAYOUT = """
     width: doc.documentElement.scrollWidth,
     charts: doc.querySelectorAll("svg.chart").length,
     smallest: Math.min(...texts.map((text) => text.getBoundingClientRect().height)),
+    widest: Math.max(...[...doc.querySelectorAll("svg.chart")].map((svg) => svg.getBoundingClientRect().width)),
     outside: outside.map((text) => text.textContent),
     touching,
     headline: doc.querySelector("h1").textContent,
@@ -129,6 +130,7 @@ def test_in_a_browser_all_is_readable_and_nothing_complains(
     assert seen["width"] <= width, "no sideways scrolling"
     assert seen["charts"] >= 5
     assert seen["smallest"] >= 9, "pixels"
+    assert seen["widest"] <= 600, "a chart is as large as its neighbours, even where it has none"
     assert seen["outside"] == []
     assert seen["touching"] == []
     assert seen["tip"][1] == "1"
