@@ -76,7 +76,7 @@ class Log:
             nonlocal n_kept, n_seen, tenths_told
             if self._quiet or total < 1:
                 return
-            n_kept += max(0, done - n_seen - 1)
+            n_kept += done - n_seen if done > n_seen + 1 else 0
             n_seen = done
             if self._bar:
                 self._draw(done, total, text, done - n_kept, self._clock() - start)

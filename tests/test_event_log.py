@@ -172,8 +172,8 @@ def test_what_remains_is_told_by_the_steps_that_took_time() -> None:
     told = log_on(stream, "text").progress("replay.progress")
     for done in (60, 61, 62):
         told(done, 100, "")
-    drawn = [line.split("  ")[1] for line in stream.getvalue().split("\r\x1b[K")[1:]]
-    assert drawn == ["40s left", "39s left", "38s left"], "a second each, 59 having been kept"
+    drawn = [line.split("] ")[1].strip() for line in stream.getvalue().split("\r\x1b[K")[1:]]
+    assert drawn == ["60/100", "61/100  1m18s left", "62/100  57s left"], "2 s for one of 39, 3 s for two of 38"
 
 
 def test_lines_do_not_run_into_the_bar() -> None:

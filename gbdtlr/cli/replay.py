@@ -57,18 +57,23 @@ def replay(
     """
     from gbdtlr.replay import replay
 
-    result = replay(
-        session.config,
-        session.moment("--start", start),
-        session.moment("--end", end),
-        trees_every,
-        lr_every,
-        strategies=strategies or None,
-        out=out,
-        progress=session.log.progress("replay.progress"),
-        others=_others(session.config, also, methods),
-        workers=workers,
-    )
+    try:
+        result = replay(
+            session.config,
+            session.moment("--start", start),
+            session.moment("--end", end),
+            trees_every,
+            lr_every,
+            strategies=strategies or None,
+            out=out,
+            progress=session.log.progress("replay.progress"),
+            others=_others(session.config, also, methods),
+            workers=workers,
+        )
+    except KeyboardInterrupt:
+        if out:
+            session.log.event("replay.stopped", message=f"the same command goes on with what is in {out}")
+        raise
     values = result.as_dict()
     if report:
         from gbdtlr.report import replay_page

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from replay_crash_child import POINTS
+from replay_crash_child import run as run_on
 from replay_kit import DAY, HOUR, START, config, stream, write
 
 from gbdtlr.config import Config
@@ -111,6 +117,33 @@ def test_a_stopped_replay_goes_on_where_it_was(
     for name in STRATEGIES:
         np.testing.assert_array_equal(result.margins[name], expected.margins[name], err_msg=name)
     assert result.as_dict()["jobs"] == expected.as_dict()["jobs"]
+
+
+@pytest.mark.parametrize(
+    "point", [p if p in ("published", "line") else pytest.param(p, marks=pytest.mark.slow) for p in POINTS]
+)
+def test_a_replay_killed_in_the_middle_of_a_write_goes_on(
+    tmp_path: Path, whole: tuple[Path, ReplayResult, Path], point: str
+) -> None:
+    path, expected, kept = whole
+    out = tmp_path / "out"
+    child = Path(__file__).with_name("replay_crash_child.py")
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run(
+        [sys.executable, child, path.parent, out, point], env=paths, capture_output=True, timeout=300
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    result = run_on(path.parent, out)
+    for name in result.margins:
+        np.testing.assert_array_equal(result.margins[name], expected.margins[name], err_msg=name)
+    assert result.as_dict()["jobs"] == expected.as_dict()["jobs"]
+    ours, theirs = (heads(Store.open(str(folder / "two-speed-1d-4h" / "store"))) for folder in (out, kept))
+    assert ours == theirs
+
+
+def heads(store: Store) -> list[dict[str, bytes]]:
+    """Files of the head of each release; their manifests, and so their names, tell in which store they were made."""
+    return [store.read_version("heads", entry.head, entry.trees).files for entry in store.entries()]
 
 
 def test_a_finished_replay_is_read_back_and_nothing_is_run_again(
