@@ -15,6 +15,8 @@ from gbdtlr.replay.rows import Rows
 
 RESAMPLES = 2000
 MIN_BLOCKS = 12
+FEWEST_BLOCKS = 6
+"""Of fewer, resampling makes an interval that is narrow because it knows nothing."""
 
 
 def figures(rows: Rows, margin: NDArray[np.float64]) -> dict[str, Any]:
@@ -61,7 +63,7 @@ class Blocks:
     def difference(
         self, rows: Rows, margin: NDArray[np.float64], base: NDArray[np.float64]
     ) -> tuple[float, float] | None:
-        """95% interval of ``NE(margin) - NE(base)``, both on the same resampled rows; None of one class.
+        """95% interval of ``NE(margin) - NE(base)``, both on the same resampled rows; None of one class or few blocks.
 
         Source
         ------
@@ -71,7 +73,7 @@ class Blocks:
         more = log_loss_of(margin, rows.label) - log_loss_of(base, rows.label)
         loss = self.sums(rows.weight * more)
         usable = (positives > 0) & (positives < weight)
-        if not usable.any():
+        if not usable.any() or self.picks.shape[1] < FEWEST_BLOCKS:
             return None
         rate = positives[usable] / weight[usable]
         entropy = -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate))

@@ -34,9 +34,10 @@ def headline(found: Mapping[str, Any]) -> str:
     if bare is None or bare["ne"] is None:
         return f"Two-speed training reached an NE of {ours['ne']:.4f}{price}."
     change = 100 * (bare["ne"] - ours["ne"]) / bare["ne"]
-    low = bare.get("low")
-    if low is not None and bare["low"] <= 0 <= bare["high"]:
-        verb = "cut" if change >= 0 else "raised"
+    verb = "cut" if change >= 0 else "raised"
+    if bare.get("low") is None:
+        return f"The head {verb} NE by {abs(change):.1f}%{price}, on too little data to rule out chance."
+    if bare["low"] <= 0 <= bare["high"]:
         return f"The head {verb} NE by {abs(change):.1f}%{price}, which may be chance: give the replay a longer period."
     if change < 0:
         return f"The head did not pay here: it raised NE by {-change:.1f}%{price}."

@@ -65,6 +65,13 @@ def test_one_class_has_no_interval() -> None:
     assert Blocks.of(none).difference(none, margin, margin) is None
 
 
+def test_a_few_rows_have_no_interval() -> None:
+    rows, margin = made()
+    label = np.arange(5) % 2
+    few = Rows(rows.event_us[:5], label.astype(np.int8), rows.weight[:5])
+    assert Blocks.of(few).difference(few, margin[:5], 2 * margin[:5]) is None
+
+
 def test_reliability_of_true_probabilities_is_on_the_diagonal() -> None:
     rows, margin = made(20_000)
     bins = reliability(rows, margin)

@@ -195,7 +195,7 @@ def test_a_picture_has_nothing_outside_or_touching(found: tuple[dict[str, Any], 
     assert seen["texts"] > 20
 
 
-def told(ours: float, bare: float, low: float, high: float) -> dict[str, Any]:
+def told(ours: float, bare: float, low: float | None, high: float | None) -> dict[str, Any]:
     return {
         "strategies": [
             {"name": "two-speed", "ne": ours},
@@ -210,6 +210,7 @@ def told(ours: float, bare: float, low: float, high: float) -> dict[str, Any]:
     [
         (told(0.93, 1.0, 0.05, 0.09), "The head cut NE by 7.0% for 0.3 s per update."),
         (told(0.93, 1.0, -0.05, 0.19), "The head cut NE by 7.0% for 0.3 s per update, which may be chance: "),
+        (told(0.93, 1.0, None, None), "The head cut NE by 7.0% for 0.3 s per update, on too little data to rule out"),
         (told(1.01, 1.0, -0.02, -0.005), "The head did not pay here: it raised NE by 1.0%"),
     ],
 )
