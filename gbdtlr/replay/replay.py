@@ -234,6 +234,11 @@ class _Run:
         for name, system, found in zip(
             plan.others, systems[len(plan.cadences) :], arrays[len(plan.cadences) : len(systems)], strict=True
         ):
+            if any(not np.array_equal(found[key], main[key]) for key in ("event_us", "label")):
+                raise ConfigError(
+                    f"the config {name} has other rows than the one it is compared with; its [samples] must give the "
+                    "same rows and labels, in the same order"
+                )
             margins[name] = found["two-speed"]
             seconds[name] = _seconds(system)["two-speed"]
         found = self._found(rows, margins, seconds, systems, arrays)

@@ -182,6 +182,15 @@ def test_cadences_and_further_configs_are_compared_on_the_same_rows(whole: tuple
     assert values["enough"]["lr_every"] == "4h"
 
 
+def test_a_further_config_of_other_rows_is_refused(whole: tuple[Path, ReplayResult, Path], tmp_path: Path) -> None:
+    columns = stream()
+    fewer = write(tmp_path, {name: values[:-300] for name, values in columns.items()}, "fewer")
+    turned = write(tmp_path, {**columns, "label": 1 - columns["label"]}, "turned")
+    for path in (fewer, turned):
+        with pytest.raises(ConfigError, match="the config odd has other rows"):
+            replay(config(whole[0]), FROM, TO, DAY, DAY, strategies=["two-speed"], others={"odd": config(path)})
+
+
 def test_age_costs_and_every_age_is_judged_on_the_same_rows(whole: tuple[Path, ReplayResult, Path]) -> None:
     for curve in whole[1].as_dict()["freshness"].values():
         assert len({point["rows"] for point in curve}) == 1
