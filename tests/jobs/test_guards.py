@@ -377,16 +377,20 @@ class TestTraffic:
         assert told.startswith("label rate 0.9714 in the trees' window, where the live trees had 0.3")
 
 
+SECOND_US = 1_000_000
+
+
 class TestProfile:
     SCHEMA = Schema((Feature("x"), Feature("c", ("a", "b"))))
 
-    def profile(self, x, c, ids=()):
+    def profile(self, x, c, ids=(), event_us=None):
         import pyarrow as pa
 
         table = pa.table({"x": pa.array(x, pa.float64()), "c": pa.array(c, pa.string())})
         names = ("id",) if len(ids) else ()
         buckets = np.array([ids], np.uint32) if len(ids) else np.empty((0, len(x)), np.uint32)
-        return Profile.of(table, self.SCHEMA, buckets, WideColumns(names, 8))
+        event_us = np.arange(len(x)) * SECOND_US if event_us is None else event_us
+        return Profile.of(table, self.SCHEMA, buckets, WideColumns(names, 8), event_us)
 
     def test_what_it_holds(self):
         found = self.profile([1.0, 1.0, None, float("inf")], ["a", "z", "z", None], [3, 3, 3, 1])
@@ -401,10 +405,37 @@ class TestProfile:
         x, c = rng.integers(0, 4, 100) * 1.0, rng.choice(["a", "b", "z"], 100).tolist()
         whole = self.profile(x.tolist(), c)
         halves = self.profile(x[:40].tolist(), c[:40]).plus(self.profile(x[40:].tolist(), c[40:]))
-        assert halves.columns["c"] == whole.columns["c"]
+        told = [dataclasses.replace(each.columns["c"], run_s=0.0) for each in (halves, whole)]
+        assert told[0] == told[1], "but for runs that go over both"
         assert halves.columns["x"].top == whole.columns["x"].top
         assert halves.columns["x"].mean == pytest.approx(whole.columns["x"].mean)
         assert halves.columns["x"].std == pytest.approx(whole.columns["x"].std)
+
+    def test_the_longest_run_is_told_in_time_whatever_the_order_of_rows(self):
+        x, c = [5.0, 1.0, 1.0, None, 1.0, 2.0], ["a", "a", "b", "a", "b", "b"]
+        at = np.array([0, 10, 20, 25, 40, 41]) * SECOND_US
+        turned = np.array([3, 5, 0, 4, 1, 2])
+        for order in (np.arange(6), turned):
+            found = self.profile([x[i] for i in order], [c[i] for i in order], event_us=at[order])
+            assert (found.columns["x"].run_s, found.columns["c"].run_s) == (30.0, 10.0)
+        assert self.profile([None], [None]).columns["x"].run_s == 0.0
+
+    def test_one_value_is_no_fault_for_as_long_as_there_was_one_before(self):
+        hours, minutes = np.arange(48 * 60) // 60, np.arange(48 * 60) * 60 * SECOND_US
+        known = [self.profile((hours % 24.0).tolist(), ["a", "b"] * 1440, event_us=minutes)]
+
+        def told(n, value=23.0, cat=None):
+            fresh = self.profile([value] * n, cat or ["a", "b"] * (n // 2), event_us=minutes[:n])
+            return list(fresh.objections(known, GuardConfig()))
+
+        assert told(60) == [], "an hour has one hour of the day"
+        assert len(told(120)) == 1
+        assert "column x is 23.0 in all of 120 rows" in told(120)[0]
+        assert told(60, cat=["a"] * 60) == [], "half of all rows had it before"
+        rare = [self.profile([1.0] * 2880, ["a", *["b"] * 9] * 288, event_us=minutes)]
+        fresh = self.profile([1.0] * 60, ["a"] * 60, event_us=minutes[:60])
+        (objection,) = fresh.objections(rare, GuardConfig())
+        assert "column c is 'a' in all of 60 rows, before in 10%" in objection
 
     def test_json_brings_it_back(self):
         seen = Seen(traffic(3), self.profile([1.0, None], ["a", "ö"], [1, 2]), Profile())

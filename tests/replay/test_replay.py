@@ -184,7 +184,7 @@ def test_cadences_and_further_configs_are_compared_on_the_same_rows(whole: tuple
 
 def test_a_further_config_of_other_rows_is_refused(whole: tuple[Path, ReplayResult, Path], tmp_path: Path) -> None:
     columns = stream()
-    fewer = write(tmp_path, {name: values[:-300] for name, values in columns.items()}, "fewer")
+    fewer = write(tmp_path, {name: values[:-800] for name, values in columns.items()}, "fewer")
     turned = write(tmp_path, {**columns, "label": 1 - columns["label"]}, "turned")
     for path in (fewer, turned):
         with pytest.raises(ConfigError, match="the config odd has other rows"):

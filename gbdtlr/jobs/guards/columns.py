@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from gbdtlr.trees import Schema
 
 TOP = 8
 UNSEEN = "(unseen)"
+AS_LONG = 1.25
+"""How much longer than ever before one value may last; where rows are rare, runs end some time before their hour."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Column:
     unseen : rows with a category the trees have not learned
     top : the most frequent values with how many rows have them: numbers, categories, or buckets of wide columns
     finite, mean, std : of the finite numbers, how many there are and their moments
+    run_s : the longest time it kept one value, from event to event; an hour for the hour of the day
     """
 
     kind: str
@@ -37,9 +40,10 @@ class Column:
     finite: int = 0
     mean: float = 0.0
     std: float = 0.0
+    run_s: float = 0.0
 
     def plus(self, other: Column) -> Column:
-        """Both together; counts of the values that are in the top of neither are lost."""
+        """Both together; counts of the values that are in the top of neither are lost, and runs over both."""
         counts = dict(self.top)
         for value, n in other.top:
             counts[value] = counts.get(value, 0) + n
@@ -54,6 +58,7 @@ class Column:
             finite,
             mean,
             float(np.sqrt(square)),
+            max(self.run_s, other.run_s),
         )
 
     def rows_with(self, value: Any) -> int:
@@ -75,7 +80,14 @@ class Profile:
     columns: Mapping[str, Column] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, table: Any, schema: Schema, buckets: NDArray[np.uint32], wide: WideColumns) -> Profile:
+    def of(
+        cls,
+        table: Any,
+        schema: Schema,
+        buckets: NDArray[np.uint32],
+        wide: WideColumns,
+        event_us: NDArray[np.int64],
+    ) -> Profile:
         """Profile of a table of samples as trees and head see it.
 
         Parameters
@@ -83,14 +95,17 @@ class Profile:
         table : pyarrow.Table, (n, at least the schema's columns)
         schema : of the trees, whose vocabularies tell what is unseen
         buckets : uint32 (n_wide, n), of the wide columns
+        event_us : int64 (n,)
         """
         matrix = schema.matrix(table)
+        in_time = np.argsort(event_us, kind="stable")
         columns = {
-            feature.name: _column(values, feature.vocabulary)
+            feature.name: replace(_column(values, feature.vocabulary), run_s=_run_s(values[in_time], event_us[in_time]))
             for feature, values in zip(schema.features, matrix.T, strict=True)
         }
         for name, bucket in zip(wide.names, buckets, strict=True):
-            columns[f"wide {name}"] = Column("wide", 0, 0, _top(bucket))
+            run_s = _run_s(bucket[in_time].astype(np.float64), event_us[in_time])
+            columns[f"wide {name}"] = Column("wide", 0, 0, _top(bucket), run_s=run_s)
         return cls(len(matrix), columns)
 
     def plus(self, other: Profile) -> Profile:
@@ -102,7 +117,7 @@ class Profile:
 
     def to_dict(self) -> dict[str, Any]:
         """The profile in JSON's types."""
-        names = ("kind", "missing", "unseen", "finite", "mean", "std")
+        names = ("kind", "missing", "unseen", "finite", "mean", "std", "run_s")
         columns = {
             name: {**{key: getattr(column, key) for key in names}, "top": [list(pair) for pair in column.top]}
             for name, column in self.columns.items()
@@ -122,7 +137,8 @@ class Profile:
         """What is suddenly wrong with columns, each with its numbers, beside any of the ``known`` profiles.
 
         A share is compared with the largest in any of them, so that what has been so before (a rare outage, a day
-        without rain) is not sudden. Numbers that drift are no fault: that is what updates are for.
+        without rain) is not sudden. Nor is one value for as long as there has been one value before: the hour of the
+        day is the same in all rows of an hour. Numbers that drift are no fault: that is what updates are for.
         """
         for name, column in self.columns.items():
             before = [(each.columns[name], each.rows) for each in known if each.rows and name in each.columns]
@@ -140,7 +156,7 @@ class Profile:
             if column.top and column.top[0][1] == there > self.rows / 2 and column.top[0][0] != UNSEEN:
                 value = column.top[0][0]
                 share = max(each.rows_with(value) / n for each, n in before)
-                if share < guard.constant:
+                if share < guard.constant and column.run_s > AS_LONG * max(each.run_s for each, _ in before):
                     told = "one id" if column.kind == "wide" else repr(value)
                     yield (
                         f"column {name} is {told} in all of {there} rows, before in {share:.0%}; "
@@ -162,6 +178,17 @@ def _column(values: NDArray[np.float64], vocabulary: tuple[str, ...] | None) -> 
     mean, std = float((finite / scale).mean()) * scale, float((finite / scale).std()) * scale
     moments = (mean, std) if np.isfinite(mean) and np.isfinite(std) else (0.0, 0.0)
     return Column("numeric", missing, 0, _top(finite), len(finite), *moments)
+
+
+def _run_s(values: NDArray[np.float64], event_us: NDArray[np.int64]) -> float:
+    """Longest time from the first to the last row of equal values in a row, both (n,) in order of time."""
+    there = ~np.isnan(values)
+    values, event_us = values[there], event_us[there]
+    if not len(values):
+        return 0.0
+    starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
+    ends = np.r_[starts[1:], len(values)] - 1
+    return float((event_us[ends] - event_us[starts]).max()) / 1e6
 
 
 def _top(values: NDArray[Any]) -> tuple[tuple[Any, int], ...]:

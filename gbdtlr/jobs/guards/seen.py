@@ -111,7 +111,8 @@ class Observer:
                 samples, codes = samples.filter(new), codes.take(new)
         traffic = self.seen.traffic.plus(Traffic.of(samples.known_us, samples.label, samples.weight))
         rows = _spread(len(samples), PROFILED_ROWS)
-        profile = Profile.of(samples.table.take(from_numpy(rows)), self._schema, codes.buckets[:, rows], self._wide)
+        table, buckets = samples.table.take(from_numpy(rows)), codes.buckets[:, rows]
+        profile = Profile.of(table, self._schema, buckets, self._wide, samples.event_us[rows])
         self.seen = Seen(traffic, gathering=self.seen.gathering.plus(profile))
 
 
@@ -119,7 +120,7 @@ def profile_of(samples: Samples, schema: Schema) -> Profile:
     """Profile of the samples trees are grown on, or of some of them spread evenly."""
     rows = _spread(len(samples), 8 * PROFILED_ROWS)
     none = np.empty((0, len(rows)), np.uint32)
-    return Profile.of(samples.table.take(from_numpy(rows)), schema, none, WideColumns((), 2))
+    return Profile.of(samples.table.take(from_numpy(rows)), schema, none, WideColumns((), 2), samples.event_us[rows])
 
 
 def _spread(n: int, most: int) -> NDArray[np.int64]:
