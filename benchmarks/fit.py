@@ -149,10 +149,11 @@ def beside_peers(bench: Bench, today: Problem, l2: float, cap_s: float) -> None:
 def optimum(today: Problem, l2: float) -> float:
     """The objective where nothing is left to gain that our sums can see."""
     objective = Objective(today.window, today.trees.offsets, np.zeros(today.trees.n_codes), [Setting(ALIKE, l2)], AS_OF)
+    curvature = objective.curvature()
     delta, _, _ = minimise(
         objective.value_and_gradient,
         np.zeros((objective.parameters.n, objective.lanes)),
-        objective.curvature().solve,
+        lambda lane, gradient: curvature[lane].solve(gradient),
         tolerance=1e-9,
         max_passes=400,
     )

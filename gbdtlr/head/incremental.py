@@ -165,12 +165,11 @@ class _Together:
         value = value + np.einsum("pk,pk->k", moved, curved / 2) - np.einsum("pk,pk->k", self._pull, delta)
         return value, gradient + curved - self._pull
 
-    def precondition(self, gradient: Lines) -> Lines:
-        out = np.empty_like(gradient)
-        for k, (inverse, factor, inner) in enumerate(self._inverse):
-            scaled = inverse * gradient[:, k]
-            out[:, k] = scaled - inverse * (factor.T @ (inner @ (factor @ scaled)))
-        return out
+    def precondition(self, lane: int, gradient: NDArray[np.float64]) -> NDArray[np.float64]:
+        inverse, factor, inner = self._inverse[lane]
+        scaled = inverse * gradient
+        result: NDArray[np.float64] = scaled - inverse * (factor.T @ (inner @ (factor @ scaled)))
+        return result
 
     def _woodbury(self, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Inverse of the memory's Hessian, the new samples in its diagonal only."""

@@ -40,12 +40,11 @@ def add_leaf_weights(leaves: Any, offsets: Any, weights: Any, out: Any) -> None:
 
 @kernel()
 def add_leaf_counts(leaves: Any, offsets: Any, weight: Any, counts: Any) -> None:
-    """``counts[h, offsets[t] + leaves[t, i]] += weight[h, i]``, (n_half_lives, n_codes)."""
-    for h in range(weight.shape[0]):
-        for t in range(leaves.shape[0]):
-            first = np.uint64(offsets[t])
-            for i in range(leaves.shape[1]):
-                counts[h, first + np.uint64(leaves[t, i])] += weight[h, i]
+    """``counts[offsets[t] + leaves[t, i]] += weight[i]``, (n_codes,) or longer."""
+    for t in range(leaves.shape[0]):
+        first = np.uint64(offsets[t])
+        for i in range(leaves.shape[1]):
+            counts[first + np.uint64(leaves[t, i])] += weight[i]
 
 
 @kernel()

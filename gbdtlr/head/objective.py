@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from gbdtlr import threads
 from gbdtlr.head import kernels
 from gbdtlr.head.codes import Codes
-from gbdtlr.head.curvature import MAX_ROWS, MIN_ROWS, ROWS_PER_SAMPLE, SampledCurvature, sample_rows
+from gbdtlr.head.curvature import SampledCurvature, sample_rows, sample_size
 from gbdtlr.head.solver import Lines
 from gbdtlr.metrics import sigmoid
 from gbdtlr.times import to_us
@@ -148,30 +148,40 @@ class Objective:
             total += gradient
         return value, total
 
-    def curvature(self, max_rows: int = MAX_ROWS) -> SampledCurvature:
-        """Approximate Hessian of each setting at the anchor."""
-        n_half = len(self._weight[0])
-        diagonal = np.zeros((n_half, self.parameters.n))
+    def curvature(self) -> list[SampledCurvature]:
+        """Approximate Hessian of each setting at the anchor, (lanes,)."""
         strength = []
         for base, weight in zip(self._base, self._weight, strict=True):
             p = sigmoid(base.astype(np.float64))
             strength.append(weight * np.maximum(p * (1.0 - p), 0.01))
-        for part, wide, each in zip(self._window, self._wide, strength, strict=True):
-            kernels.add_leaf_counts(part.leaves, self._offsets, each, diagonal)
-            for h in range(n_half):
+        n_half = len(self._weight[0])
+        diagonals = np.zeros((n_half, self.parameters.n))
+
+        def count(h: int) -> None:
+            for part, wide, each in zip(self._window, self._wide, strength, strict=True):
+                kernels.add_leaf_counts(part.leaves, self._offsets, each[h], diagonals[h])
                 for column in wide:
-                    diagonal[h] += np.bincount(column, each[h], self.parameters.n)
-                diagonal[h, -1] += each[h].sum()
-        n = sum(len(part) for part in self._window)
-        codes, shares = [], []
-        for h in range(n_half):
-            flat = np.concatenate([each[h] for each in strength])
-            m = min(max_rows, max(MIN_ROWS, n // ROWS_PER_SAMPLE), n)
-            effective = flat.sum() ** 2 / (flat @ flat)
-            shares.append((min(1.0, m / effective), flat.sum() / m))
-            codes.append(self._codes_of(sample_rows(flat, m)))
-        lines = self.l2 + diagonal[self._half_of_lane].T
-        return SampledCurvature(codes, shares, self._half_of_lane, lines, self.l2, self.parameters.n_codes)
+                    diagonals[h] += np.bincount(column, each[h], self.parameters.n)
+                diagonals[h, -1] += each[h].sum()
+
+        threads.run(n_half, count)
+        flat = [np.concatenate([each[h] for each in strength]) for h in range(n_half)]
+        n_codes = self.parameters.n_codes
+        keys = list(zip(self._half_of_lane.tolist(), self.l2.tolist(), strict=True))
+        distinct = list(dict.fromkeys(keys))  # lanes that only fill the line are settings seen before
+        made: list[SampledCurvature] = [None] * len(distinct)  # type: ignore[list-item]
+
+        def work(task: int) -> None:
+            h, l2 = distinct[task]
+            rows, diagonal = flat[h], diagonals[h]
+            m = sample_size(len(rows), diagonal[:n_codes].mean() / l2)
+            total = rows.sum(dtype=np.float64)
+            share = min(1.0, m * (rows @ rows) / total**2)
+            codes = self._codes_of(sample_rows(rows, m))
+            made[task] = SampledCurvature(codes, share, total / m, diagonal, l2, n_codes)
+
+        threads.run(len(distinct), work)
+        return [made[distinct.index(key)] for key in keys]
 
     def _codes_of(self, rows: NDArray[np.intp]) -> NDArray[np.int32]:
         """Parameters of those rows, counted through all parts, int32 (m, n_trees + n_wide + 1), the bias last."""

@@ -1,4 +1,8 @@
-"""Preconditioned L-BFGS over many independent problems that share every pass over the data."""
+"""Preconditioned L-BFGS over many independent problems that share every pass over the data.
+
+Each problem, a *lane*, searches for itself: a pass evaluates one trial point of every lane, and a lane that has to
+shorten its step keeps no other waiting.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +11,38 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-Lines = NDArray[np.float64]  # (n_params, lanes): one column per problem
-ValueAndGradient = Callable[[Lines], tuple[NDArray[np.float64], Lines]]
+from gbdtlr import threads
 
-MEMORY = 20
+Lines = NDArray[np.float64]  # (n_params, lanes): one column per problem
+Vector = NDArray[np.float64]  # (n_params,)
+ValueAndGradient = Callable[[Lines], tuple[NDArray[np.float64], Lines]]
+Precondition = Callable[[int, Vector], Vector]
+
+MEMORY = 10
 ARMIJO = 1e-4
+SHORTER = 0.3
+MOST_SHORTENINGS = 12
 
 
 def minimise(
     evaluate: ValueAndGradient,
     start: Lines,
-    precondition: Callable[[Lines], Lines],
+    precondition: Precondition,
     *,
     tolerance: float,
     max_passes: int,
 ) -> tuple[Lines, NDArray[np.float64], int]:
-    """Minimum of each lane's convex function, to a relative ``tolerance`` of its value.
+    """Minimum of each lane's convex function, to about a relative ``tolerance`` of its value.
 
-    All lanes are evaluated in the same pass; a lane that has converged keeps still. A lane stops when the decrease
-    its quadratic model still expects, ``g' P g / 2``, falls below ``tolerance * value``.
+    A lane stops when the decrease its quadratic model still expects, ``g' P g / 2``, falls below
+    ``tolerance * value``.
 
     Parameters
     ----------
     evaluate : (n_params, lanes) -> values (lanes,), gradients (n_params, lanes)
     start : float64 (n_params, lanes)
-    precondition : gradient lines -> lines close to the inverse Hessian times them; symmetric, positive definite
+    precondition : lane, gradient (n_params,) -> a vector close to the inverse Hessian times it; symmetric, positive
+        definite
     tolerance : expected decrease left over, relative to the value
     max_passes : evaluations at most
 
@@ -43,67 +54,74 @@ def minimise(
     ------
     Nocedal and Wright 2006, algorithms 7.4 and 3.1.
     """
-    x = start.copy()
-    value, gradient = evaluate(x)
-    passes = 1
-    steps: list[Lines] = []
-    changes: list[Lines] = []
-    curvatures: list[NDArray[np.float64]] = []
-    done = np.zeros(len(value), bool)
-    while passes < max_passes:
-        direction = -_two_loop(gradient, steps, changes, curvatures, precondition)
-        slope = _dot(gradient, direction)
-        done |= -slope / 2 <= tolerance * value
-        if done.all():
-            break
-        direction[:, done] = 0.0
-        slope[done] = 0.0
-        length = np.ones(len(value))
-        while True:
-            trial = x + length * direction
-            trial_value, trial_gradient = evaluate(trial)
-            passes += 1
-            # float32 sums cannot tell smaller decreases apart
-            high = trial_value > value + ARMIJO * length * slope + 1e-9 * np.abs(value)
-            high &= ~done
-            if not high.any() or passes >= max_passes:
-                break
-            length[high] *= 0.3
-        failed = high
-        trial[:, failed], trial_value[failed] = x[:, failed], value[failed]
-        trial_gradient[:, failed] = gradient[:, failed]
-        done |= failed
-        step, change = trial - x, trial_gradient - gradient
-        curvature = _dot(step, change)
-        useful = curvature > 1e-10 * _dot(step, step)
-        steps.append(np.where(useful, step, 0.0))
-        changes.append(np.where(useful, change, 0.0))
-        curvatures.append(np.where(useful, curvature, 1.0))
-        if len(steps) > MEMORY:
-            del steps[0], changes[0], curvatures[0]
-        x, value, gradient = trial, trial_value, trial_gradient
-    return x, value, passes
+    lanes = [_Lane(x) for x in np.ascontiguousarray(start.T)]
+    passes = 0
+    while passes < max_passes and not all(lane.done for lane in lanes):
+        value, gradient = evaluate(np.stack([lane.trial for lane in lanes], axis=1))
+        rows = np.ascontiguousarray(gradient.T)
+        passes += 1
+
+        def work(k: int, value: NDArray[np.float64] = value, rows: Lines = rows) -> None:
+            lanes[k].take(float(value[k]), rows[k], lambda vector: precondition(k, vector), tolerance)
+
+        threads.run(len(lanes), work)
+    return np.stack([lane.x for lane in lanes], axis=1), np.array([lane.value for lane in lanes]), passes
 
 
-def _dot(a: Lines, b: Lines) -> NDArray[np.float64]:
-    result: NDArray[np.float64] = np.einsum("pk,pk->k", a, b)
-    return result
+class _Lane:
+    """One problem: the best point so far, ``x``, and the one whose value is wanted next, ``trial``."""
 
+    def __init__(self, start: Vector) -> None:
+        self.x = self.trial = start
+        self.value = np.inf
+        self.done = False
+        self._gradient = self._direction = np.zeros(0)
+        self._length, self._slope, self._shortenings = 1.0, 0.0, 0
+        self._pairs: list[tuple[NDArray[np.float32], NDArray[np.float32], float]] = []
 
-def _two_loop(
-    gradient: Lines,
-    steps: list[Lines],
-    changes: list[Lines],
-    curvatures: list[NDArray[np.float64]],
-    precondition: Callable[[Lines], Lines],
-) -> Lines:
-    q = gradient.copy()
-    weights = []
-    for s, y, sy in zip(reversed(steps), reversed(changes), reversed(curvatures), strict=True):
-        a = _dot(s, q) / sy
-        weights.append(a)
-        q -= a * y
-    r = precondition(q)
-    for s, y, sy, a in zip(steps, changes, curvatures, reversed(weights), strict=True):
-        r += (a - _dot(y, r) / sy) * s
-    return r
+    def take(self, value: float, gradient: Vector, precondition: Callable[[Vector], Vector], tolerance: float) -> None:
+        """Value and gradient at the trial point: go on from there, or take a shorter step to the next."""
+        if self.done:
+            return
+        # The last term: float32 sums cannot tell smaller decreases apart.
+        if value > self.value + ARMIJO * self._length * self._slope + 1e-9 * abs(self.value):
+            self._shortenings += 1
+            self._length *= SHORTER
+            self.trial = self.x + self._length * self._direction
+            if self._shortenings == MOST_SHORTENINGS:
+                self._stop()
+            return
+        if np.isfinite(self.value):
+            self._remember(self.trial - self.x, gradient - self._gradient)
+        self.x, self.value, self._gradient = self.trial, value, gradient
+        self._direction = self._towards_minimum(gradient, precondition)
+        self._slope = float(gradient @ self._direction)
+        if -self._slope / 2 <= tolerance * value:
+            self._stop()
+            return
+        self._length, self._shortenings = 1.0, 0
+        self.trial = self.x + self._direction
+
+    def _stop(self) -> None:
+        self.done, self.trial = True, self.x
+        self._pairs.clear()
+
+    def _remember(self, step: Vector, change: Vector) -> None:
+        curvature = float(step @ change)
+        if curvature > 1e-10 * float(step @ step):
+            self._pairs.append((step.astype(np.float32), change.astype(np.float32), curvature))
+            if len(self._pairs) > MEMORY:
+                del self._pairs[0]
+
+    def _towards_minimum(self, gradient: Vector, precondition: Callable[[Vector], Vector]) -> Vector:
+        """Minus the approximate inverse Hessian times the gradient: the two-loop recursion."""
+        q = gradient.astype(np.float32)
+        shares = []
+        for step, change, curvature in reversed(self._pairs):
+            share = np.float32(step @ q / curvature)
+            shares.append(share)
+            q -= share * change
+        r = precondition(q.astype(np.float64)).astype(np.float32)
+        for (step, change, curvature), share in zip(self._pairs, reversed(shares), strict=True):
+            r += (share - np.float32(change @ r / curvature)) * step
+        return -r.astype(np.float64)

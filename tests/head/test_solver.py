@@ -1,0 +1,117 @@
+"""The solver: the minimum of each lane, and no lane in another's way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gbdtlr.head.curvature import SampledCurvature, _inverse_of_factor, sample_size
+from gbdtlr.head.solver import minimise
+
+
+def scaled_softplus(scales, n=12):
+    """Convex functions ``sum softplus(scale x) - x / 3 + x² / 20``; the larger the scale the more a step overshoots."""
+    scales = np.array(scales)
+
+    def evaluate(x):
+        z = scales * x
+        value = (np.logaddexp(0, z) - x / 3 + x * x / 20).sum(axis=0)
+        return value, scales * (1 + np.tanh(z / 2)) / 2 - 1 / 3 + x / 10
+
+    start = np.linspace(-8, 8, n)[:, None] + np.zeros(len(scales))
+    return evaluate, start
+
+
+def none(_, gradient):
+    return gradient
+
+
+def test_lanes_search_as_they_would_alone():
+    scales = [0.1, 1.0, 40.0, 3.0]
+    evaluate, start = scaled_softplus(scales)
+    x, value, passes = minimise(evaluate, start, none, tolerance=1e-9, max_passes=300)
+    alone = []
+    for k, scale in enumerate(scales):
+        one, one_start = scaled_softplus([scale])
+        found, least, n = minimise(one, one_start, none, tolerance=1e-9, max_passes=300)
+        np.testing.assert_array_equal(x[:, k], found[:, 0])
+        assert value[k] == least[0]
+        alone.append(n)
+    assert passes == max(alone)
+    assert min(alone) < max(alone)
+
+
+def test_the_minimum_is_found_and_its_value_told():
+    evaluate, start = scaled_softplus([0.5, 5.0])
+    x, value, _ = minimise(evaluate, start, none, tolerance=1e-12, max_passes=500)
+    again, gradient = evaluate(x)
+    np.testing.assert_array_equal(value, again)
+    assert np.abs(gradient).max() < 1e-3
+
+
+def test_a_good_preconditioner_needs_two_passes_on_a_quadratic():
+    rng = np.random.default_rng(0)
+    half = rng.normal(size=(30, 30))
+    hessian = half @ half.T + 0.1 * np.eye(30)
+    pull = rng.normal(size=30)
+
+    def evaluate(x):
+        return 0.5 * np.einsum("pk,pk->k", x, hessian @ x) - pull @ x + 100.0, hessian @ x - pull[:, None]
+
+    inverse = np.linalg.inv(hessian)
+    start = np.zeros((30, 1))
+    x, _, passes = minimise(evaluate, start, lambda _, g: inverse @ g, tolerance=1e-9, max_passes=50)
+    np.testing.assert_allclose(x[:, 0], np.linalg.solve(hessian, pull), rtol=1e-3, atol=1e-3)
+    assert passes == 2
+
+
+def test_the_pass_limit_ends_the_search_at_the_best_point_so_far():
+    evaluate, start = scaled_softplus([40.0])
+    first, _ = evaluate(start)
+    _, value, passes = minimise(evaluate, start, none, tolerance=0.0, max_passes=4)
+    assert passes == 4
+    assert value[0] <= first[0]
+
+
+def test_a_function_that_cannot_fall_leaves_the_lane_where_it_is():
+    """Gradients that point the wrong way, as rounding may make them."""
+
+    def evaluate(x):
+        return np.einsum("pk,pk->k", x, x) + 1.0, -2.0 * x
+
+    x, value, passes = minimise(evaluate, np.ones((3, 1)), none, tolerance=1e-9, max_passes=100)
+    np.testing.assert_array_equal(x, 1.0)
+    assert value[0] == 4.0
+    assert passes < 100
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("m", [1, 64, 65, 200, 513])
+def test_inverse_of_the_cholesky_factor(m, dtype):
+    rng = np.random.default_rng(m)
+    half = rng.normal(size=(m, m // 2 + 1))
+    full = half @ half.T + np.eye(m)
+    inner = _inverse_of_factor(np.tril(full).astype(dtype))
+    assert inner.dtype == dtype
+    np.testing.assert_allclose(inner.T @ inner, np.linalg.inv(full), atol=1e-4 if dtype == np.float32 else 1e-10)
+
+
+@pytest.mark.parametrize("scale", [0.3, 1e6])
+def test_curvature_of_a_sample_that_is_all_rows_is_the_inverse_hessian(scale):
+    rng = np.random.default_rng(5)
+    m, sizes = 150, (4, 6)
+    codes = np.stack([rng.integers(0, 4, m), 4 + rng.integers(0, 6, m), np.full(m, 10)], axis=1).astype(np.int32)
+    rows = np.zeros((m, sum(sizes) + 1))
+    rows[np.arange(m)[:, None], codes] = 1
+    hessian = 2.0 * np.eye(11) + scale * rows.T @ rows
+    curvature = SampledCurvature(codes, 1.0, scale, np.diag(hessian) - 2.0, 2.0, 10)
+    gradient = rng.normal(size=11)
+    expected = np.linalg.solve(hessian, gradient)
+    np.testing.assert_allclose(curvature.solve(gradient), expected, rtol=2e-2, atol=2e-3 * np.abs(expected).max())
+
+
+def test_samples_grow_with_what_the_anchor_does_not_hold():
+    sizes = [sample_size(1_000_000, ratio) for ratio in (0.0, 0.1, 10.0, 1e9)]
+    assert sizes == sorted(sizes)
+    assert sample_size(30, 1e9) == 30
+    assert sample_size(3000, 1e9) == 125
