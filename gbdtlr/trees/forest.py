@@ -205,7 +205,7 @@ def _tree(lines: Mapping[str, str], t: int, n_features: int) -> dict[str, npt.ND
         bits = whole("cat_threshold", len(words), 0, 2**32 - 1)
         which = tree["threshold"][categorical]
         ordered = bounds[0] == 0 and bounds[-1] == len(words) and (np.diff(bounds) >= 0).all()
-        if not ordered or not ((which >= 0) & (which < n_cat) & (which % 1 == 0)).all():
+        if not ordered or not ((which >= 0) & (which < n_cat) & (which == np.floor(which))).all():
             raise DamagedError(f"{where} of the booster has category sets out of range")
         begins, ends = bounds[which.astype(np.int64)], bounds[which.astype(np.int64) + 1]
         tree["n_cat_words"][categorical] = ends - begins

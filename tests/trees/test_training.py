@@ -120,12 +120,10 @@ def test_early_stopping_keeps_the_best_trees_only() -> None:
 def test_early_stopping_heeds_the_parameters_that_tune_it() -> None:
     params = {"learning_rate": 0.1, "num_leaves": 31, "n_estimators": 60, "metric": ["binary_logloss", "binary_error"]}
     stopping = {"early_stopping_rounds": 5, "validation": timedelta(hours=5)}
-    n_trees = [
-        grown(params={**params, **more}, **stopping).n_trees
-        for more in ({}, {"first_metric_only": True}, {"early_stopping_min_delta": 1e9})
-    ]
-    assert n_trees[2] == 1
+    n_trees = [grown(params={**params, "first_metric_only": only}, **stopping).n_trees for only in (False, True)]
     assert n_trees[0] < n_trees[1]
+    if "early_stopping_min_delta" in lgb.basic._ConfigAliases._get_all_param_aliases():  # newer than 4.3
+        assert grown(params={**params, "early_stopping_min_delta": 1e9}, **stopping).n_trees == 1
 
 
 def test_progress_tells_every_tree() -> None:
