@@ -11,6 +11,7 @@ wide column, so the product is a gather and its transpose a scatter (see ``kerne
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -116,9 +117,15 @@ class Objective:
     def value_and_gradient(self, delta: Lines) -> tuple[NDArray[np.float64], Lines]:
         """Objective of each setting, (lanes,), and its gradient, float64 (n_params, lanes)."""
         lines = _aligned(delta)
-        sums: list[tuple[NDArray[np.float64], Lines]] = [None] * len(self._pieces)  # type: ignore[list-item]
+        value = self.l2 / 2 * np.einsum("pk,pk->k", delta, delta)
+        total = self.l2 * delta
+        # Added up in the order of the pieces, whichever is done first, and none kept for longer than that takes.
+        waiting: dict[int, tuple[NDArray[np.float64], Lines]] = {}
+        n_added = 0
+        adding = threading.Lock()
 
         def work(piece: int) -> None:
+            nonlocal n_added
             loss = np.zeros(self.lanes)
             gradient = np.zeros(delta.shape)
             for p, start, stop in self._pieces[piece]:
@@ -138,14 +145,15 @@ class Objective:
                     loss,
                 )
                 gradient += part
-            sums[piece] = loss, gradient
+            with adding:
+                waiting[piece] = loss, gradient
+                while n_added in waiting:
+                    loss, gradient = waiting.pop(n_added)
+                    np.add(value, loss, out=value)
+                    np.add(total, gradient, out=total)
+                    n_added += 1
 
         threads.run(len(self._pieces), work)
-        value = self.l2 / 2 * np.einsum("pk,pk->k", delta, delta)
-        total = self.l2 * delta
-        for loss, gradient in sums:
-            value += loss
-            total += gradient
         return value, total
 
     def curvature(self) -> list[SampledCurvature]:
