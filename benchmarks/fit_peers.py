@@ -1,4 +1,6 @@
-"""One peer fits one problem in a process of its own: ``python -m benchmarks.fit_peers PEER FOLDER L2 THREADS``.
+"""One peer fits one problem in a process of its own:
+
+    python -m benchmarks.fit_peers PEER FOLDER L2 THREADS CAP_S
 
 Reads ``problem.npz`` of the folder, brings the rows into the peer's best format, lets it compile and warm up on a few
 rows, fits, and writes ``PEER.npz``: weights, seconds of the fit alone, iterations. A process of its own can be stopped
@@ -10,6 +12,7 @@ the loosest, of powers of ten, at which the peer came within a relative 1e-5 of 
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 import warnings
@@ -153,8 +156,8 @@ def here(name: str) -> bool:
     return installed(PEERS[name].library)
 
 
-def main(name: str, folder: Path, l2: float, n_threads: int) -> None:
-    """Fit and write what came of it."""
+def main(name: str, folder: Path, l2: float, n_threads: int, cap_s: float) -> None:
+    """Fit and write what came of it; a fit of more than ``cap_s`` seconds ends the process."""
     from threadpoolctl import threadpool_limits
 
     peer = PEERS[name]
@@ -165,11 +168,13 @@ def main(name: str, folder: Path, l2: float, n_threads: int) -> None:
         few = rows.head()
         peer.fit(peer.data(few), few.label, l2, n_threads)
         data = peer.data(rows)
+        signal.setitimer(signal.ITIMER_REAL, cap_s)
         begin = time.perf_counter()
         weights, passes = peer.fit(data, rows.label, l2, n_threads)
         seconds = time.perf_counter() - begin
+        signal.setitimer(signal.ITIMER_REAL, 0)
     np.savez(folder / f"{name}.npz", weights=weights, seconds=seconds, passes=passes)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]))
+    main(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5]))

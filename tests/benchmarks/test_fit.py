@@ -52,7 +52,7 @@ def test_peers_that_are_absent_or_stopped_are_reported(today, bench, monkeypatch
         "scikit-learn saga": fit_peers.PEERS["scikit-learn saga"],
     }
     monkeypatch.setattr(fit_peers, "PEERS", peers)
-    beside_peers(bench, today, 10.0, 0.01)
+    beside_peers(bench, today, 10.0, 0.001)
     rows = {row["system"]: row for row in bench.rows}
     assert rows["nowhere"]["absent"]
     assert "stopped" in rows["scikit-learn saga"]["note"]
