@@ -38,6 +38,7 @@ class Bench:
         self.scale = scale
         self.machine = machine(n_threads)
         self.rows: list[dict[str, Any]] = []
+        self.measured = f"median of {repeats}; ratio: times as long as {OURS}"
         threads.set_threads(n_threads)
 
     def size(self, n: int) -> int:
@@ -79,7 +80,7 @@ class Bench:
     def add(
         self, case: str, system: str, seconds: list[float] | None, base: float | None, more: Mapping[str, Any]
     ) -> None:
-        """One measured line, or, without seconds, that of an absent peer."""
+        """One measured line; None for seconds is an absent peer, an empty list a line that is not timed."""
         row: dict[str, Any] = {
             "case": case,
             "system": system,
@@ -87,14 +88,13 @@ class Bench:
             "ratio": None,
             "absent": seconds is None,
         }
-        if seconds is not None:
+        if seconds:
             row["seconds"] = statistics.median(seconds)
             row["least"] = min(seconds)
             row["ratio"] = row["seconds"] / base if base else None
         row.update(more)
         self.rows.append(row)
-        told = "not installed" if seconds is None else f"{row['seconds']:.4g} s"
-        print(f"{self.name}: {case}: {system}: {told}", file=sys.stderr, flush=True)
+        print(f"{self.name}: {case}: {system}: {_seconds(row, 'seconds')}", file=sys.stderr, flush=True)
 
     def result(self) -> dict[str, Any]:
         """What ``--json`` prints."""
@@ -114,8 +114,8 @@ class Bench:
             [
                 row["case"],
                 row["system"],
-                "not installed" if row["absent"] else f"{row['seconds']:.4g}",
-                "" if row["absent"] else f"{row['least']:.4g}",
+                _seconds(row, "seconds"),
+                "" if row["absent"] else _seconds(row, "least"),
                 "" if row["ratio"] is None else f"{row['ratio']:.2f}",
                 *(_cell(row.get(key)) for key in more),
             ]
@@ -124,7 +124,7 @@ class Bench:
         head = (
             f"{self.name} on {self.machine['cpu']}, {self.machine['cpus']} CPUs, {self.n_threads} threads, "
             f"{self.machine['system']}, Python {self.machine['python']}\n{versions}\n"
-            f"median of {self.repeats}; ratio: times as long as {OURS}"
+            f"{self.measured}"
         )
         return f"{head}\n\n{table(header, lines)}"
 
@@ -159,6 +159,12 @@ def _cpu() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or "unknown CPU"
+
+
+def _seconds(row: Mapping[str, Any], which: str) -> str:
+    if row["absent"]:
+        return "not installed"
+    return "" if row.get(which) is None else f"{row[which]:.4g}"
 
 
 def _cell(value: Any) -> str:
