@@ -15,14 +15,21 @@ from gbdtlr.errors import DamagedError
 MAX_ARRAY_BYTES = 2**31
 
 
-def to_npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Arrays as an npz whose bytes depend on nothing but the arrays (``numpy.savez`` writes the time)."""
+def to_npz(arrays: Mapping[str, NDArray[Any]], *, compress: bool = True) -> bytes:
+    """Arrays as an npz whose bytes depend on nothing but the arrays (``numpy.savez`` writes the time).
+
+    Parameters
+    ----------
+    compress : leave it out for many fractions, whose bytes are noise: it takes long and gains nothing
+    """
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name in sorted(arrays):
             array = io.BytesIO()
             np.lib.format.write_array(array, np.ascontiguousarray(arrays[name]), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), array.getvalue(), zipfile.ZIP_DEFLATED)
+            # The level is said here: an archive's own does not count for a ZipInfo.
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), array.getvalue(), method, compresslevel=1)
     return buffer.getvalue()
 
 

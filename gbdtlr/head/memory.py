@@ -148,7 +148,8 @@ class Memory:
     def to_bytes(self) -> bytes:
         """The memory as an npz; equal memories give equal bytes."""
         seconds = np.array([half_life.total_seconds() for half_life in self.half_lives])
-        return to_npz({"half_lives_s": seconds, "diagonal": self.diagonal, "factor": self.factor})
+        arrays = {"half_lives_s": seconds, "diagonal": self.diagonal, "factor": self.factor}
+        return to_npz(arrays, compress=False)
 
     @classmethod
     def from_bytes(cls, data: bytes, fitted: Candidates) -> Memory:
