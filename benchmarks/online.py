@@ -5,7 +5,10 @@ Trees are grown on the first two days; every sample after them is predicted, the
 *Table 1* (McMahan et al. 2013) compares the non-zero weights of four methods at about the same AucLoss (1 - AUC of
 the predictions made before each sample was learned). Here each method's strength (L1, or the k of OGD-Count, which
 learns an id from its k-th occurrence on) is swept, and its non-zeros are read off where its AucLoss is that of
-FTRL-Proximal, between the two nearest strengths; where it gets there with none, at its best AucLoss.
+FTRL-Proximal, between the two nearest strengths; where it gets there with none, where it is sparsest without a
+visible loss against its own best. Ours are mostly further from FTRL-Proximal than the paper's: its stream has billions
+of features and each is rare; here dense leaves carry most of what can be told, so FTRL-Proximal drops nearly all ids
+at no loss, and what the others keep is large beside the little it keeps.
 
 *Speed*: every system learns the same codes, one leaf per tree and the hashed ids, from memory or its own binary cache,
 in one thread.
@@ -116,7 +119,7 @@ def learned(case: Case, rule: Rule, strength: float = 0.0) -> Point:
 
 
 def at_equal_loss(points: Sequence[Point], target: float) -> tuple[float, float]:
-    """Fewest non-zeros at AucLoss ``target`` or less, between neighbours on the curve too; or at the least there is."""
+    """Fewest non-zeros at AucLoss ``target`` or less, between neighbours on the curve too; else as :func:`sparsest`."""
     found = [(float(point.non_zeros), point.auc_loss) for point in points if point.auc_loss <= target]
     for alpha in {point.alpha for point in points}:
         curve = sorted((p for p in points if p.alpha == alpha), key=lambda p: p.non_zeros)
@@ -126,8 +129,14 @@ def at_equal_loss(points: Sequence[Point], target: float) -> tuple[float, float]
                 share = (sparse.auc_loss - target) / (sparse.auc_loss - dense.auc_loss)
                 logs = (1 - share) * math.log(max(sparse.non_zeros, 1)) + share * math.log(max(dense.non_zeros, 1))
                 found.append((math.exp(logs), target))
-    best = min(points, key=lambda p: p.auc_loss)
+    best = sparsest(points)
     return min(found) if found else (float(best.non_zeros), best.auc_loss)
+
+
+def sparsest(points: Sequence[Point]) -> Point:
+    """As sparse as it gets without a visible loss, the paper's trade: within 0.2% of the least AucLoss."""
+    least = min(point.auc_loss for point in points)
+    return min((p for p in points if p.auc_loss <= least * 1.002), key=lambda p: p.non_zeros)
 
 
 def table_1(bench: Bench, case: Case) -> None:
@@ -140,9 +149,7 @@ def table_1(bench: Bench, case: Case) -> None:
         ]
         for method in NAMES
     }
-    # The paper's trade: as sparse as it gets without a visible loss.
-    least = min(point.auc_loss for point in curves["ftrl"])
-    base = min((p for p in curves["ftrl"] if p.auc_loss <= least * 1.002), key=lambda p: p.non_zeros)
+    base = sparsest(curves["ftrl"])
     for method, name in NAMES.items():
         if method == "ftrl":
             non_zeros, loss = float(base.non_zeros), base.auc_loss

@@ -74,6 +74,8 @@ class OnlineHead:
         n_wide = len(wide.names)
         self._first = len(anchor) + wide.n_buckets * np.arange(n_wide + 1, dtype=np.int64)
         n = int(self._first[-1]) + 1
+        if n > 2**32:
+            raise ValueError(f"{n_wide} wide columns of {wide.n_buckets} buckets are more than can be told apart")
         # Zeros cost memory only where something is written; whole pages of buckets never are.
         self._state = np.zeros((n, 2))
         self._touched = np.zeros(n if rule.method == "fobos" else 0, np.int64)

@@ -20,8 +20,11 @@ from typing import Any
 import numpy as np
 
 from gbdtlr.compiled import inline, kernel
+from gbdtlr.head.pair_kernels import PAIRS, put_pairs, take_pairs
 
 SATURATED = 255
+BLOCK = 64
+"""Samples whose coordinates are laid out together: the codes of one tree lie together, those of a sample do not."""
 
 
 @inline
@@ -52,6 +55,54 @@ def _residual(margin: Any, label: Any) -> Any:
     """``sigmoid(margin) - label``, without overflow."""
     e = np.exp(-abs(margin))
     return (1.0 / (1.0 + e) if margin >= 0.0 else e / (1.0 + e)) - label
+
+
+@inline
+def _admitted(counts: Any, bucket: Any, least: Any) -> Any:
+    """Count the bucket; whether it has now been seen ``least`` times."""
+    seen = counts[bucket]
+    if seen < SATURATED:
+        seen += 1
+        counts[bucket] = seen
+    return seen >= least
+
+
+@inline
+def _block(
+    leaves: Any,
+    offsets: Any,
+    anchor: Any,
+    buckets: Any,
+    first: Any,
+    counts: Any,
+    state: Any,
+    start: Any,
+    size: Any,
+    at: Any,
+    base: Any,
+) -> None:
+    """Coordinates of samples ``start`` to ``start + size``, a line each, into ``at``, and their anchors' sums.
+
+    Reads on the way what the ids will need: all misses of a block wait for memory together, not one after the other.
+    """
+    n_trees = leaves.shape[0]
+    base[:size] = 0.0
+    for t in range(n_trees):
+        begin = np.uint32(offsets[t])
+        for i in range(size):
+            c = begin + np.uint32(leaves[t, start + i])
+            at[i, t] = c
+            base[i] += anchor[c]
+    near = 0.0
+    for j in range(buckets.shape[0]):
+        bucket_0 = np.uint64(first[j])
+        for i in range(size):
+            id_ = bucket_0 + np.uint64(buckets[j, start + i])
+            at[i, n_trees + j] = id_
+            near += state[id_, 0] + counts[id_ - np.uint64(first[0])]
+    # Never so, but the compiler cannot know, and so has to read.
+    if near == np.inf:
+        base[:size] = 0.0
 
 
 @inline
@@ -106,37 +157,50 @@ def learn_ftrl(
     margin_out: Any,  # float64 (n,), log-odds before each sample was learned
 ) -> None:
     n_trees, n_wide = leaves.shape[0], buckets.shape[0]
-    bias = np.uint64(first[n_wide])
-    at = np.empty(n_trees + n_wide, np.uint64)
-    z, r, w, m = np.empty(len(at)), np.empty(len(at)), np.empty(len(at)), np.zeros(len(at))
+    n_most = n_trees + n_wide
+    paired = n_trees // PAIRS * PAIRS
+    bias, ids = np.uint64(first[n_wide]), np.uint64(first[0])
+    at, base = np.empty((BLOCK, n_most), np.uint32), np.empty(BLOCK)
+    # A vector's worth longer than needed, so that no loop over them has a rest that goes one by one.
+    z, r, w = np.zeros(n_most + PAIRS), np.ones(n_most + PAIRS), np.empty(n_most + PAIRS)
     per_alpha = 1.0 / alpha
     flat = beta * per_alpha + l2
-    for i in range(leaves.shape[1]):
-        n = _touched(i, leaves, offsets, buckets, first, counts, least, at)
-        for k in range(n):
-            z[k] = state[at[k], 0]
-            r[k] = state[at[k], 1]
-        for k in range(n_trees):
-            m[k] = anchor[at[k]]
-        for k in range(n_trees, n):
-            m[k] = 0.0
-        for k in range(n):
-            w[k] = _shrunk(z[k], l1) / (flat + per_alpha * r[k])
-            m[k] -= w[k]
-        bias_w = state[bias, 0] / (flat + per_alpha * state[bias, 1])
-        margin = _total(m, n) - bias_w
-        margin_out[i] = margin
-        g = weight[i] * _residual(margin, label[i])
-        for k in range(n):
-            new = np.sqrt(r[k] * r[k] + g * g)
-            z[k] += g + per_alpha * (new - r[k]) * w[k]
-            r[k] = new
-        for k in range(n):
-            state[at[k], 0] = z[k]
-            state[at[k], 1] = r[k]
-        new = np.sqrt(state[bias, 1] * state[bias, 1] + g * g)
-        state[bias, 0] += g + per_alpha * (new - state[bias, 1]) * bias_w
-        state[bias, 1] = new
+    bias_z, bias_r = state[bias, 0], state[bias, 1]
+    for start in range(0, leaves.shape[1], BLOCK):
+        size = min(BLOCK, leaves.shape[1] - start)
+        _block(leaves, offsets, anchor, buckets, first, counts, state, start, size, at, base)
+        for i in range(size):
+            row = at[i]
+            for k in range(0, paired, PAIRS):
+                take_pairs(state, row, k, z, r)
+            for k in range(paired, n_trees):
+                z[k], r[k] = state[row[k], 0], state[row[k], 1]
+            n = n_trees
+            for k in range(n_trees, n_most):
+                c = np.uint64(row[k])
+                if _admitted(counts, c - ids, least):
+                    row[n] = c
+                    z[n], r[n] = state[c, 0], state[c, 1]
+                    n += 1
+            n_padded = (n + PAIRS - 1) // PAIRS * PAIRS
+            for k in range(n_padded):
+                w[k] = _shrunk(z[k], l1) / (flat + per_alpha * r[k])
+            bias_w = bias_z / (flat + per_alpha * bias_r)
+            margin = base[i] - _total(w, n) - bias_w
+            margin_out[start + i] = margin
+            g = weight[start + i] * _residual(margin, label[start + i])
+            for k in range(n_padded):
+                new = np.sqrt(r[k] * r[k] + g * g)
+                z[k] += g + per_alpha * (new - r[k]) * w[k]
+                r[k] = new
+            for k in range(0, paired, PAIRS):
+                put_pairs(state, row, k, z, r)
+            for k in range(paired, n):
+                state[row[k], 0], state[row[k], 1] = z[k], r[k]
+            new = np.sqrt(bias_r * bias_r + g * g)
+            bias_z += g + per_alpha * (new - bias_r) * bias_w
+            bias_r = new
+    state[bias, 0], state[bias, 1] = bias_z, bias_r
 
 
 @kernel()

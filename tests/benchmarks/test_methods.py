@@ -41,10 +41,7 @@ def rows(run):
 
 
 def releases(run):
-    found = []
-    for step in run.steps(methods.REFIT):
-        found.append((step.at, run.release(step.release, None)))
-    return found
+    return [(step.at, run.release(step.release, None)) for step in run.steps(methods.REFIT)]
 
 
 def test_every_method_is_told_beside_the_refit(run):
