@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numba
 
 Function = Callable[..., Any]
 _njit: Any = numba.njit
+_settings: Any = numba.config
 
 
 def spare_blas() -> None:
@@ -36,15 +39,15 @@ def kernel(*signatures: Any) -> Callable[[Function], Function]:
 
     With ``signatures`` it is compiled, or loaded, at once, and for these only. Without, callers see to it that
     arguments keep their types: each new combination costs a compilation. A division by zero gives what
-    IEEE 754 says, as in numpy. Without a writable cache (neither the package's folder nor the user's) the
-    function is compiled again in each process.
+    IEEE 754 says, as in numpy. The code is kept in ``NUMBA_CACHE_DIR``, else beside the package, else in the user's
+    cache folder; where none of them can be written, the function is compiled again in each process.
     """
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     kinds: list[Any] = [list(signatures)] if signatures else []
 
     def compile_(function: Function) -> Function:
         try:
-            compiled: Function = _njit(*kinds, cache=True, **options)(function)
+            compiled: Function = _njit(*kinds, cache=_has_folder(function), **options)(function)
         except RuntimeError as error:
             if "no locator available" not in str(error):
                 raise
@@ -52,6 +55,13 @@ def kernel(*signatures: Any) -> Callable[[Function], Function]:
         return compiled
 
     return compile_
+
+
+def _has_folder(function: Function) -> bool:
+    """False for a user without a home, as containers have: numba would make a folder called ``~`` where it stands."""
+    beside = Path(function.__code__.co_filename).parent
+    users = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~")
+    return bool(_settings.CACHE_DIR) or os.access(beside, os.W_OK) or os.path.isabs(users)
 
 
 def inline(function: Function) -> Function:

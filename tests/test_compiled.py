@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -17,6 +19,25 @@ def test_without_a_place_for_the_cache_a_kernel_still_runs() -> None:
     with pytest.raises(RuntimeError, match="no locator available"):
         numba.njit(cache=True)(names["twice"])
     assert kernel()(names["twice"])(21) == 42
+
+
+def test_a_user_without_a_home_gets_no_cache_in_the_folder_he_stands_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def three() -> int:
+        return 3
+
+    assert kernel()(three).stats.cache_path  # type: ignore[attr-defined]
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    homeless = kernel()(three)
+    assert homeless.stats.cache_path is None  # type: ignore[attr-defined]
+    assert homeless() == 3
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_kernel_with_signatures_takes_only_these() -> None:
