@@ -8,7 +8,7 @@ in the weights, discounted by half-life.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -52,7 +52,7 @@ class Record:
 
     def learn(
         self,
-        margins: Sequence[NDArray[np.float64]],
+        margins: Iterable[NDArray[np.float64]],
         labels: Sequence[NDArray[Any]],
         weights: Sequence[NDArray[np.float64]],
         as_of: datetime,

@@ -34,7 +34,9 @@ class Codes:
         return len(self.label)
 
     def take(self, rows: NDArray[Any]) -> Codes:
-        """Those rows (indices or a mask), in their order."""
+        """Those rows (indices or a mask), in their order; not copied where a mask has all."""
+        if rows.dtype == np.bool_ and rows.all():
+            return self
         rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
         # ``leaves[:, rows]`` would lay the copy out the other way round, for which the kernels are not compiled.
         return Codes(

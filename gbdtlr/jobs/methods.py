@@ -153,7 +153,7 @@ class Refit:
             return Record.blank(candidates.names, as_of)
         trees = base.trees
         return fits.record.learn(
-            [fits.candidates.margins(part, trees.offsets, trees.leaf_values) for part in fresh],
+            (fits.candidates.margins(part, trees.offsets, trees.leaf_values) for part in fresh),
             [part.label for part in fresh],
             [part.weight for part in fresh],
             as_of,

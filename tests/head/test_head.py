@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from problems import AS_OF, Problem
 
 from gbdtlr.errors import DamagedError
-from gbdtlr.head import Candidates, Head, Setting, WideColumns, fit
+from gbdtlr.head import Candidates, Codes, Head, Setting, WideColumns, fit
 
 
 def make_head(n_codes=11, n_wide=2, seed=0):
@@ -92,3 +92,11 @@ def test_candidates_survive_their_bytes():
         Candidates.from_bytes(data, 3)
     with pytest.raises(DamagedError):
         Candidates.from_bytes(data[:-20], len(problem.anchor))
+
+
+def test_taking_all_rows_copies_nothing() -> None:
+    leaves, buckets = np.zeros((3, 4), np.uint8), np.zeros((1, 4), np.uint32)
+    part = Codes(leaves, buckets, np.zeros(4, np.float32), np.ones(4), *np.zeros((2, 4), np.int64))
+    assert part.take(np.ones(4, bool)) is part
+    assert len(part.take(np.array([True, False, True, True]))) == 3
+    assert len(part.take(np.arange(4))) == 4
