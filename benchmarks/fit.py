@@ -152,7 +152,7 @@ def optimum(today: Problem, l2: float) -> float:
     delta, _, _ = minimise(
         objective.value_and_gradient,
         np.zeros((objective.parameters.n, objective.lanes)),
-        lambda lane, gradient: curvature[lane].solve(gradient),
+        curvature.solve,
         tolerance=1e-9,
         max_passes=400,
     )

@@ -20,9 +20,6 @@ from gbdtlr.head.wide import WideColumns
 from gbdtlr.npz import checked, from_npz, to_npz
 from gbdtlr.times import format_duration
 
-TOLERANCE = 1e-7
-"""Of the decrease the solver still expects; with a sampled curvature that is up to a hundred times too hopeful."""
-
 MAX_PASSES = 200
 
 
@@ -189,8 +186,8 @@ def _fit_group(
     delta, _, passes = minimise(
         objective.value_and_gradient,
         _start(start, settings, parameters, objective.lanes),
-        lambda lane, gradient: curvature[lane].solve(gradient),
-        tolerance=TOLERANCE,
+        curvature.solve,
+        tolerance=curvature.tolerance,
         max_passes=MAX_PASSES,
     )
     fitted = delta[:, : len(settings)].astype(np.float32)

@@ -18,11 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.head import kernels
-from gbdtlr.head.candidates import MAX_PASSES, TOLERANCE, Candidates
+from gbdtlr.head.candidates import MAX_PASSES, Candidates
 from gbdtlr.head.codes import Codes
+from gbdtlr.head.lines import Lines
 from gbdtlr.head.memory import Memory, half_lives_of
 from gbdtlr.head.objective import Objective, Parameters, Setting
-from gbdtlr.head.solver import Lines, minimise
+from gbdtlr.head.solver import minimise
+
+TOLERANCE = 1e-7
+"""Of the decrease the solver still expects."""
 
 FORGOTTEN = 1e-3
 """Curvature below which a wide bucket is dropped: a small part of what any sensible l2 adds."""
@@ -165,11 +169,12 @@ class _Together:
         value = value + np.einsum("pk,pk->k", moved, curved / 2) - np.einsum("pk,pk->k", self._pull, delta)
         return value, gradient + curved - self._pull
 
-    def precondition(self, lane: int, gradient: NDArray[np.float64]) -> NDArray[np.float64]:
-        inverse, factor, inner = self._inverse[lane]
-        scaled = inverse * gradient
-        result: NDArray[np.float64] = scaled - inverse * (factor.T @ (inner @ (factor @ scaled)))
-        return result
+    def precondition(self, gradient: Lines) -> Lines:
+        out = np.empty_like(gradient)
+        for k, (inverse, factor, inner) in enumerate(self._inverse):
+            scaled = inverse * gradient[:, k]
+            out[:, k] = scaled - inverse * (factor.T @ (inner @ (factor @ scaled)))
+        return out
 
     def _woodbury(self, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Inverse of the memory's Hessian, the new samples in its diagonal only."""

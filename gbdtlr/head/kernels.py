@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from gbdtlr.compiled import kernel
+from gbdtlr.compiled import inline, kernel
 
 TILE = 256
 LANES = 16
@@ -174,10 +174,54 @@ def _residuals(m: Any, s: Any, y: Any, power: Any, n: int) -> None:
         s[i] *= log1p + max(z, np.float32(0.0)) - y[i] * z
 
 
+@inline
+def _gather(leaves: Any, first: Any, wide: Any, start: int, n: int, delta: Any, m: Any, lanes: Any) -> None:
+    """``m[i, :] += sum of the lines of row start + i's codes``, for n rows."""
+    # Four trees at a time: a row's line of m stays in registers for four additions.
+    fours = leaves.shape[0] // 4 * 4
+    for t in range(0, fours, 4):
+        f0, f1, f2, f3 = first[t], first[t + 1], first[t + 2], first[t + 3]
+        for i in range(n):
+            at = np.uint64(start + i)
+            c0, c1 = f0 + np.uint64(leaves[t, at]), f1 + np.uint64(leaves[t + 1, at])
+            c2, c3 = f2 + np.uint64(leaves[t + 2, at]), f3 + np.uint64(leaves[t + 3, at])
+            add_lines(m, np.uint64(i), delta, (c0, c1, c2, c3), lanes)
+    for t in range(fours, leaves.shape[0]):
+        for i in range(n):
+            c = first[t] + np.uint64(leaves[t, np.uint64(start + i)])
+            add_lines(m, np.uint64(i), delta, (c,), lanes)
+    for j in range(wide.shape[0]):
+        for i in range(n):
+            add_lines(m, np.uint64(i), delta, (np.uint64(wide[j, start + i]),), lanes)
+
+
+@inline
+def _scatter(leaves: Any, first: Any, wide: Any, start: int, n: int, m: Any, out: Any, lanes: Any) -> None:
+    """``out[c, :] += m[i, :]`` for each code c of row start + i, the bias's too; the mirror of :func:`_gather`."""
+    last = np.uint64(out.shape[0] - 1)
+    for i in range(n):
+        add_to_lines(out, (last,), m, np.uint64(i), lanes)
+    fours = leaves.shape[0] // 4 * 4
+    for t in range(0, fours, 4):
+        f0, f1, f2, f3 = first[t], first[t + 1], first[t + 2], first[t + 3]
+        for i in range(n):
+            at = np.uint64(start + i)
+            c0, c1 = f0 + np.uint64(leaves[t, at]), f1 + np.uint64(leaves[t + 1, at])
+            c2, c3 = f2 + np.uint64(leaves[t + 2, at]), f3 + np.uint64(leaves[t + 3, at])
+            add_to_lines(out, (c0, c1, c2, c3), m, np.uint64(i), lanes)
+    for t in range(fours, leaves.shape[0]):
+        for i in range(n):
+            c = first[t] + np.uint64(leaves[t, np.uint64(start + i)])
+            add_to_lines(out, (c,), m, np.uint64(i), lanes)
+    for j in range(wide.shape[0]):
+        for i in range(n):
+            add_to_lines(out, (np.uint64(wide[j, start + i]),), m, np.uint64(i), lanes)
+
+
 @kernel()
 def loss_and_gradient(
     leaves: Any,  # uint8 or uint16 (n_trees, n)
-    offsets: Any,  # int64 (n_trees,)
+    offsets: Any,  # int64 (n_trees + 1,)
     wide: Any,  # int32 (n_wide, n), row of delta
     base: Any,  # float32 (n,), anchor's margin
     label: Any,  # float32 (n,)
@@ -196,9 +240,7 @@ def loss_and_gradient(
     power = np.empty((TILE, lanes), np.int32)
     total = np.empty((1, lanes), np.float32)
     last = np.uint64(delta.shape[0] - 1)
-    # Four trees at a time: a row's line of m stays in registers for four additions.
     first = offsets.astype(np.uint64)
-    fours = leaves.shape[0] // 4 * 4
     for start in range(lo, hi, TILE):
         n = min(TILE, hi - start)
         for i in range(n):
@@ -206,38 +248,40 @@ def loss_and_gradient(
                 m[i, k] = base[start + i] + delta[last, k]
                 s[i, k] = weight[half_of_lane[k], start + i]
                 y[i, k] = label[start + i]
-        for t in range(0, fours, 4):
-            f0, f1, f2, f3 = first[t], first[t + 1], first[t + 2], first[t + 3]
-            for i in range(n):
-                at = np.uint64(start + i)
-                c0, c1 = f0 + np.uint64(leaves[t, at]), f1 + np.uint64(leaves[t + 1, at])
-                c2, c3 = f2 + np.uint64(leaves[t + 2, at]), f3 + np.uint64(leaves[t + 3, at])
-                add_lines(m, np.uint64(i), delta, (c0, c1, c2, c3), half_of_lane)
-        for t in range(fours, leaves.shape[0]):
-            for i in range(n):
-                c = first[t] + np.uint64(leaves[t, np.uint64(start + i)])
-                add_lines(m, np.uint64(i), delta, (c,), half_of_lane)
-        for j in range(wide.shape[0]):
-            for i in range(n):
-                add_lines(m, np.uint64(i), delta, (np.uint64(wide[j, start + i]),), half_of_lane)
+        _gather(leaves, first, wide, start, n, delta, m, half_of_lane)
         _residuals(m.reshape(-1), s.reshape(-1), y.reshape(-1), power.reshape(-1), n * lanes)
         total[:] = 0
         for i in range(n):
-            add_to_lines(grad, (last,), m, np.uint64(i), half_of_lane)
             add_to_lines(total, (np.uint64(0),), s, np.uint64(i), half_of_lane)
         for k in range(lanes):
             loss[k] += total[0, k]
-        for t in range(0, fours, 4):
-            f0, f1, f2, f3 = first[t], first[t + 1], first[t + 2], first[t + 3]
-            for i in range(n):
-                at = np.uint64(start + i)
-                c0, c1 = f0 + np.uint64(leaves[t, at]), f1 + np.uint64(leaves[t + 1, at])
-                c2, c3 = f2 + np.uint64(leaves[t + 2, at]), f3 + np.uint64(leaves[t + 3, at])
-                add_to_lines(grad, (c0, c1, c2, c3), m, np.uint64(i), half_of_lane)
-        for t in range(fours, leaves.shape[0]):
-            for i in range(n):
-                c = first[t] + np.uint64(leaves[t, np.uint64(start + i)])
-                add_to_lines(grad, (c,), m, np.uint64(i), half_of_lane)
-        for j in range(wide.shape[0]):
-            for i in range(n):
-                add_to_lines(grad, (np.uint64(wide[j, start + i]),), m, np.uint64(i), half_of_lane)
+        _scatter(leaves, first, wide, start, n, m, grad, half_of_lane)
+
+
+@kernel()
+def curvature_times(
+    leaves: Any,  # uint8 or uint16 (n_trees, n)
+    offsets: Any,  # int64 (n_trees + 1,)
+    wide: Any,  # int32 (n_wide, n)
+    strength: Any,  # float32 (n_strengths, n), second derivative of each row's loss in its margin
+    strength_of_lane: Any,  # tuple of int64, as long as there are lanes
+    vectors: Any,  # float32 (n_params, lanes)
+    lo: int,
+    hi: int,
+    out: Any,  # float32 (n_params, lanes), added to
+) -> None:
+    """``out += X' diag(strength) X vectors`` of each lane, X the one-hot rows ``lo:hi``."""
+    lanes = len(strength_of_lane)
+    m = np.empty((TILE, lanes), np.float32)
+    last = np.uint64(vectors.shape[0] - 1)
+    first = offsets.astype(np.uint64)
+    for start in range(lo, hi, TILE):
+        n = min(TILE, hi - start)
+        for i in range(n):
+            for k in range(lanes):
+                m[i, k] = vectors[last, k]
+        _gather(leaves, first, wide, start, n, vectors, m, strength_of_lane)
+        for i in range(n):
+            for k in range(lanes):
+                m[i, k] *= strength[strength_of_lane[k], start + i]
+        _scatter(leaves, first, wide, start, n, m, out, strength_of_lane)

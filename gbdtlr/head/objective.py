@@ -22,8 +22,18 @@ from numpy.typing import NDArray
 from gbdtlr import threads
 from gbdtlr.head import kernels
 from gbdtlr.head.codes import Codes
-from gbdtlr.head.curvature import SampledCurvature, sample_rows, sample_size
-from gbdtlr.head.solver import Lines
+from gbdtlr.head.curvature import (
+    MAX_ROWS,
+    MAX_ROWS_BELOW_SUBSAMPLE,
+    SUBSAMPLE,
+    SUBSAMPLE_FROM,
+    Curvature,
+    SampledCurvature,
+    SubsampledNewton,
+    sample_rows,
+    sample_size,
+)
+from gbdtlr.head.lines import Lines, aligned
 from gbdtlr.metrics import sigmoid
 from gbdtlr.times import to_us
 
@@ -116,7 +126,7 @@ class Objective:
 
     def value_and_gradient(self, delta: Lines) -> tuple[NDArray[np.float64], Lines]:
         """Objective of each setting, (lanes,), and its gradient, float64 (n_params, lanes)."""
-        lines = _aligned(delta)
+        lines = aligned(delta)
         value = self.l2 / 2 * np.einsum("pk,pk->k", delta, delta)
         total = self.l2 * delta
         # Added up in the order of the pieces, whichever is done first, and none kept for longer than that takes.
@@ -129,7 +139,7 @@ class Objective:
             loss = np.zeros(self.lanes)
             gradient = np.zeros(delta.shape)
             for p, start, stop in self._pieces[piece]:
-                part = _aligned(np.zeros(delta.shape, np.float32))
+                part = aligned(np.zeros(delta.shape, np.float32))
                 kernels.loss_and_gradient(
                     self._window[p].leaves,
                     self._offsets,
@@ -156,8 +166,8 @@ class Objective:
         threads.run(len(self._pieces), work)
         return value, total
 
-    def curvature(self) -> list[SampledCurvature]:
-        """Approximate Hessian of each setting at the anchor, (lanes,)."""
+    def curvature(self) -> Curvature:
+        """Approximate Hessian of each setting at the anchor."""
         strength = []
         for base, weight in zip(self._base, self._weight, strict=True):
             p = sigmoid(base.astype(np.float64))
@@ -173,8 +183,10 @@ class Objective:
                 diagonals[h, -1] += each[h].sum()
 
         threads.run(n_half, count)
-        flat = [np.concatenate([each[h] for each in strength]) for h in range(n_half)]
-        n_codes = self.parameters.n_codes
+        flat = np.concatenate(strength, axis=1)
+        n, n_codes = flat.shape[1], self.parameters.n_codes
+        subsampled = n >= SUBSAMPLE_FROM
+        most = MAX_ROWS_BELOW_SUBSAMPLE if subsampled else MAX_ROWS
         keys = list(zip(self._half_of_lane.tolist(), self.l2.tolist(), strict=True))
         distinct = list(dict.fromkeys(keys))  # lanes that only fill the line are settings seen before
         made: list[SampledCurvature] = [None] * len(distinct)  # type: ignore[list-item]
@@ -182,27 +194,42 @@ class Objective:
         def work(task: int) -> None:
             h, l2 = distinct[task]
             rows, diagonal = flat[h], diagonals[h]
-            m = sample_size(len(rows), diagonal[:n_codes].mean() / l2)
+            m = sample_size(n, diagonal[:n_codes].mean() / l2, most)
             total = rows.sum(dtype=np.float64)
             share = min(1.0, m * (rows @ rows) / total**2)
             codes = self._codes_of(sample_rows(rows, m))
             made[task] = SampledCurvature(codes, share, total / m, diagonal, l2, n_codes)
 
         threads.run(len(distinct), work)
-        return [made[distinct.index(key)] for key in keys]
+        of_lane = [made[distinct.index(key)] for key in keys]
+        return self._subsampled(of_lane, flat) if subsampled else Curvature(of_lane)
+
+    def _subsampled(self, of_lane: Sequence[SampledCurvature], strength: NDArray[np.float32]) -> Curvature:
+        """The Hessians of one sample for all settings; the more rows count for one of them, the larger its say."""
+        n = strength.shape[1]
+        density = (strength / np.sqrt(strength.sum(axis=1, keepdims=True, dtype=np.float64))).sum(axis=0)
+        density /= density.sum()
+        m = max(SUBSAMPLE, n // 16)
+        rows, times = np.unique(sample_rows(density, m), return_counts=True)
+        leaves, wide = self._taken(rows)
+        scaled = (strength[:, rows] * (times / (m * density[rows]))).astype(np.float32)
+        return SubsampledNewton(of_lane, leaves, wide, self._offsets, scaled, self._half_of_lane.tolist(), self.l2)
 
     def _codes_of(self, rows: NDArray[np.intp]) -> NDArray[np.int32]:
         """Parameters of those rows, counted through all parts, int32 (m, n_trees + n_wide + 1), the bias last."""
-        out = np.full((len(rows), len(self._offsets) - 1 + len(self.parameters.wide_index) + 1), self.parameters.n - 1)
-        first = 0
-        n_trees = len(self._offsets) - 1
-        for part, wide in zip(self._window, self._wide, strict=True):
-            inside = np.flatnonzero((rows >= first) & (rows < first + len(part)))
-            at = rows[inside] - first
-            out[inside, :n_trees] = part.leaves[:, at].T + self._offsets[:-1]
-            out[inside, n_trees:-1] = wide[:, at].T
-            first += len(part)
-        return out.astype(np.int32)
+        leaves, wide = self._taken(rows)
+        bias = np.full((len(rows), 1), self.parameters.n - 1)
+        return np.concatenate([leaves.T + self._offsets[:-1], wide.T, bias], axis=1).astype(np.int32)
+
+    def _taken(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.unsignedinteger], NDArray[np.int32]]:
+        """Leaves (n_trees, m) and wide parameters (n_wide, m) of those rows, in rising order through all parts."""
+        starts = np.cumsum([0, *(len(part) for part in self._window)])
+        cuts = rows.searchsorted(starts)
+        mine = [rows[a:b] - start for a, b, start in zip(cuts, cuts[1:], starts, strict=False)]
+        return (
+            np.concatenate([part.leaves[:, at] for part, at in zip(self._window, mine, strict=True)], axis=1),
+            np.concatenate([wide[:, at] for wide, at in zip(self._wide, mine, strict=True)], axis=1),
+        )
 
     def background(self, lane: int) -> float:
         """Log-odds of the rate of positives as setting ``lane`` discounts it, half a sample of each class added."""
@@ -233,12 +260,3 @@ def _pieces(sizes: Sequence[int]) -> list[list[tuple[int, int, int]]]:
             room -= stop - start
             start = stop
     return groups
-
-
-def _aligned(lines: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Copy as float32 that starts on a cache line: a line of 16 lanes then never straddles two."""
-    raw = np.empty(lines.size * 4 + 64, np.uint8)
-    start = -raw.ctypes.data % 64
-    copy = raw[start : start + lines.size * 4].view(np.float32).reshape(lines.shape)
-    copy[:] = lines
-    return copy

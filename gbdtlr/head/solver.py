@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr import threads
+from gbdtlr.head.lines import Lines
 
-Lines = NDArray[np.float64]  # (n_params, lanes): one column per problem
-Vector = NDArray[np.float64]  # (n_params,)
+Vector = NDArray[np.float64]  # (n_params,): one problem's
 ValueAndGradient = Callable[[Lines], tuple[NDArray[np.float64], Lines]]
-Precondition = Callable[[int, Vector], Vector]
+Precondition = Callable[[Lines], Lines]
 
 MEMORY = 10
 ARMIJO = 1e-4
@@ -41,8 +41,8 @@ def minimise(
     ----------
     evaluate : (n_params, lanes) -> values (lanes,), gradients (n_params, lanes)
     start : float64 (n_params, lanes)
-    precondition : lane, gradient (n_params,) -> a vector close to the inverse Hessian times it; symmetric, positive
-        definite
+    precondition : lines (n_params, lanes), of zeros where a lane asks for nothing -> lines close to the inverse
+        Hessian of each lane times them; symmetric, positive definite
     tolerance : expected decrease left over, relative to the value
     max_passes : evaluations at most
 
@@ -58,31 +58,45 @@ def minimise(
     passes = 0
     while passes < max_passes and not all(lane.done for lane in lanes):
         value, gradient = evaluate(np.stack([lane.trial for lane in lanes], axis=1))
-        rows = np.ascontiguousarray(gradient.T)
         passes += 1
+        rows = np.ascontiguousarray(gradient.T)
 
-        def work(k: int, value: NDArray[np.float64] = value, rows: Lines = rows) -> None:
-            lanes[k].take(float(value[k]), rows[k], lambda vector: precondition(k, vector), tolerance)
+        def accept(k: int, value: NDArray[np.float64] = value, rows: Lines = rows) -> None:
+            rows[k] = lanes[k].accept(float(value[k]), rows[k])
 
-        threads.run(len(lanes), work)
+        threads.run(len(lanes), accept)
+        if not any(lane.asks for lane in lanes):
+            continue
+        rows = np.ascontiguousarray(precondition(rows.T).T)
+
+        def turn(k: int, rows: Lines = rows) -> None:
+            lanes[k].turn(rows[k], tolerance)
+
+        threads.run(len(lanes), turn)
     return np.stack([lane.x for lane in lanes], axis=1), np.array([lane.value for lane in lanes]), passes
 
 
 class _Lane:
-    """One problem: the best point so far, ``x``, and the one whose value is wanted next, ``trial``."""
+    """One problem: the best point so far, ``x``, and the one whose value is wanted next, ``trial``.
+
+    The two-loop recursion is cut in two where the preconditioner stands, which serves all lanes at once: ``asks`` says
+    that what :meth:`accept` returned is to be preconditioned and given to :meth:`turn`.
+    """
 
     def __init__(self, start: Vector) -> None:
         self.x = self.trial = start
         self.value = np.inf
-        self.done = False
+        self.done = self.asks = False
         self._gradient = self._direction = np.zeros(0)
         self._length, self._slope, self._shortenings = 1.0, 0.0, 0
         self._pairs: list[tuple[NDArray[np.float32], NDArray[np.float32], float]] = []
+        self._shares: list[np.float32] = []
 
-    def take(self, value: float, gradient: Vector, precondition: Callable[[Vector], Vector], tolerance: float) -> None:
+    def accept(self, value: float, gradient: Vector) -> Vector:
         """Value and gradient at the trial point: go on from there, or take a shorter step to the next."""
+        self.asks = False
         if self.done:
-            return
+            return np.zeros_like(gradient)
         # The last term: float32 sums cannot tell smaller decreases apart.
         if value > self.value + ARMIJO * self._length * self._slope + 1e-9 * abs(self.value):
             self._shortenings += 1
@@ -90,17 +104,36 @@ class _Lane:
             self.trial = self.x + self._length * self._direction
             if self._shortenings == MOST_SHORTENINGS:
                 self._stop()
-            return
+            return np.zeros_like(gradient)
         if np.isfinite(self.value):
             self._remember(self.trial - self.x, gradient - self._gradient)
-        self.x, self.value, self._gradient = self.trial, value, gradient
-        self._direction = self._towards_minimum(gradient, precondition)
-        self._slope = float(gradient @ self._direction)
-        if -self._slope / 2 <= tolerance * value:
-            self._stop()
+        self.x, self.value, self._gradient = self.trial, value, gradient.copy()
+        self.asks = True
+        q = gradient.astype(np.float32)
+        self._shares.clear()
+        for step, change, curvature in reversed(self._pairs):
+            share = np.float32(step @ q / curvature)
+            self._shares.append(share)
+            q -= share * change
+        return q.astype(np.float64)
+
+    def turn(self, preconditioned: Vector, tolerance: float) -> None:
+        """Take the direction towards the minimum that follows from what :meth:`accept` asked for."""
+        if not self.asks:
             return
+        r = preconditioned.astype(np.float32)
+        for (step, change, curvature), share in zip(self._pairs, reversed(self._shares), strict=True):
+            r += (share - np.float32(change @ r / curvature)) * step
+        self._direction = -r.astype(np.float64)
+        self._slope = float(self._gradient @ self._direction)
         self._length, self._shortenings = 1.0, 0
-        self.trial = self.x + self._direction
+        if self._slope >= 0 and self._pairs:  # rounding led astray: from here again, without what led there
+            self._pairs.clear()
+            self._slope, self.trial = 0.0, self.x
+        elif -self._slope / 2 <= tolerance * self.value:
+            self._stop()
+        else:
+            self.trial = self.x + self._direction
 
     def _stop(self) -> None:
         self.done, self.trial = True, self.x
@@ -112,16 +145,3 @@ class _Lane:
             self._pairs.append((step.astype(np.float32), change.astype(np.float32), curvature))
             if len(self._pairs) > MEMORY:
                 del self._pairs[0]
-
-    def _towards_minimum(self, gradient: Vector, precondition: Callable[[Vector], Vector]) -> Vector:
-        """Minus the approximate inverse Hessian times the gradient: the two-loop recursion."""
-        q = gradient.astype(np.float32)
-        shares = []
-        for step, change, curvature in reversed(self._pairs):
-            share = np.float32(step @ q / curvature)
-            shares.append(share)
-            q -= share * change
-        r = precondition(q.astype(np.float64)).astype(np.float32)
-        for (step, change, curvature), share in zip(self._pairs, reversed(shares), strict=True):
-            r += (share - np.float32(change @ r / curvature)) * step
-        return -r.astype(np.float64)

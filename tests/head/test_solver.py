@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
+from problems import AS_OF, Problem
+from scipy.optimize import minimize
 
+from gbdtlr import threads
+from gbdtlr.head import Setting, fit
 from gbdtlr.head.curvature import SampledCurvature, _inverse_of_factor, sample_size
 from gbdtlr.head.solver import minimise
 
@@ -22,7 +28,7 @@ def scaled_softplus(scales, n=12):
     return evaluate, start
 
 
-def none(_, gradient):
+def none(gradient):
     return gradient
 
 
@@ -60,7 +66,7 @@ def test_a_good_preconditioner_needs_two_passes_on_a_quadratic():
 
     inverse = np.linalg.inv(hessian)
     start = np.zeros((30, 1))
-    x, _, passes = minimise(evaluate, start, lambda _, g: inverse @ g, tolerance=1e-9, max_passes=50)
+    x, _, passes = minimise(evaluate, start, lambda g: inverse @ g, tolerance=1e-9, max_passes=50)
     np.testing.assert_allclose(x[:, 0], np.linalg.solve(hessian, pull), rtol=1e-3, atol=1e-3)
     assert passes == 2
 
@@ -107,11 +113,72 @@ def test_curvature_of_a_sample_that_is_all_rows_is_the_inverse_hessian(scale):
     curvature = SampledCurvature(codes, 1.0, scale, np.diag(hessian) - 2.0, 2.0, 10)
     gradient = rng.normal(size=11)
     expected = np.linalg.solve(hessian, gradient)
-    np.testing.assert_allclose(curvature.solve(gradient), expected, rtol=2e-2, atol=2e-3 * np.abs(expected).max())
+    np.testing.assert_allclose(
+        curvature.solve(gradient.astype(np.float32)), expected, rtol=2e-2, atol=2e-3 * np.abs(expected).max()
+    )
 
 
 def test_samples_grow_with_what_the_anchor_does_not_hold():
-    sizes = [sample_size(1_000_000, ratio) for ratio in (0.0, 0.1, 10.0, 1e9)]
+    sizes = [sample_size(1_000_000, ratio, 2048) for ratio in (0.0, 0.1, 10.0, 1e9)]
     assert sizes == sorted(sizes)
-    assert sample_size(30, 1e9) == 30
-    assert sample_size(3000, 1e9) == 125
+    assert sample_size(30, 1e9, 2048) == 30
+    assert sample_size(3000, 1e9, 2048) == 125
+
+
+@pytest.fixture
+def few_are_many(monkeypatch):
+    """The subsample's way for problems small enough for an oracle."""
+    from gbdtlr.head import objective
+
+    monkeypatch.setattr(objective, "SUBSAMPLE", 400)
+    monkeypatch.setattr(objective, "SUBSAMPLE_FROM", 1000)
+
+
+def test_the_hessian_of_a_sample_that_is_all_rows_is_that_of_the_definition(monkeypatch):
+    from gbdtlr.head import objective as module
+
+    monkeypatch.setattr(module, "SUBSAMPLE", 50_000)  # every row many times over: weights as good as exact
+    monkeypatch.setattr(module, "SUBSAMPLE_FROM", 1)
+    problem = Problem(300, seed=8, n_wide=1, parts=2)
+    settings = [Setting(timedelta(hours=h), l2) for h in (6, 48) for l2 in (0.5, 20.0)]
+    objective = module.Objective(problem.window, problem.offsets, problem.anchor, settings, AS_OF)
+    curvature = objective.curvature()
+    index, n = objective.parameters.wide_index, objective.parameters.n
+    probe = np.random.default_rng(0).normal(size=(n, objective.lanes))
+    image = curvature.times(probe.astype(np.float32))
+    for k, setting in enumerate(settings):
+        nearby = [problem.naive(setting, sign * 1e-5 * probe[:, k], index)[1] for sign in (1, -1)]
+        expected = (nearby[0] - nearby[1]) / 2e-5
+        np.testing.assert_allclose(image[:, k], expected, rtol=0.02, atol=0.02 * np.abs(expected).max())
+
+
+@pytest.mark.usefixtures("few_are_many")
+@pytest.mark.parametrize(("n", "n_wide", "seed"), [(1000, 0, 1), (3000, 2, 2), (3000, 0, 4), (8000, 1, 3)])
+def test_subsampled_newton_reaches_the_optimum(n, n_wide, seed):
+    problem = Problem(n, seed=seed, n_wide=n_wide, parts=3)
+    grid = [Setting(timedelta(hours=h), l2) for h in (2, 12, 48) for l2 in (0.5, 5.0, 50.0)]
+    candidates = fit(problem.window, problem.offsets, problem.anchor, grid, AS_OF)
+    for k, setting in enumerate(grid):
+        ours = np.concatenate(
+            [candidates.leaves[:, k], *(each[:, k] for each in candidates.wide), [candidates.bias[k]]]
+        ).astype(float)
+
+        def naive(delta, setting=setting):
+            return problem.naive(setting, delta, candidates.wide_index)
+
+        best = minimize(naive, ours, jac=True, method="L-BFGS-B", options={"maxiter": 5000, "ftol": 1e-14})
+        assert naive(ours)[0] <= best.fun * (1 + 1e-5) + 1e-9
+
+
+@pytest.mark.usefixtures("few_are_many")
+def test_subsampled_newton_gives_the_same_whatever_the_number_of_threads():
+    problem = Problem(3000, n_trees=12, n_wide=1, parts=3)
+    heads = set()
+    try:
+        for n_threads in (1, 2, 5):
+            threads.set_threads(n_threads)
+            fitted = fit(problem.window, problem.offsets, problem.anchor, [Setting(timedelta(hours=6), 3.0)] * 2, AS_OF)
+            heads.add(fitted.to_bytes())
+    finally:
+        threads.set_threads(None)
+    assert len(heads) == 1
