@@ -155,7 +155,7 @@ def verify(store: AnyStore, on_finding: Callable[[Finding], object] | None = Non
     trees: dict[str, tuple[FrozenTrees, Any]] = {}
     findings = []
     for finding in store.check():
-        if finding.ok and finding.what in heads:
+        if finding.ok and not finding.problem and finding.what in heads:
             finding = _replayed(store, heads[finding.what], trees)
         findings.append(finding)
         if on_finding is not None:
@@ -228,6 +228,8 @@ def _replayed(store: Store, version: VersionId, trees: dict[str, tuple[FrozenTre
         entry = Entry(1, head.as_of, name, version.name, "verify")
         Release.of(entry, *trees[name], head.files, head.manifest)
     except GbdtlrError as error:
+        if not store.has_version("heads", version.name, name):
+            return Finding(version.folder, True, "removed meanwhile, by gbdtlr prune or by hand")
         return Finding(version.folder, False, f"its golden rows cannot be replayed: {error}")
     return Finding(version.folder, True)
 

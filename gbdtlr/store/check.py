@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from gbdtlr.errors import DamagedError, FormatError, NoReleaseError
 from gbdtlr.store import versions
@@ -30,7 +31,11 @@ class Finding:
 
 
 def check_store(backend: Backend, log: ReleaseLog) -> Iterator[Finding]:
-    """Every version, then every entry of the log, one at a time; see :meth:`Store.check`."""
+    """Every version, then every entry of the log, one at a time; see :meth:`Store.check`.
+
+    It may take long, and jobs go on meanwhile: what was published or pruned since the first look is no damage.
+    """
+    live_then = log.newest()
     whole: dict[VersionId, bool] = {}
     for kind in ("trees", "heads"):
         for stat in backend.list(kind):
@@ -41,30 +46,35 @@ def check_store(backend: Backend, log: ReleaseLog) -> Iterator[Finding]:
         if finished:
             yield _version(backend, version)
         else:
-            yield Finding(version.folder, True, "never finished, so no version; gbdtlr prune removes it")
+            yield Finding(version.folder, True, "not finished: a job is at it, or was killed and left it to gbdtlr prune")
     found = {number for stat in backend.list("releases") if (number := number_of(stat.key))}
     newest = max(found, default=0)
+    listed = {version for version, finished in whole.items() if finished}
     for number in range(1, newest + 1):
-        if number in found:
-            yield _entry(log, number, {version for version in whole if whole[version]}, number == newest)
-        else:
+        if number not in found:
             yield Finding(key_of(number), False, f"missing, though the log goes on to {newest}; restore it")
+        elif number < live_then:
+            yield _entry(log, number, listed.__contains__, False)
+        else:
+            yield _entry(log, number, partial(versions.exists, backend), log.newest() == number)
 
 
 def _version(backend: Backend, version: VersionId) -> Finding:
     try:
         versions.read(backend, version)
     except (DamagedError, FormatError) as error:
+        if not versions.exists(backend, version):
+            return Finding(version.folder, True, "removed meanwhile, by gbdtlr prune or by hand")
         return Finding(version.folder, False, str(error))
     return Finding(version.folder, True)
 
 
-def _entry(log: ReleaseLog, number: int, there: set[VersionId], live: bool) -> Finding:
+def _entry(log: ReleaseLog, number: int, is_there: Callable[[VersionId], bool], live: bool) -> Finding:
     try:
         entry: Entry = log.entry(number)
     except (DamagedError, FormatError, NoReleaseError) as error:
         return Finding(key_of(number), False, str(error))
-    gone = [str(version) for version in (entry.trees_id, entry.head_id) if version not in there]
+    gone = [str(version) for version in (entry.trees_id, entry.head_id) if not is_there(version)]
     if gone:
         lost = f"{' and '.join(gone)} {'are' if len(gone) > 1 else 'is'} no longer in the store"
         return Finding(key_of(number), not live, lost + (", though this release is live" if live else ""))

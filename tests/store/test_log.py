@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from store_kit import T0, Watched, publish, put_head, put_trees
@@ -194,3 +194,18 @@ def test_check_names_every_damage(tmp_path):
         key_of(1),
     }
     assert all(bool(finding.problem) != finding.ok for finding in findings)
+
+
+@pytest.mark.parametrize("at", range(13))
+def test_what_is_published_and_pruned_during_a_check_is_no_damage(at):
+    store = Store.open(f"memory://{uuid.uuid4().hex}")
+    for i in range(4):
+        publish(store, i)
+    findings = []
+    for finding in store.check():
+        if len(findings) == at:
+            publish(store, 9)
+            store.prune(keep=1, min_age=timedelta(), now=datetime(2099, 1, 1, tzinfo=UTC))
+        findings.append(finding)
+    assert len(findings) in (12, 13)
+    assert [finding for finding in findings if not finding.ok] == []
