@@ -46,7 +46,9 @@ def check_store(backend: Backend, log: ReleaseLog) -> Iterator[Finding]:
         if finished:
             yield _version(backend, version)
         else:
-            yield Finding(version.folder, True, "not finished: a job is at it, or was killed and left it to gbdtlr prune")
+            yield Finding(
+                version.folder, True, "not finished: a job is at it, or was killed and left it to gbdtlr prune"
+            )
     found = {number for stat in backend.list("releases") if (number := number_of(stat.key))}
     newest = max(found, default=0)
     listed = {version for version, finished in whole.items() if finished}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 import shutil
@@ -19,7 +20,7 @@ from gbdtlr import jobs
 from gbdtlr.config import Config, GuardConfig
 from gbdtlr.head import WideColumns
 from gbdtlr.jobs import methods, train_trees, update_lr
-from gbdtlr.jobs.guards import Profile, Seen, Totals, Traffic
+from gbdtlr.jobs.guards import Profile, Seen, Totals, Traffic, columns
 from gbdtlr.jobs.guards.columns import UNSEEN
 from gbdtlr.release import Release
 from gbdtlr.store import Store
@@ -168,6 +169,50 @@ def test_faults_are_found_however_few_rows_come_at_a_time(folder):
     assert [end.status for end in ends].index("refused") == 4
     assert "column x is missing in" in ends[4].reason
     assert {end.status for end in ends[4:]} == {"refused"}
+
+
+def by_the_clock(columns, _):
+    """Columns that follow the time: the day, the hour twice, and a station that sends nothing at night."""
+    hour = np.array([each.hour for each in columns["ts"]])
+    day = np.array([(each - at()).days for each in columns["ts"]])
+    return {
+        **columns,
+        "x": np.where(hour < 6, np.nan, columns["x"]),
+        "y": day.astype(float),
+        "c": hour.astype(str).astype(columns["c"].dtype),
+        "id": hour,
+    }
+
+
+@pytest.mark.parametrize("every", [timedelta(minutes=20), timedelta(hours=1), timedelta(hours=2, minutes=50)])
+def test_columns_that_follow_the_time_pass(tmp_path, every):
+    """In the rows of some minutes the hour and the day are constant, and at night all of a column is missing."""
+    write_stream(tmp_path, by_the_clock, days=8, per_hour=180)
+    config = with_guard(config_of(tmp_path), min_samples=50)
+    assert train_trees(config, at(5)).status == "published"
+    for i in range(1, 13):
+        result = update_lr(config, at(5, 22) + i * every)
+        assert (result.status, result.reason) == ("published", "")
+
+
+def test_faults_among_columns_that_follow_the_time_are_found(tmp_path):
+    """The hour stands still: that is found once it has stood for longer than hours ever last."""
+    write_stream(tmp_path, by_the_clock, days=7, per_hour=180)
+    config = with_guard(config_of(tmp_path), min_samples=50)
+    assert train_trees(config, at(5)).status == "published"
+    assert update_lr(config, at(5, 22)).status == "published"
+
+    def stopped(columns, rng):
+        columns = by_the_clock(columns, rng)
+        after = columns["ts"] >= at(5, 21)
+        return {**columns, "c": np.where(after, "3", columns["c"]), "id": np.where(after, 3, columns["id"])}
+
+    write_stream(tmp_path, stopped, days=7, per_hour=180)
+    result = update_lr(config, at(6, 1))
+    assert result.status == "refused"
+    assert "column c is '3' in all of" in result.reason
+    assert "column wide id is one id in all of" in result.reason
+    assert "column y" not in result.reason
 
 
 def test_rolling_back_takes_what_was_forced_out_of_the_comparison(folder, config):
@@ -377,20 +422,17 @@ class TestTraffic:
         assert told.startswith("label rate 0.9714 in the trees' window, where the live trees had 0.3")
 
 
-SECOND_US = 1_000_000
-
-
 class TestProfile:
     SCHEMA = Schema((Feature("x"), Feature("c", ("a", "b"))))
 
-    def profile(self, x, c, ids=(), event_us=None):
+    def profile(self, x, c, ids=()):
         import pyarrow as pa
 
         table = pa.table({"x": pa.array(x, pa.float64()), "c": pa.array(c, pa.string())})
         names = ("id",) if len(ids) else ()
         buckets = np.array([ids], np.uint32) if len(ids) else np.empty((0, len(x)), np.uint32)
-        event_us = np.arange(len(x)) * SECOND_US if event_us is None else event_us
-        return Profile.of(table, self.SCHEMA, buckets, WideColumns(names, 8), event_us)
+        known_us = np.arange(len(x)) * 1_000_000
+        return Profile.of(table, self.SCHEMA, buckets, WideColumns(names, 8), known_us)
 
     def test_what_it_holds(self):
         found = self.profile([1.0, 1.0, None, float("inf")], ["a", "z", "z", None], [3, 3, 3, 1])
@@ -400,42 +442,34 @@ class TestProfile:
         assert (c.missing, c.unseen, c.top) == (1, 2, ((UNSEEN, 2), ("a", 1)))
         assert wide.top == ((3, 3), (1, 1))
 
+    def test_runs_last_from_the_row_before_to_the_row_after(self):
+        x = [1.0] * 29 + [2.0] * 30 + [3.0, 4.0] * 10 + [None] * 40
+        found = self.profile(x, ["a", None] * 59 + ["b"]).columns["x"]
+        assert (found.steady_s, found.absent_s) == (31.0, 40.0), "29 rows are too few, 30 are not; the end has no after"
+        assert self.profile(x[::-1], ["a"] * 119).columns["x"].steady_s == 31.0
+        c = self.profile(x, ["a", None] * 59 + ["b"]).columns["c"]
+        assert (c.steady_s, c.absent_s) == (118.0, 0.0), "rows without a value do not end a run"
+
+    @given(st.lists(st.integers(0, 1), max_size=200))
+    def test_runs_are_those_a_loop_finds(self, values):
+        found = columns._longest_s(np.array(values), np.arange(len(values)) * 1.0)
+        at, longest = 0, 0
+        for _, run in itertools.groupby(values):
+            n = len(list(run))
+            if n >= columns.RUN:
+                longest = max(longest, min(at + n, len(values) - 1) - max(at - 1, 0))
+            at += n
+        assert found == longest
+
     def test_halves_add_up_to_the_whole(self):
         rng = np.random.default_rng(1)
         x, c = rng.integers(0, 4, 100) * 1.0, rng.choice(["a", "b", "z"], 100).tolist()
         whole = self.profile(x.tolist(), c)
         halves = self.profile(x[:40].tolist(), c[:40]).plus(self.profile(x[40:].tolist(), c[40:]))
-        told = [dataclasses.replace(each.columns["c"], run_s=0.0) for each in (halves, whole)]
-        assert told[0] == told[1], "but for runs that go over both"
+        assert halves.columns["c"] == whole.columns["c"]
         assert halves.columns["x"].top == whole.columns["x"].top
         assert halves.columns["x"].mean == pytest.approx(whole.columns["x"].mean)
         assert halves.columns["x"].std == pytest.approx(whole.columns["x"].std)
-
-    def test_the_longest_run_is_told_in_time_whatever_the_order_of_rows(self):
-        x, c = [5.0, 1.0, 1.0, None, 1.0, 2.0], ["a", "a", "b", "a", "b", "b"]
-        at = np.array([0, 10, 20, 25, 40, 41]) * SECOND_US
-        turned = np.array([3, 5, 0, 4, 1, 2])
-        for order in (np.arange(6), turned):
-            found = self.profile([x[i] for i in order], [c[i] for i in order], event_us=at[order])
-            assert (found.columns["x"].run_s, found.columns["c"].run_s) == (30.0, 10.0)
-        assert self.profile([None], [None]).columns["x"].run_s == 0.0
-
-    def test_one_value_is_no_fault_for_as_long_as_there_was_one_before(self):
-        hours, minutes = np.arange(48 * 60) // 60, np.arange(48 * 60) * 60 * SECOND_US
-        known = [self.profile((hours % 24.0).tolist(), ["a", "b"] * 1440, event_us=minutes)]
-
-        def told(n, value=23.0, cat=None):
-            fresh = self.profile([value] * n, cat or ["a", "b"] * (n // 2), event_us=minutes[:n])
-            return list(fresh.objections(known, GuardConfig()))
-
-        assert told(60) == [], "an hour has one hour of the day"
-        assert len(told(120)) == 1
-        assert "column x is 23.0 in all of 120 rows" in told(120)[0]
-        assert told(60, cat=["a"] * 60) == [], "half of all rows had it before"
-        rare = [self.profile([1.0] * 2880, ["a", *["b"] * 9] * 288, event_us=minutes)]
-        fresh = self.profile([1.0] * 60, ["a"] * 60, event_us=minutes[:60])
-        (objection,) = fresh.objections(rare, GuardConfig())
-        assert "column c is 'a' in all of 60 rows, before in 10%" in objection
 
     def test_json_brings_it_back(self):
         seen = Seen(traffic(3), self.profile([1.0, None], ["a", "ö"], [1, 2]), Profile())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,10 @@ from gbdtlr.trees import Schema
 
 TOP = 8
 UNSEEN = "(unseen)"
-AS_LONG = 1.25
-"""How much longer than ever before one value may last; where rows are rare, runs end some time before their hour."""
+RUN = 30
+"""Rows in a row that a run needs to count: by chance so many do not fall on one value, were it every other row's."""
+SLACK = 2
+"""How many times as long as ever before a column must stay as it is to be suspected."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Column:
     unseen : rows with a category the trees have not learned
     top : the most frequent values with how many rows have them: numbers, categories, or buckets of wide columns
     finite, mean, std : of the finite numbers, how many there are and their moments
-    run_s : the longest time it kept one value, from event to event; an hour for the hour of the day
+    steady_s, absent_s : the longest time in which all values were one, and in which there were none, in seconds
     """
 
     kind: str
@@ -40,26 +42,34 @@ class Column:
     finite: int = 0
     mean: float = 0.0
     std: float = 0.0
-    run_s: float = 0.0
+    steady_s: float = 0.0
+    absent_s: float = 0.0
 
     def plus(self, other: Column) -> Column:
-        """Both together; counts of the values that are in the top of neither are lost, and runs over both."""
+        """Both together; counts of the values that are in the top of neither are lost."""
         counts = dict(self.top)
         for value, n in other.top:
             counts[value] = counts.get(value, 0) + n
         finite = self.finite + other.finite
         mean = (self.finite * self.mean + other.finite * other.mean) / max(finite, 1)
         square = sum(each.finite * (each.std**2 + (each.mean - mean) ** 2) for each in (self, other)) / max(finite, 1)
-        return Column(
-            self.kind,
-            self.missing + other.missing,
-            self.unseen + other.unseen,
-            tuple(sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))[:TOP]),
-            finite,
-            mean,
-            float(np.sqrt(square)),
-            max(self.run_s, other.run_s),
+        return (
+            Column(
+                self.kind,
+                self.missing + other.missing,
+                self.unseen + other.unseen,
+                tuple(sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))[:TOP]),
+                finite,
+                mean,
+                float(np.sqrt(square)),
+            )
+            .with_runs(other)
+            .with_runs(self)
         )
+
+    def with_runs(self, other: Column) -> Column:
+        """The same column, with the longer of both columns' runs."""
+        return replace(self, steady_s=max(self.steady_s, other.steady_s), absent_s=max(self.absent_s, other.absent_s))
 
     def rows_with(self, value: Any) -> int:
         """How many rows have the value, as far as it is known."""
@@ -74,19 +84,17 @@ class Profile:
     ----------
     rows : how many
     columns : by name; crosses of wide columns too
+    first_us, last_us : when the first and the last label of them became known
     """
 
     rows: int = 0
     columns: Mapping[str, Column] = field(default_factory=dict)
+    first_us: int = 0
+    last_us: int = 0
 
     @classmethod
     def of(
-        cls,
-        table: Any,
-        schema: Schema,
-        buckets: NDArray[np.uint32],
-        wide: WideColumns,
-        event_us: NDArray[np.int64],
+        cls, table: Any, schema: Schema, buckets: NDArray[np.uint32], wide: WideColumns, known_us: NDArray[np.int64]
     ) -> Profile:
         """Profile of a table of samples as trees and head see it.
 
@@ -95,51 +103,72 @@ class Profile:
         table : pyarrow.Table, (n, at least the schema's columns)
         schema : of the trees, whose vocabularies tell what is unseen
         buckets : uint32 (n_wide, n), of the wide columns
-        event_us : int64 (n,)
+        known_us : int64 (n,), when the labels became known; the order in which runs are looked for
         """
-        matrix = schema.matrix(table)
-        in_time = np.argsort(event_us, kind="stable")
+        if not len(known_us):
+            return cls()
+        order = np.argsort(known_us, kind="stable")
+        seconds = known_us[order] / 1e6
         columns = {
-            feature.name: replace(_column(values, feature.vocabulary), run_s=_run_s(values[in_time], event_us[in_time]))
-            for feature, values in zip(schema.features, matrix.T, strict=True)
+            feature.name: _column(values[order], feature.vocabulary, seconds)
+            for feature, values in zip(schema.features, schema.matrix(table).T, strict=True)
         }
         for name, bucket in zip(wide.names, buckets, strict=True):
-            run_s = _run_s(bucket[in_time].astype(np.float64), event_us[in_time])
-            columns[f"wide {name}"] = Column("wide", 0, 0, _top(bucket), run_s=run_s)
-        return cls(len(matrix), columns)
+            steady_s = _longest_s(bucket[order], seconds)
+            columns[f"wide {name}"] = Column("wide", 0, 0, _top(bucket), steady_s=steady_s)
+        return cls(len(order), columns, int(known_us.min()), int(known_us.max()))
 
     def plus(self, other: Profile) -> Profile:
         """Both together; columns that only one has are left out."""
         if not self.rows or not other.rows:
             return other if other.rows else self
         shared = (name for name in self.columns if name in other.columns)
-        return Profile(self.rows + other.rows, {name: self.columns[name].plus(other.columns[name]) for name in shared})
+        return Profile(
+            self.rows + other.rows,
+            {name: self.columns[name].plus(other.columns[name]) for name in shared},
+            min(self.first_us, other.first_us),
+            max(self.last_us, other.last_us),
+        )
+
+    def with_runs(self, other: Profile) -> Profile:
+        """The same profile, with the longer of both profiles' runs in each column."""
+        known = other.columns
+        columns = {name: each.with_runs(known.get(name, each)) for name, each in self.columns.items()}
+        return replace(self, columns=columns)
 
     def to_dict(self) -> dict[str, Any]:
         """The profile in JSON's types."""
-        names = ("kind", "missing", "unseen", "finite", "mean", "std", "run_s")
         columns = {
-            name: {**{key: getattr(column, key) for key in names}, "top": [list(pair) for pair in column.top]}
+            name: {**asdict(column), "top": [list(pair) for pair in column.top]}
             for name, column in self.columns.items()
         }
-        return {"rows": self.rows, "columns": columns}
+        return {"rows": self.rows, "columns": columns, "first_us": self.first_us, "last_us": self.last_us}
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Profile:
         """Profile as :meth:`to_dict` gave it."""
         columns = {
-            name: Column(**{**column, "top": tuple((value, n) for value, n in column["top"])})
+            str(name): Column(
+                str(column["kind"]),
+                int(column["missing"]),
+                int(column["unseen"]),
+                tuple((value, int(n)) for value, n in column["top"]),
+                int(column["finite"]),
+                *(float(column[key]) for key in ("mean", "std", "steady_s", "absent_s")),
+            )
             for name, column in table["columns"].items()
         }
-        return cls(table["rows"], columns)
+        return cls(int(table["rows"]), columns, int(table["first_us"]), int(table["last_us"]))
 
     def objections(self, known: list[Profile], guard: GuardConfig) -> Iterator[str]:
         """What is suddenly wrong with columns, each with its numbers, beside any of the ``known`` profiles.
 
         A share is compared with the largest in any of them, so that what has been so before (a rare outage, a day
-        without rain) is not sudden. Nor is one value for as long as there has been one value before: the hour of the
-        day is the same in all rows of an hour. Numbers that drift are no fault: that is what updates are for.
+        without rain) is not sudden. Nor is what a column has done before for half as long or longer: the hour of the
+        day is one number in all rows of ten minutes, and a station that is off at night leaves its columns empty till
+        the morning. Numbers that drift are no fault: that is what updates are for.
         """
+        span_s = (self.last_us - self.first_us) / 1e6
         for name, column in self.columns.items():
             before = [(each.columns[name], each.rows) for each in known if each.rows and name in each.columns]
             if not before or not self.rows:
@@ -147,8 +176,14 @@ class Profile:
             missing, missed = column.missing / self.rows, max(each.missing / n for each, n in before)
             unseen, unknown = column.unseen / self.rows, max(each.unseen / n for each, n in before)
             there = self.rows - column.missing
-            for what, share, known_share in (("missing", missing, missed), ("unseen by the trees", unseen, unknown)):
-                if share - known_share > guard.missing:
+            steady_s, absent_s = (
+                SLACK * max(getattr(each, name) for each, _ in before) for name in ("steady_s", "absent_s")
+            )
+            for what, share, known_share, usual_s in (
+                ("missing", missing, missed, absent_s),
+                ("unseen by the trees", unseen, unknown, 0.0),
+            ):
+                if share - known_share > guard.missing and span_s > usual_s:
                     yield (
                         f"column {name} is {what} in {share:.0%} of {self.rows} rows, before in {known_share:.0%}; "
                         f"[guard] missing = {guard.missing:g} allows a rise of {guard.missing:.0%}"
@@ -156,7 +191,7 @@ class Profile:
             if column.top and column.top[0][1] == there > self.rows / 2 and column.top[0][0] != UNSEEN:
                 value = column.top[0][0]
                 share = max(each.rows_with(value) / n for each, n in before)
-                if share < guard.constant and column.run_s > AS_LONG * max(each.run_s for each, _ in before):
+                if share < guard.constant and span_s > steady_s:
                     told = "one id" if column.kind == "wide" else repr(value)
                     yield (
                         f"column {name} is {told} in all of {there} rows, before in {share:.0%}; "
@@ -164,31 +199,37 @@ class Profile:
                     )
 
 
-def _column(values: NDArray[np.float64], vocabulary: tuple[str, ...] | None) -> Column:
-    there = values[~np.isnan(values)]
+def _column(values: NDArray[np.float64], vocabulary: tuple[str, ...] | None, seconds: NDArray[np.float64]) -> Column:
+    absent = np.isnan(values)
+    there = values[~absent]
     missing = len(values) - len(there)
+    steady_s, absent_s = _longest_s(there, seconds[~absent]), _longest_s(absent, seconds, absent)
     if vocabulary is not None:
         names = (*vocabulary, UNSEEN)
         top = tuple((names[int(code)], n) for code, n in _top(there))
-        return Column("categorical", missing, int((there == len(vocabulary)).sum()), top)
+        return Column(
+            "categorical", missing, int((there == len(vocabulary)).sum()), top, 0, 0.0, 0.0, steady_s, absent_s
+        )
     finite = there[np.isfinite(there)]
     if not len(finite):
-        return Column("numeric", missing, 0, ())
+        return Column("numeric", missing, 0, (), 0, 0.0, 0.0, steady_s, absent_s)
     scale = float(np.abs(finite).max()) or 1.0  # squares of large numbers would overflow
     mean, std = float((finite / scale).mean()) * scale, float((finite / scale).std()) * scale
     moments = (mean, std) if np.isfinite(mean) and np.isfinite(std) else (0.0, 0.0)
-    return Column("numeric", missing, 0, _top(finite), len(finite), *moments)
+    return Column("numeric", missing, 0, _top(finite), len(finite), *moments, steady_s, absent_s)
 
 
-def _run_s(values: NDArray[np.float64], event_us: NDArray[np.int64]) -> float:
-    """Longest time from the first to the last row of equal values in a row, both (n,) in order of time."""
-    there = ~np.isnan(values)
-    values, event_us = values[there], event_us[there]
-    if not len(values):
+def _longest_s(values: NDArray[Any], seconds: NDArray[np.float64], where: NDArray[np.bool_] | None = None) -> float:
+    """Longest time from the row before a run of one value to the row after it; only of runs ``where`` is true."""
+    if len(values) < RUN:
         return 0.0
-    starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
-    ends = np.r_[starts[1:], len(values)] - 1
-    return float((event_us[ends] - event_us[starts]).max()) / 1e6
+    start = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    end = np.append(start[1:], len(values))
+    long = end - start >= RUN
+    if where is not None:
+        long &= where[start]
+    lasted = seconds[np.minimum(end, len(values) - 1)] - seconds[np.maximum(start - 1, 0)]
+    return float(lasted[long].max(initial=0.0))
 
 
 def _top(values: NDArray[Any]) -> tuple[tuple[Any, int], ...]:

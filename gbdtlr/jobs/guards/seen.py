@@ -18,13 +18,15 @@ from gbdtlr.arrays import from_numpy
 from gbdtlr.config import GuardConfig
 from gbdtlr.head import Codes, WideColumns
 from gbdtlr.jobs.guards.columns import Profile
-from gbdtlr.jobs.guards.traffic import Traffic
+from gbdtlr.jobs.guards.traffic import HOUR_US, Traffic
 from gbdtlr.samples import Samples
 from gbdtlr.times import to_us
 from gbdtlr.trees import Schema
 
 PROFILED_ROWS = 16_384
 """Rows of each batch that columns are judged by: a share of them needs no more."""
+RUNS_US = 28 * 24 * HOUR_US
+"""How far back trees' samples are searched for runs: of a longer window, too few rows would be left for an hour."""
 
 _NOTHING = Traffic(0, *(np.zeros(0) for _ in range(3)))
 
@@ -66,7 +68,7 @@ class Seen:
 
     def with_fresh(self, fresh: Seen, guard: GuardConfig) -> Seen:
         """With what an observer saw since: columns count as judged once there are enough rows."""
-        traffic, newest = self.traffic.plus(fresh.traffic), self._newest(fresh, guard)
+        traffic, newest = self.traffic.plus(fresh.traffic), self._newest(fresh, guard).with_runs(self.judged)
         if newest.rows >= guard.min_samples:
             return Seen(traffic, newest, Profile())
         return Seen(traffic, self.judged, newest)
@@ -111,16 +113,23 @@ class Observer:
                 samples, codes = samples.filter(new), codes.take(new)
         traffic = self.seen.traffic.plus(Traffic.of(samples.known_us, samples.label, samples.weight))
         rows = _spread(len(samples), PROFILED_ROWS)
-        table, buckets = samples.table.take(from_numpy(rows)), codes.buckets[:, rows]
-        profile = Profile.of(table, self._schema, buckets, self._wide, samples.event_us[rows])
+        table, known_us = samples.table.take(from_numpy(rows)), samples.known_us[rows]
+        profile = Profile.of(table, self._schema, codes.buckets[:, rows], self._wide, known_us)
         self.seen = Seen(traffic, gathering=self.seen.gathering.plus(profile))
 
 
 def profile_of(samples: Samples, schema: Schema) -> Profile:
-    """Profile of the samples trees are grown on, or of some of them spread evenly."""
-    rows = _spread(len(samples), 8 * PROFILED_ROWS)
+    """Profile of the samples trees are grown on, or of some of them; runs are looked for in the newest."""
+    profile = _profile(samples, np.arange(len(samples)), schema)
+    newest = np.flatnonzero(samples.known_us > samples.known_us.max(initial=0) - RUNS_US)
+    return profile if len(newest) == len(samples) else profile.with_runs(_profile(samples, newest, schema))
+
+
+def _profile(samples: Samples, rows: NDArray[np.int64], schema: Schema) -> Profile:
+    rows = rows[_spread(len(rows), 8 * PROFILED_ROWS)]
     none = np.empty((0, len(rows)), np.uint32)
-    return Profile.of(samples.table.take(from_numpy(rows)), schema, none, WideColumns((), 2), samples.event_us[rows])
+    table = samples.table.take(from_numpy(rows))
+    return Profile.of(table, schema, none, WideColumns((), 2), samples.known_us[rows])
 
 
 def _spread(n: int, most: int) -> NDArray[np.int64]:
