@@ -70,8 +70,8 @@ def releases(store: AnyStore, last: int | None = None) -> list[dict[str, Any]]:
 def rollback(store: AnyStore, number: int | None, as_of: datetime, reason: str = "") -> JobResult:
     """Bring back the trees and head of an earlier release as a new one, once they have proved whole here.
 
-    Later updates build on what was brought back: an update that was under way ends ``superseded``, and only new
-    trees put other trees in their place.
+    Later updates build on what was brought back: a job that was under way ends ``superseded``, and only trees trained
+    after the rollback take the place of these.
 
     Parameters
     ----------

@@ -66,6 +66,15 @@ def publish_head(store: Store, base: Entry, head: Version, values: Mapping[str, 
             seen = live.number + 1
 
 
+def rolled_back_since(store: Store, base: Entry, live: Entry) -> Entry | None:
+    """The newest rollback after ``base`` up to ``live``, or None: what a job began before it must not undo."""
+    for number in range(live.number, base.number, -1):
+        entry = store.entry(number)
+        if entry.rolled_back_to is not None:
+            return entry
+    return None
+
+
 def try_publish_trees(
     store: Store, live: Entry | None, as_of: datetime, trees: Version, head: Version, values: Mapping[str, Any]
 ) -> Entry | None:

@@ -15,7 +15,7 @@ from gbdtlr.jobs.fresh import NEWEST, Fresh
 from gbdtlr.jobs.learning import code_window, judge, versions, wide_of, write_head
 from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.methods import method_of
-from gbdtlr.jobs.publishing import note_refusal, try_publish_trees
+from gbdtlr.jobs.publishing import note_refusal, rolled_back_since, try_publish_trees
 from gbdtlr.jobs.result import JobResult, OnEvent, Reporter
 from gbdtlr.release import Release
 from gbdtlr.samples import read, require_both_classes
@@ -36,7 +36,7 @@ def train_trees(
     """Publish new trees with a head that knows at least as much as the live one.
 
     Updates that were published while the trees grew moved the moment up to which labels are known: the first head
-    is then fitted up to that moment.
+    is then fitted up to that moment. A rollback while they grew stands: the samples may be what it was made for.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def train_trees(
 
     Returns
     -------
-    result : ``published``, ``superseded`` (trees as new are live) or ``refused``
+    result : ``published``, ``superseded`` (trees as new are live, or a rollback was made meanwhile) or ``refused``
 
     Raises
     ------
@@ -104,6 +104,8 @@ def train_trees(
         metrics: dict[str, Any] = {"trees": trees.n_trees, "leaves": trees.n_codes}
         made = guards.Gate(force, say)
         try:
+            if live is not None and looked_at is not None and (back := rolled_back_since(store, looked_at, live)):
+                return ended("superseded", f"release {back.number} rolled back meanwhile")
             if live != looked_at:
                 base, fresh, head_as_of = _look(config, store, live, as_of, say)
             if base is not None and base.trees_as_of >= as_of:

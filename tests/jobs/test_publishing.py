@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from jobs_kit import at, config_of, whole
 
-from gbdtlr.errors import StoreUnavailable
+from gbdtlr.errors import NoReleaseError, StoreUnavailable
 from gbdtlr.jobs import train_trees, update_lr
 from gbdtlr.jobs.operate import rollback
 from gbdtlr.release import Release
@@ -73,6 +73,55 @@ def test_a_rollback_during_an_update_is_not_undone(config, store, meanwhile):
     assert (result.status, result.reason) == ("superseded", "release 4 rolled back meanwhile")
     live = whole(store)
     assert (live.number, live.rolled_back_to, live.head) == (4, 1, store.entry(1).head)
+
+
+def test_a_rollback_during_a_training_is_not_undone(config, store, meanwhile):
+    meanwhile(train_trees, lambda: rollback(store, 1, at(5, 8)))
+    result = train_trees(config, at(5, 9))
+    assert (result.status, result.reason) == ("superseded", "release 4 rolled back meanwhile")
+    live = whole(store)
+    assert (live.number, live.trees, live.head) == (4, store.entry(1).trees, store.entry(1).head)
+    assert train_trees(config, at(5, 9)).status == "published", "one that begins after it is what the operator waits for"
+
+
+def test_a_rollback_and_an_update_during_a_training(config, store, meanwhile):
+    def others():
+        assert rollback(store, 2, at(5, 8)).status == "published"
+        assert update_lr(config, at(5, 8)).status == "published"
+
+    meanwhile(train_trees, others)
+    assert train_trees(config, at(5, 9)).status == "superseded"
+    assert (whole(store).why, whole(store).number) == ("update-lr", 5)
+
+
+def test_each_rollback_goes_one_step_further_back(config, store):
+    """Past what was rolled back before, and not to it."""
+    assert [rollback(store, None, at(5, hours)).status for hours in (7, 8)] == ["published"] * 2
+    assert [(entry.rolled_back_to, entry.head) for entry in store.entries(2)] == [
+        (2, store.entry(2).head),
+        (1, store.entry(1).head),
+    ]
+    with pytest.raises(NoReleaseError, match="nothing to go back to"):
+        rollback(store, None, at(5, 9))
+    assert update_lr(config, at(5, 9)).status == "published"
+    assert rollback(store, None, at(5, 10)).release == 7
+    assert store.entry(7).rolled_back_to == 5, "what the update was built on"
+    assert whole(store).head == store.entry(1).head
+
+
+def test_of_two_rollbacks_at_once_one_is_made(config, store, monkeypatch):
+    """Two operators mean the same release, and do not go back two."""
+    append = Store.append
+
+    def second(self, entry, number):
+        monkeypatch.setattr(Store, "append", append)
+        assert rollback(config.store, None, at(5, 7)).release == 4
+        return append(self, entry, number)
+
+    monkeypatch.setattr(Store, "append", second)
+    result = rollback(store, None, at(5, 7))
+    assert (result.status, result.release) == ("unchanged", 4)
+    assert whole(store).rolled_back_to == 2
 
 
 def test_an_update_after_a_rollback_builds_on_what_was_brought_back(config, store):

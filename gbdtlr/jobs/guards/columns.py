@@ -154,11 +154,14 @@ class Profile:
                 int(column["unseen"]),
                 tuple((value, int(n)) for value, n in column["top"]),
                 int(column["finite"]),
-                *(float(column[key]) for key in ("mean", "std", "steady_s", "absent_s")),
+                float(column["mean"]),
+                float(column["std"]),
+                float(column.get("steady_s", 0)),
+                float(column.get("absent_s", 0)),
             )
             for name, column in table["columns"].items()
         }
-        return cls(int(table["rows"]), columns, int(table["first_us"]), int(table["last_us"]))
+        return cls(int(table["rows"]), columns, int(table.get("first_us", 0)), int(table.get("last_us", 0)))
 
     def objections(self, known: list[Profile], guard: GuardConfig) -> Iterator[str]:
         """What is suddenly wrong with columns, each with its numbers, beside any of the ``known`` profiles.
