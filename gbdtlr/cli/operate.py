@@ -164,7 +164,7 @@ def _releases_text(entries: list[dict[str, Any]], session: Session) -> str:
     rows = [
         [
             str(entry["number"]),
-            entry["as_of"],
+            entry["as_of"] or "",
             entry["why"] + (", forced" if entry["forced"] else "") + (", pruned" if entry["pruned"] else ""),
             _hash(entry["trees"]),
             _hash(entry["head"]),
@@ -177,9 +177,9 @@ def _releases_text(entries: list[dict[str, Any]], session: Session) -> str:
     return session.table(["release", "as of", "made by", "trees", "head", "NE", "calibration", "reason"], rows)
 
 
-def _hash(version: str) -> str:
+def _hash(version: str | None) -> str:
     """The part of a version's name that tells it from others; the rest is its as_of."""
-    return version.rpartition("-")[2]
+    return (version or "").rpartition("-")[2]
 
 
 def _verify_text(values: dict[str, Any], session: Session) -> str:

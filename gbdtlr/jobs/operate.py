@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
-from gbdtlr.errors import Conflict, GbdtlrError, NoReleaseError
+from gbdtlr.errors import Conflict, DamagedError, FormatError, GbdtlrError, NoReleaseError
 from gbdtlr.jobs.publishing import as_of_version
 from gbdtlr.jobs.result import JobResult
 from gbdtlr.release import Release
@@ -19,6 +20,14 @@ from gbdtlr.trees import FrozenTrees
 AnyStore = str | os.PathLike[str] | Store
 LOOK_BACK = 20
 """Releases ``status`` looks through for a progressive quality: forced runs and rollbacks measure none."""
+
+_UNREADABLE: dict[str, Any] = {
+    **{each.name: None for each in fields(Entry)},
+    "why": "damaged",
+    "forced": False,
+    "metrics": {},
+    "pruned": False,
+}
 
 
 def status(store: AnyStore, now: datetime) -> dict[str, Any]:
@@ -54,17 +63,26 @@ def status(store: AnyStore, now: datetime) -> dict[str, Any]:
 def releases(store: AnyStore, last: int | None = None) -> list[dict[str, Any]]:
     """The newest ``last`` entries of the log, or all, newest last, in JSON's types.
 
-    ``pruned`` tells those whose trees or head are no longer in the store, so that they cannot be rolled back to.
+    ``pruned`` tells those whose trees or head are no longer in the store, so that they cannot be rolled back to. Of
+    an entry that cannot be read, ``why`` is ``damaged``, ``reason`` says what is wrong, and the rest is None.
     """
     store = _opened(store)
-    entries = store.entries(last)
+    newest = store.newest()
+    numbers = range(1 if last is None else max(1, newest - last + 1), newest + 1)
+    found = each(store.backend, partial(_readable, store), numbers)
+    entries = [entry for entry in found if isinstance(entry, Entry)]
     needed = sorted({version for entry in entries for version in (entry.trees_id, entry.head_id)}, key=str)
     if last is None:
         there = set(store.list_versions())
     else:  # a listing goes through all versions, these may be few
-        found = each(store.backend, lambda it: store.has_version(it.kind, it.name, it.under), needed)
-        there = {version for version, exists in zip(needed, found, strict=True) if exists}
-    return [{**entry.to_dict(), "pruned": not {entry.trees_id, entry.head_id} <= there} for entry in entries]
+        exists = each(store.backend, lambda it: store.has_version(it.kind, it.name, it.under), needed)
+        there = {version for version, exist in zip(needed, exists, strict=True) if exist}
+    return [
+        {**entry.to_dict(), "pruned": not {entry.trees_id, entry.head_id} <= there}
+        if isinstance(entry, Entry)
+        else {**_UNREADABLE, "number": number, "reason": entry}
+        for number, entry in zip(numbers, found, strict=True)
+    ]
 
 
 def rollback(store: AnyStore, number: int | None, as_of: datetime, reason: str = "") -> JobResult:
@@ -76,7 +94,8 @@ def rollback(store: AnyStore, number: int | None, as_of: datetime, reason: str =
     Parameters
     ----------
     number : release to bring back; None for the newest before the live one that has another pair. Where the live
-        one is itself a rollback, before the release that it brought back, so that each goes one step further
+        one is itself a rollback, before the release that it brought back, so that each goes one step further. With
+        a number, a newest entry that cannot be read is no hindrance
     as_of : the moment of the rollback
     reason : why, for people
 
@@ -92,8 +111,8 @@ def rollback(store: AnyStore, number: int | None, as_of: datetime, reason: str =
         It cannot be trusted here, or was pruned; nothing was published.
     """
     store = _opened(store)
-    live = _live(store)
-    target = store.entry(number) if number is not None else _before(store, live)
+    target = store.entry(number) if number is not None else _before(store, _live(store))
+    newest, live = _newest(store)
     Release.load(store, target)
     values = {
         "as_of": as_of,
@@ -104,14 +123,14 @@ def rollback(store: AnyStore, number: int | None, as_of: datetime, reason: str =
         "rolled_back_to": target.number,
     }
     while True:
-        if _pair(live) == _pair(target):
+        if live is not None and _pair(live) == _pair(target):
             told = f"release {live.number} has the trees and head of release {target.number} already"
             return _result("unchanged", live, as_of, told)
         try:
-            entry = store.append({**values, "base": live.number}, live.number + 1)
+            entry = store.append({**values, "base": newest}, newest + 1)
         except Conflict:
             # Whatever was published meanwhile, the operator wants the target: only the number is another.
-            live = _live(store, live.number + 1)
+            newest, live = _newest(store)
             continue
         return _result("published", entry, as_of, reason)
 
@@ -186,18 +205,40 @@ def _live(store: Store, at_least: int = 0) -> Entry:
     return live
 
 
+def _newest(store: Store) -> tuple[int, Entry | None]:
+    """Number of the newest entry, and the entry itself unless it is damaged."""
+    newest = store.newest()
+    try:
+        live = _live(store, newest)
+    except (DamagedError, FormatError):
+        return store.newest(), None
+    return live.number, live
+
+
 def _age_s(version: str, now: datetime) -> float:
-    as_of = datetime.strptime(as_of_version(version), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    try:
+        as_of = datetime.strptime(as_of_version(version), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        raise DamagedError(f"the live release names {version}, which is of no day there is") from None
     return (now - as_of).total_seconds()
 
 
 def _progressive(store: Store, live: Entry) -> dict[str, Any] | None:
     if "progressive" in live.metrics:
         return {**live.metrics["progressive"], "release": live.number}
-    for entry in reversed(store.entries(LOOK_BACK)):
-        if "progressive" in entry.metrics:
+    before = range(live.number - 1, max(0, live.number - LOOK_BACK), -1)
+    for entry in each(store.backend, partial(_readable, store), before):
+        if isinstance(entry, Entry) and "progressive" in entry.metrics:
             return {**entry.metrics["progressive"], "release": entry.number}
     return None
+
+
+def _readable(store: Store, number: int) -> Entry | str:
+    """An entry, or what is wrong with it."""
+    try:
+        return store.entry(number)
+    except (DamagedError, FormatError, NoReleaseError) as error:
+        return str(error)
 
 
 def _pair(entry: Entry) -> tuple[str, str]:

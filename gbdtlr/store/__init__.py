@@ -111,6 +111,10 @@ class Store:
         """Newest entry of the log, or None if nothing is published; see :meth:`ReleaseLog.live`."""
         return self._log.live(at_least)
 
+    def newest(self) -> int:
+        """Number of the newest entry, whether it can be read or not; 0 if there is none."""
+        return self._log.newest()
+
     def entry(self, number: int) -> Entry:
         """Entry of that number; ``NoReleaseError`` says which is the newest."""
         return self._log.entry(number)

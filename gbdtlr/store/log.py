@@ -104,7 +104,7 @@ class ReleaseLog:
         try:
             return load(self._backend.get(key, MAX_JSON), number, where)
         except DamagedError as error:
-            remedy = "restore that file from a backup; no older release is served in its stead"
+            remedy = "restore that file from a backup, or make an older release live: gbdtlr rollback N"
             raise DamagedError(f"{error}; {remedy}") from error
 
     def entries(self, last: int | None = None) -> list[Entry]:

@@ -9,9 +9,9 @@ from datetime import timedelta
 import pytest
 from jobs_kit import at, config_of, whole
 
-from gbdtlr.errors import NoReleaseError, StoreUnavailable
+from gbdtlr.errors import DamagedError, NoReleaseError, StoreUnavailable
 from gbdtlr.jobs import train_trees, update_lr
-from gbdtlr.jobs.operate import rollback
+from gbdtlr.jobs.operate import releases, rollback, status, verify
 from gbdtlr.release import Release
 from gbdtlr.store import Store
 
@@ -81,7 +81,7 @@ def test_a_rollback_during_a_training_is_not_undone(config, store, meanwhile):
     assert (result.status, result.reason) == ("superseded", "release 4 rolled back meanwhile")
     live = whole(store)
     assert (live.number, live.trees, live.head) == (4, store.entry(1).trees, store.entry(1).head)
-    assert train_trees(config, at(5, 9)).status == "published", "one that begins after it is what the operator waits for"
+    assert train_trees(config, at(5, 9)).status == "published", "one that begins after it may"
 
 
 def test_a_rollback_and_an_update_during_a_training(config, store, meanwhile):
@@ -122,6 +122,26 @@ def test_of_two_rollbacks_at_once_one_is_made(config, store, monkeypatch):
     result = rollback(store, None, at(5, 7))
     assert (result.status, result.release) == ("unchanged", 4)
     assert whole(store).rolled_back_to == 2
+
+
+def test_a_rollback_is_the_cure_for_a_damaged_newest_entry(config, store):
+    (store.backend.root / "releases/00000003.json").write_bytes(b"rot")
+    for job in (update_lr, train_trees):
+        with pytest.raises(DamagedError, match=r"00000003.json is damaged.*: gbdtlr rollback N"):
+            job(config, at(5, 9))
+    with pytest.raises(DamagedError, match=r"00000003\.json is damaged"):
+        rollback(store, None, at(5, 9))
+    assert [(entry["number"], entry["why"]) for entry in releases(store)][2] == (3, "damaged")
+    with pytest.raises(DamagedError, match=r"00000003\.json is damaged"):
+        rollback(store, 3, at(5, 9))
+    assert rollback(store, 2, at(5, 9)).release == 4
+    assert store.live().base == 3
+    assert status(store, at(5, 9))["progressive"]["release"] == 2
+    assert update_lr(config, at(5, 9)).release == 5
+    assert train_trees(config, at(5, 10)).release == 6
+    assert rollback(store, None, at(5, 11)).release == 7
+    bad = [finding for finding in verify(store).findings if not finding.ok]
+    assert [finding.what for finding in bad] == ["releases/00000003.json"]
 
 
 def test_an_update_after_a_rollback_builds_on_what_was_brought_back(config, store):
