@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr.errors import DamagedError
+from gbdtlr.errors import DamagedError, StoreError
 
-MAX_ARRAY_BYTES = 2**31
+MAX_BYTES = 2**32
+"""What all arrays of one npz together may take."""
 
 
 def to_npz(arrays: Mapping[str, NDArray[Any]], *, compress: bool = True) -> bytes:
@@ -21,13 +22,22 @@ def to_npz(arrays: Mapping[str, NDArray[Any]], *, compress: bool = True) -> byte
     Parameters
     ----------
     compress : leave it out for many fractions, whose bytes are noise: it takes long and gains nothing
+
+    Raises
+    ------
+    StoreError
+        So many that :func:`from_npz` would refuse them.
     """
     buffer = io.BytesIO()
+    size = 0
     method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in sorted(arrays):
             array = io.BytesIO()
             np.lib.format.write_array(array, np.ascontiguousarray(arrays[name]), allow_pickle=False)
+            size += array.tell()
+            if size > MAX_BYTES:
+                raise StoreError(f"the arrays {', '.join(sorted(arrays))} have more than the {MAX_BYTES} bytes allowed")
             # The level is said here: an archive's own does not count for a ZipInfo.
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), array.getvalue(), method, compresslevel=1)
     return buffer.getvalue()
@@ -44,9 +54,10 @@ def from_npz(data: bytes) -> dict[str, NDArray[Any]]:
     arrays = {}
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            claimed = sum(info.file_size for info in archive.infolist())
+            if claimed > MAX_BYTES:
+                raise DamagedError(f"the arrays claim {claimed} bytes, more than the {MAX_BYTES} allowed")
             for info in archive.infolist():
-                if info.file_size > MAX_ARRAY_BYTES:
-                    raise DamagedError(f"the array {info.filename} claims {info.file_size} bytes")
                 raw = archive.read(info)
                 header = io.BytesIO(raw)
                 version = np.lib.format.read_magic(header)

@@ -68,6 +68,10 @@ class Golden:
             margins = head.margin(leaves, trees.offsets, head.wide.buckets(table))
         except GbdtlrError as error:
             raise MismatchError(f"its golden rows cannot be scored: {error}") from error
+        if np.shape(self.leaves) != leaves.T.shape:
+            raise MismatchError(
+                f"its golden rows tell the leaves of {np.shape(self.leaves)[1]} trees, not {len(leaves)}"
+            )
         wrong = np.argwhere(np.array(self.leaves) != leaves.T)
         if len(wrong):
             row, tree = (int(i) for i in wrong[0])
@@ -93,12 +97,17 @@ class Golden:
         """Golden rows as :meth:`to_bytes` gave them; ``DamagedError`` for anything else."""
         try:
             table = json.loads(data)
-            golden = cls(table["rows"], table["leaves"], [float(margin) for margin in table["margins"]])
-            shape = np.array(golden.leaves, np.int64).shape
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            rows, leaves = table["rows"], table["leaves"]
+            golden = cls(rows, leaves, [float(margin) for margin in table["margins"]])
+            if not all(isinstance(row, dict) and _json_can_say(row) for row in rows) or not isinstance(leaves, list):
+                raise ValueError("rows that are no rows")
+            if not len(rows) == len(golden.margins) == len(leaves):
+                raise ValueError("their lengths differ")
+            if rows and (np.array(leaves).ndim != 2 or np.array(leaves).dtype.kind != "i"):
+                raise ValueError("leaves that are no numbers")
+            _table_of(rows)
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise DamagedError(f"the golden rows are damaged: {error}") from None
-        if not len(golden.rows) == len(golden.margins) == len(golden.leaves) or (golden.rows and len(shape) != 2):
-            raise DamagedError("the golden rows are damaged: their lengths differ")
         return golden
 
 

@@ -94,9 +94,11 @@ def ledger_of(base: Release, config: Config) -> Ledger | None:
 
 def settings_changed(config: Config, base: Release) -> bool:
     """Whether heads are now made with other settings than the live one was."""
-    made = base.head_manifest.get("config", {})
-    now = config.as_dict()
-    return bool(made.get("head") != now["head"] or made.get("samples", {}).get("wide") != now["samples"]["wide"])
+    made, now = base.head_manifest.get("config"), config.as_dict()
+    made = made if isinstance(made, dict) else {}
+    samples = made.get("samples")
+    wide = samples.get("wide") if isinstance(samples, dict) else None
+    return bool(made.get("head") != now["head"] or wide != now["samples"]["wide"])
 
 
 def judge(head: Head, trees: FrozenTrees, parts: Sequence[Codes]) -> Quality:

@@ -17,6 +17,7 @@ from gbdtlr.config import GuardConfig
 from gbdtlr.errors import Refused
 from gbdtlr.head import Head
 from gbdtlr.jobs.guards.columns import Profile
+from gbdtlr.jobs.guards.noted import reading
 from gbdtlr.jobs.guards.quality import bare, calibration, contradiction, margins, worse
 from gbdtlr.jobs.guards.seen import Observer, Seen, profile_of
 from gbdtlr.jobs.guards.traffic import Totals, Traffic
@@ -107,7 +108,9 @@ def given_to_trees(
 ) -> Iterator[str]:
     """Objections to samples for new trees beside those the live ones were grown on."""
     if "totals" in manifest:
-        yield from totals.objections(Totals.from_dict(manifest["totals"]), guard)
+        with reading("the sums over the trees' samples"):
+            before = Totals.from_dict(manifest["totals"])
+        yield from totals.objections(before, guard)
     known = _trees_profile(manifest)
     if known is not None:
         yield from profile_of(samples, trees.schema).objections([known], guard)
@@ -115,4 +118,5 @@ def given_to_trees(
 
 def _trees_profile(manifest: Mapping[str, Any]) -> Profile | None:
     table = manifest.get("profile")
-    return None if table is None else Profile.from_dict(table)
+    with reading("the profile of the trees' samples"):
+        return None if table is None else Profile.from_dict(table)

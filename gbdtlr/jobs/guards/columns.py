@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gbdtlr.config import GuardConfig
 from gbdtlr.head import WideColumns
+from gbdtlr.jobs.guards.noted import count, measure
 from gbdtlr.trees import Schema
 
 TOP = 8
@@ -150,18 +151,19 @@ class Profile:
         columns = {
             str(name): Column(
                 str(column["kind"]),
-                int(column["missing"]),
-                int(column["unseen"]),
-                tuple((value, int(n)) for value, n in column["top"]),
-                int(column["finite"]),
-                float(column["mean"]),
-                float(column["std"]),
-                float(column.get("steady_s", 0)),
-                float(column.get("absent_s", 0)),
+                count(column["missing"]),
+                count(column["unseen"]),
+                tuple((_plain(value), count(n)) for value, n in column["top"]),
+                count(column["finite"]),
+                _finite(column["mean"]),
+                _finite(column["std"]),
+                measure(column.get("steady_s", 0)),
+                measure(column.get("absent_s", 0)),
             )
             for name, column in table["columns"].items()
         }
-        return cls(int(table["rows"]), columns, int(table.get("first_us", 0)), int(table.get("last_us", 0)))
+        first_us, last_us = (count(table.get(key, 0)) for key in ("first_us", "last_us"))
+        return cls(count(table["rows"]), columns, first_us, last_us)
 
     def objections(self, known: list[Profile], guard: GuardConfig) -> Iterator[str]:
         """What is suddenly wrong with columns, each with its numbers, beside any of the ``known`` profiles.
@@ -200,6 +202,18 @@ class Profile:
                         f"column {name} is {told} in all of {there} rows, before in {share:.0%}; "
                         f"[guard] constant asks for {guard.constant:.0%}"
                     )
+
+
+def _plain(value: Any) -> Any:
+    """A number or a text, as columns have them; ValueError for anything else."""
+    return value if isinstance(value, str) else _finite(value)
+
+
+def _finite(value: Any) -> float:
+    """The finite number that ``value`` is, however large; ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(float(value)):
+        raise ValueError(f"a number expected, not {str(value)[:40]}")
+    return value
 
 
 def _column(values: NDArray[np.float64], vocabulary: tuple[str, ...] | None, seconds: NDArray[np.float64]) -> Column:

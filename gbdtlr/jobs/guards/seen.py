@@ -18,6 +18,7 @@ from gbdtlr.arrays import from_numpy
 from gbdtlr.config import GuardConfig
 from gbdtlr.head import Codes, WideColumns
 from gbdtlr.jobs.guards.columns import Profile
+from gbdtlr.jobs.guards.noted import reading
 from gbdtlr.jobs.guards.traffic import HOUR_US, Traffic
 from gbdtlr.samples import Samples
 from gbdtlr.times import to_us
@@ -48,15 +49,21 @@ class Seen:
 
     @classmethod
     def of_manifest(cls, manifest: Mapping[str, Any]) -> Seen:
-        """What is in a head's manifest; nothing where it is from a version of gbdtlr that did not note it."""
+        """What is in a head's manifest; nothing where it is from a version of gbdtlr that did not note it.
+
+        Raises
+        ------
+        DamagedError
+        """
         table = manifest.get("seen")
         if table is None:
             return cls()
-        return cls(
-            Traffic.from_dict(table["traffic"]),
-            Profile.from_dict(table["judged"]),
-            Profile.from_dict(table["gathering"]),
-        )
+        with reading("what the head has seen"):
+            return cls(
+                Traffic.from_dict(table["traffic"]),
+                Profile.from_dict(table["judged"]),
+                Profile.from_dict(table["gathering"]),
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The same in JSON's types."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.config import GuardConfig
+from gbdtlr.jobs.guards.noted import count, measure, number
 from gbdtlr.times import to_us
 
 HOUR_US = 3_600_000_000
@@ -75,8 +76,10 @@ class Traffic:
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Traffic:
         """Traffic as :meth:`to_dict` gave it."""
-        lists = (np.array(table[name], np.float64) for name in ("rows", "weight", "positives"))
-        return cls(int(table["first"]), *lists)
+        rows, weight, positives = ([measure(each) for each in table[name]] for name in ("rows", "weight", "positives"))
+        if not len(rows) == len(weight) == len(positives) <= KEPT_HOURS or not abs(number(table["first"])) < 1e9:
+            raise ValueError("its lengths or its time cannot be")
+        return cls(int(table["first"]), np.array(rows), np.array(weight), np.array(positives))
 
     def objections(self, since: datetime, until: datetime, guard: GuardConfig) -> Iterator[str]:
         """What is wrong with the labels that became known after ``since``, and with those of the last day.
@@ -175,7 +178,10 @@ class Totals:
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Totals:
         """Sums as :meth:`to_dict` gave them."""
-        return cls(**table)
+        weight, positives, hours = (measure(table[name]) for name in ("weight", "positives", "hours"))
+        if not hours:
+            raise ValueError("its window has no length")
+        return cls(count(table["rows"]), weight, positives, hours)
 
     def objections(self, before: Totals, guard: GuardConfig) -> Iterator[str]:
         """What is wrong with them beside those of the live trees, whose window may have had another length."""
