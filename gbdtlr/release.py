@@ -194,6 +194,29 @@ class Release:
             raise type(error)(f"release {entry.number} cannot be used: {error}") from error
 
     @classmethod
+    def live(cls, store: Store, known: Release | None = None) -> Release | None:
+        """The live release, loaded; ``known`` itself if that is still live; None if nothing is published.
+
+        A release that is overtaken and pruned while it is read is no damage: then the newer one is loaded.
+
+        Raises
+        ------
+        DamagedError, FormatError, MismatchError
+            As :meth:`load`; no older release is taken in its stead.
+        """
+        seen = known.entry.number if known is not None else 0
+        while True:
+            entry = store.live(seen)
+            if entry is None or (known is not None and entry == known.entry):
+                return known if entry is not None else None
+            try:
+                return cls.load(store, entry, known)
+            except DamagedError:
+                seen = store.newest()
+                if seen <= entry.number:
+                    raise
+
+    @classmethod
     def of(
         cls,
         entry: Entry,

@@ -14,7 +14,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -325,6 +325,27 @@ def test_status_watches_ages(published: Run, limits: str, code: int, told: list[
     for line, job in zip(lines, told, strict=True):
         assert line.startswith("gbdtlr: error: the live ")
         assert job in line
+
+
+@pytest.mark.parametrize(("limit", "code"), [("2h", 0), ("30m", 4)])
+def test_status_notices_a_head_from_the_future(published: Run, limit: str, code: int) -> None:
+    """A clock that was ahead: updates end unchanged till that time comes, and no age is ever too large."""
+    ended = published(f"status -c model.toml --as-of 2024-03-03T11:00 --max-head-age {limit}")
+    assert ended.code == code
+    assert ("dated 1h ahead; set the clocks right, then gbdtlr rollback" in ended.err) == bool(code)
+    assert published("update-lr -c model.toml --as-of 2024-03-03T11:00 --json").json["status"] == "unchanged"
+    assert published("rollback -c model.toml --as-of 2024-03-03T11:00").code == 0
+    assert published("update-lr -c model.toml --as-of 2024-03-03T11:00 --json").json["status"] == "published"
+
+
+def test_prune_does_not_trust_a_clock_that_is_ahead(published: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = datetime.now(UTC) + timedelta(days=2)
+    monkeypatch.setattr("gbdtlr.cli.operate.wall_clock", lambda: ahead)
+    ended = published("prune -c model.toml --keep 1")
+    assert ended.code == 1
+    assert "the clock of this machine is 2d ahead of that of the store" in ended.error
+    assert len(published("prune -c model.toml --keep 1 --dry-run --json").json["versions"]) == 2
+    assert published("verify -c model.toml").out.startswith("7 versions and releases checked, 0 damaged")
 
 
 def test_releases_are_listed_newest_last(published: Run) -> None:

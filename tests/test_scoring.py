@@ -235,6 +235,39 @@ def test_a_damaged_newest_release_is_not_served_till_it_is_mended(filled: Config
     assert scorer.release == 6
 
 
+class Overtaken(Store):
+    """A store in which whatever is read first is overtaken and pruned just before."""
+
+    def __init__(self, store: Store, overtake: Callable[[], object]) -> None:
+        super().__init__(store.backend)
+        self._overtake = [overtake]
+
+    def read_version(self, kind: str, name: str, under: str | None = None) -> Any:
+        while self._overtake:
+            self._overtake.pop()()
+        return super().read_version(kind, name, under)
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_release_pruned_while_it_is_read_is_no_damage(filled: Config, opened: bool) -> None:
+    def overtake() -> None:
+        assert train_trees(filled, NOW).status == "published"
+        Store.open(filled.store).prune(1, timedelta(0), datetime(2099, 1, 1, tzinfo=UTC))
+
+    store = Store.open(filled.store)
+    if opened:
+        scorer = Scorer.open(store)
+        update_lr(filled, NOW - timedelta(hours=1))
+        scorer.store = Overtaken(store, overtake)
+        assert scorer.refresh()
+        assert scorer.health()["error"] is None
+    else:
+        scorer = Scorer.open(Overtaken(store, overtake))
+    live = store.live()
+    assert live is not None
+    assert scorer.release == live.number
+
+
 def test_health_tells_ages(filled: Config) -> None:
     scorer = Scorer.open(filled.store)
     health = scorer.health(NOW)

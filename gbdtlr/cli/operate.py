@@ -16,8 +16,8 @@ TOO_OLD, DAMAGED = 4, 1
 
 
 @click.command("status")
-@duration("--max-head-age", help="Exit with 4 if the live head is older.")
-@duration("--max-trees-age", help="Exit with 4 if the live trees are older.")
+@duration("--max-head-age", help="Exit with 4 if the live head is older, or dated as far ahead.")
+@duration("--max-trees-age", help="Exit with 4 if the live trees are older, or dated as far ahead.")
 @as_of("Take ages at this time")
 @with_store
 def status(session: Session, max_head_age: timedelta | None, max_trees_age: timedelta | None, as_of: str | None) -> int:
@@ -35,14 +35,16 @@ def status(session: Session, max_head_age: timedelta | None, max_trees_age: time
     code = 0
     for part, limit, job in (("head", max_head_age, "update-lr"), ("trees", max_trees_age, "train-trees")):
         seconds = values[f"{part}_age_s"]
-        if limit is not None and seconds > limit.total_seconds():
+        if limit is None or abs(seconds) <= limit.total_seconds():
+            continue
+        told = f"the live {part} of release {values['number']} is"
+        if seconds > 0:
             allowed = tables.age(limit.total_seconds())
-            session.log.error(
-                f"the live {part} of release {values['number']} is {tables.age(seconds)} old, more than "
-                f"{allowed}; see why gbdtlr {job} did not publish",
-                TOO_OLD,
-            )
-            code = TOO_OLD
+            told += f" {tables.age(seconds)} old, more than {allowed}; see why gbdtlr {job} did not publish"
+        else:  # until then nothing newer is published, and it would never look too old
+            told += f" dated {tables.age(-seconds)} ahead; set the clocks right, then gbdtlr rollback"
+        session.log.error(told, TOO_OLD)
+        code = TOO_OLD
     return code
 
 

@@ -9,17 +9,20 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from gbdtlr.errors import Conflict, DamagedError, FormatError, GbdtlrError, NoReleaseError
+from gbdtlr.errors import Conflict, DamagedError, FormatError, GbdtlrError, NoReleaseError, StoreError
 from gbdtlr.jobs.publishing import as_of_version
 from gbdtlr.jobs.result import JobResult
 from gbdtlr.release import Release
 from gbdtlr.store import Entry, Finding, PruneReport, Store, VersionId
 from gbdtlr.store.backend import each
+from gbdtlr.times import format_duration
 from gbdtlr.trees import FrozenTrees
 
 AnyStore = str | os.PathLike[str] | Store
 LOOK_BACK = 20
 """Releases ``status`` looks through for a progressive quality: forced runs and rollbacks measure none."""
+SKEW = timedelta(minutes=5)
+"""How far this machine's clock may be ahead of the store's when it prunes."""
 
 _UNREADABLE: dict[str, Any] = {
     **{each.name: None for each in fields(Entry)},
@@ -190,8 +193,20 @@ def prune(
     keep_after: datetime | None = None,
     dry_run: bool = False,
 ) -> PruneReport:
-    """Remove what no kept release needs; see :meth:`Store.prune`."""
-    return _opened(store).prune(keep, min_age, now, keep_after, dry_run)
+    """Remove what no kept release needs; see :meth:`Store.prune`.
+
+    Raises
+    ------
+    StoreError
+        ``now`` is ahead of the store's own clock, so that what was just written would look old; nothing was removed.
+    """
+    store = _opened(store)
+    if not dry_run and (ahead := now - store.clock()) > SKEW:
+        raise StoreError(
+            f"the clock of this machine is {format_duration(timedelta(seconds=round(ahead.total_seconds())))} ahead of "
+            "that of the store: what a job is writing now would be taken for old; set the clock right"
+        )
+    return store.prune(keep, min_age, now, keep_after, dry_run)
 
 
 def _opened(store: AnyStore) -> Store:

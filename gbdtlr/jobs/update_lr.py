@@ -48,10 +48,10 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
     threads.set_threads(config.threads)
     store = Store.open(config.store)
     with say.timed("release.load") as told:
-        live = store.live()
-        if live is None:
+        base = Release.live(store)
+        if base is None:
             raise NoReleaseError(f"nothing is published in {store.url} yet; run first: gbdtlr train-trees")
-        base = Release.load(store, live)
+        live = base.entry
         told.update(release=live.number, trees=live.trees, head=live.head)
 
     def ended(status: str, reason: str, samples: int = 0, metrics: dict[str, Any] | None = None) -> JobResult:

@@ -19,7 +19,7 @@ from gbdtlr.metrics import sigmoid
 from gbdtlr.release import Release
 from gbdtlr.scoring.refresher import Refresher
 from gbdtlr.scoring.serving import Names, Serving
-from gbdtlr.store import Entry, Store
+from gbdtlr.store import Store
 from gbdtlr.times import format_time, parse_duration
 
 
@@ -70,8 +70,8 @@ class Scorer:
         """
         if not isinstance(store, Store):
             store = Store.open(os.fspath(store))
-        entry = _live(store) if release is None else store.entry(release)
-        return cls(store, Release.load(store, entry), pinned=release is not None)
+        loaded = _live(store) if release is None else Release.load(store, store.entry(release))
+        return cls(store, loaded, pinned=release is not None)
 
     @property
     def release(self) -> int:
@@ -145,10 +145,10 @@ class Scorer:
         with self._refreshing:
             known = self._serving.release
             try:
-                entry = _live(self.store, known.entry.number)
-                changed = entry != known.entry
+                live = _live(self.store, known)
+                changed = live is not known
                 if changed:
-                    self._serving = Serving(Release.load(self.store, entry, known))
+                    self._serving = Serving(live)
             except Exception as error:  # whatever it is, a service that has a good model goes on serving it
                 self._error = f"{type(error).__name__}: {error}"
                 self._failures += 1
@@ -235,11 +235,11 @@ class Scorer:
         self.close()
 
 
-def _live(store: Store, at_least: int = 0) -> Entry:
-    entry = store.live(at_least)
-    if entry is None:
+def _live(store: Store, known: Release | None = None) -> Release:
+    release = Release.live(store, known)
+    if release is None:
         raise NoReleaseError(f"nothing is published in {store.url}; run first: gbdtlr train-trees")
-    return entry
+    return release
 
 
 def _sigmoid(margin: float) -> float:

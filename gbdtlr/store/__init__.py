@@ -5,10 +5,12 @@ It knows bytes and hashes, no models. ``Store.open(url)`` is the way in.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from gbdtlr.errors import StoreUnavailable
 from gbdtlr.store.backend import Backend, Stat
 from gbdtlr.store.check import Finding, check_store
 from gbdtlr.store.entry import Entry
@@ -161,6 +163,16 @@ class Store:
             An entry to be kept cannot be read, so what it needs is not known; nothing was removed.
         """
         return prune_store(self.backend, self._log, keep, min_age, now, keep_after, dry_run)
+
+    def clock(self) -> datetime:
+        """The time by which the backend dates what is written, UTC: that of a temporary object written for this."""
+        key = f"releases/.clock.{secrets.token_hex(8)}.tmp"
+        self.backend.put(key, b"")
+        stat = self.backend.head(key)
+        self.backend.delete(key)
+        if stat is None:
+            raise StoreUnavailable(f"{self.url}/{key} was written, but is not there; run again")
+        return stat.modified
 
     def check(self) -> Iterator[Finding]:
         """Read every version and every entry, and say of each whether it is what was written.

@@ -199,6 +199,12 @@ class TestStore:
         with pytest.raises(NoReleaseError, match="the newest is 3"):
             store.entry(4)
 
+    def test_clock_is_the_backends_and_leaves_nothing(self, store):
+        publish(store)
+        before = {stat.key for stat in store.backend.list("")}
+        assert abs(store.clock() - datetime.now(UTC)) < timedelta(minutes=5)
+        assert {stat.key for stat in store.backend.list("")} == before
+
     def test_few_requests(self, store):
         watched = Watched(store.backend)
         counted = Store(watched)
