@@ -20,7 +20,7 @@ from gbdtlr.jobs.methods import Fitted
 from gbdtlr.metrics import Quality
 from gbdtlr.release import Golden, Release, encode, tie
 from gbdtlr.samples import Tally, read_batches
-from gbdtlr.store import Store, Version
+from gbdtlr.store import Entry, Store, Version
 from gbdtlr.times import to_us
 from gbdtlr.trees import FrozenTrees
 
@@ -123,7 +123,13 @@ def write_head(
     base: int | None,
     seen: Seen,
 ) -> Version:
-    """Write the head's version; nothing refers to it yet."""
+    """Write the head's version; nothing refers to it yet.
+
+    Raises
+    ------
+    DamagedError, MismatchError
+        Read back from these bytes, it would not give what it gives here: no reader would take it.
+    """
     newest = window.newest if window.newest is not None else pa.table({})
     files = {
         "head.npz": fitted.head.to_bytes(trees.leaf_values),
@@ -140,7 +146,9 @@ def write_head(
         "base": base,
         "versions": versions(),
     }
-    return store.write_version("heads", files, manifest, as_of, under=trees_name)
+    version = store.write_version("heads", files, manifest, as_of, under=trees_name)
+    Release.of(Entry(1, as_of, trees_name, version.name, "trial"), trees, trees_manifest, files, version.manifest)
+    return version
 
 
 def versions() -> dict[str, str]:

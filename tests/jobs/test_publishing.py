@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import shutil
 from datetime import timedelta
@@ -9,7 +10,8 @@ from datetime import timedelta
 import pytest
 from jobs_kit import at, config_of, whole
 
-from gbdtlr.errors import DamagedError, NoReleaseError, StoreUnavailable
+from gbdtlr.errors import DamagedError, MismatchError, NoReleaseError, StoreUnavailable
+from gbdtlr.head import Head
 from gbdtlr.jobs import train_trees, update_lr
 from gbdtlr.jobs.operate import releases, rollback, status, verify
 from gbdtlr.release import Release
@@ -168,6 +170,18 @@ def test_an_update_that_knows_less_was_only_quicker(config, store, meanwhile, ea
     live = whole(store)
     assert [entry.as_of for entry in store.entries(2)] == [at(5, 9) - earlier, at(5, 9)]
     assert (live.base, store.entry(4).base) == (3, 3)
+
+
+@pytest.mark.parametrize("job", [update_lr, train_trees])
+def test_what_no_reader_would_take_is_not_published(config, store, monkeypatch, job):
+    """Whatever goes wrong between the head in memory and its bytes."""
+    to_bytes = Head.to_bytes
+    monkeypatch.setattr(
+        Head, "to_bytes", lambda self, *args: to_bytes(dataclasses.replace(self, bias=self.bias + 1e-6), *args)
+    )
+    with pytest.raises(MismatchError, match=r"golden row \d has margin"):
+        job(config, at(5, 9))
+    assert whole(store).number == 3
 
 
 def test_nothing_new_is_no_release(config, store):
