@@ -431,8 +431,8 @@ class TestProfile:
         table = pa.table({"x": pa.array(x, pa.float64()), "c": pa.array(c, pa.string())})
         names = ("id",) if len(ids) else ()
         buckets = np.array([ids], np.uint32) if len(ids) else np.empty((0, len(x)), np.uint32)
-        known_us = np.arange(len(x)) * 1_000_000
-        return Profile.of(table, self.SCHEMA, buckets, WideColumns(names, 8), known_us)
+        event_us = np.arange(len(x)) * 1_000_000
+        return Profile.of(table, self.SCHEMA, buckets, WideColumns(names, 8), event_us)
 
     def test_what_it_holds(self):
         found = self.profile([1.0, 1.0, None, float("inf")], ["a", "z", "z", None], [3, 3, 3, 1])

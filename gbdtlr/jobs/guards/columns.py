@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gbdtlr.config import GuardConfig
 from gbdtlr.head import WideColumns
-from gbdtlr.jobs.guards.noted import count, measure
+from gbdtlr.jobs.guards.noted import count, measure, number
 from gbdtlr.trees import Schema
 
 TOP = 8
@@ -85,7 +85,7 @@ class Profile:
     ----------
     rows : how many
     columns : by name; crosses of wide columns too
-    first_us, last_us : when the first and the last label of them became known
+    first_us, last_us : when most of them happened: all but a twentieth at either end
     """
 
     rows: int = 0
@@ -95,7 +95,7 @@ class Profile:
 
     @classmethod
     def of(
-        cls, table: Any, schema: Schema, buckets: NDArray[np.uint32], wide: WideColumns, known_us: NDArray[np.int64]
+        cls, table: Any, schema: Schema, buckets: NDArray[np.uint32], wide: WideColumns, event_us: NDArray[np.int64]
     ) -> Profile:
         """Profile of a table of samples as trees and head see it.
 
@@ -104,12 +104,12 @@ class Profile:
         table : pyarrow.Table, (n, at least the schema's columns)
         schema : of the trees, whose vocabularies tell what is unseen
         buckets : uint32 (n_wide, n), of the wide columns
-        known_us : int64 (n,), when the labels became known; the order in which runs are looked for
+        event_us : int64 (n,), when the rows happened; the order in which runs are looked for
         """
-        if not len(known_us):
+        if not len(event_us):
             return cls()
-        order = np.argsort(known_us, kind="stable")
-        seconds = known_us[order] / 1e6
+        order = np.argsort(event_us, kind="stable")
+        seconds = event_us[order] / 1e6
         columns = {
             feature.name: _column(values[order], feature.vocabulary, seconds)
             for feature, values in zip(schema.features, schema.matrix(table).T, strict=True)
@@ -117,7 +117,8 @@ class Profile:
         for name, bucket in zip(wide.names, buckets, strict=True):
             steady_s = _longest_s(bucket[order], seconds)
             columns[f"wide {name}"] = Column("wide", 0, 0, _top(bucket), steady_s=steady_s)
-        return cls(len(order), columns, int(known_us.min()), int(known_us.max()))
+        few = len(order) // 20  # a row that comes days late does not make the others old
+        return cls(len(order), columns, int(event_us[order[few]]), int(event_us[order[-1 - few]]))
 
     def plus(self, other: Profile) -> Profile:
         """Both together; columns that only one has are left out."""
@@ -162,7 +163,7 @@ class Profile:
             )
             for name, column in table["columns"].items()
         }
-        first_us, last_us = (count(table.get(key, 0)) for key in ("first_us", "last_us"))
+        first_us, last_us = (int(number(table.get(key, 0))) for key in ("first_us", "last_us"))
         return cls(count(table["rows"]), columns, first_us, last_us)
 
     def objections(self, known: list[Profile], guard: GuardConfig) -> Iterator[str]:
@@ -188,7 +189,7 @@ class Profile:
                 ("missing", missing, missed, absent_s),
                 ("unseen by the trees", unseen, unknown, 0.0),
             ):
-                if share - known_share > guard.missing and span_s > usual_s:
+                if share - known_share > guard.missing and span_s >= usual_s:
                     yield (
                         f"column {name} is {what} in {share:.0%} of {self.rows} rows, before in {known_share:.0%}; "
                         f"[guard] missing = {guard.missing:g} allows a rise of {guard.missing:.0%}"
@@ -196,7 +197,7 @@ class Profile:
             if column.top and column.top[0][1] == there > self.rows / 2 and column.top[0][0] != UNSEEN:
                 value = column.top[0][0]
                 share = max(each.rows_with(value) / n for each, n in before)
-                if share < guard.constant and span_s > steady_s:
+                if share < guard.constant and span_s >= steady_s:
                     told = "one id" if column.kind == "wide" else repr(value)
                     yield (
                         f"column {name} is {told} in all of {there} rows, before in {share:.0%}; "

@@ -120,15 +120,15 @@ class Observer:
                 samples, codes = samples.filter(new), codes.take(new)
         traffic = self.seen.traffic.plus(Traffic.of(samples.known_us, samples.label, samples.weight))
         rows = _spread(len(samples), PROFILED_ROWS)
-        table, known_us = samples.table.take(from_numpy(rows)), samples.known_us[rows]
-        profile = Profile.of(table, self._schema, codes.buckets[:, rows], self._wide, known_us)
+        table, event_us = samples.table.take(from_numpy(rows)), samples.event_us[rows]
+        profile = Profile.of(table, self._schema, codes.buckets[:, rows], self._wide, event_us)
         self.seen = Seen(traffic, gathering=self.seen.gathering.plus(profile))
 
 
 def profile_of(samples: Samples, schema: Schema) -> Profile:
     """Profile of the samples trees are grown on, or of some of them; runs are looked for in the newest."""
     profile = _profile(samples, np.arange(len(samples)), schema)
-    newest = np.flatnonzero(samples.known_us > samples.known_us.max(initial=0) - RUNS_US)
+    newest = np.flatnonzero(samples.event_us > samples.event_us.max(initial=0) - RUNS_US)
     return profile if len(newest) == len(samples) else profile.with_runs(_profile(samples, newest, schema))
 
 
@@ -136,7 +136,7 @@ def _profile(samples: Samples, rows: NDArray[np.int64], schema: Schema) -> Profi
     rows = rows[_spread(len(rows), 8 * PROFILED_ROWS)]
     none = np.empty((0, len(rows)), np.uint32)
     table = samples.table.take(from_numpy(rows))
-    return Profile.of(table, schema, none, WideColumns((), 2), samples.known_us[rows])
+    return Profile.of(table, schema, none, WideColumns((), 2), samples.event_us[rows])
 
 
 def _spread(n: int, most: int) -> NDArray[np.int64]:
