@@ -396,6 +396,16 @@ class TestTraffic:
         for now in range(24 * 7 + 1, 24 * 8):
             assert not list(night.objections(hour(now), hour(now + 1), GuardConfig()))
 
+    def test_weekends_are_compared_with_weekends(self):
+        """A stream with a twentieth of its traffic on two days of the week; and a weekday that is like one of them."""
+        rows = np.repeat([100.0, 100, 5, 5, 100, 100, 100, 100, 100, 5, 5, 100], 24)
+        for end in range(24 * 9 + 1, 24 * 12):
+            seen = Traffic(max(0, end - 200), *[part[max(0, end - 200) : end] for part in (rows, rows, rows * 0.3)])
+            assert not list(seen.objections(hour(end - 1), hour(end), GuardConfig())), end
+        broken = np.concatenate([rows[:216], np.full(24, 100.0), np.full(48, 5.0)])[-200:]
+        found = list(Traffic(88, broken, broken, broken * 0.3).objections(hour(285), hour(288), GuardConfig()))
+        assert "too few labels" in found[0]
+
     def test_two_days_are_no_history(self):
         quiet = traffic(24 * 2).plus(traffic(3, rate=0, first=48))
         assert not list(quiet.objections(hour(48), hour(51), GuardConfig()))

@@ -85,7 +85,8 @@ class Traffic:
         """What is wrong with the labels that became known after ``since``, and with those of the last day.
 
         They are compared with the same hours of up to seven days before, as far as the releases saw them: nights
-        with nights. Volume is compared with the median; the rate of positives with the lowest and the highest, in
+        with nights. Volume is compared with the median, and with the same day of the week before: some streams hardly
+        run on Sundays. The rate of positives with the lowest and the highest, in
         odds. Above the highest there is room for days that differ as much from all others as those do from each
         other, several times over: in a storm every flight is late. Below the lowest there is not: nothing but a
         fault makes positives vanish. Small numbers pass unless they are all but impossible under the nearest allowed
@@ -112,11 +113,10 @@ class Traffic:
             return
         hours = end - start + part
         usual = float(np.median([rows for rows, _, _ in before]))
+        week = before[-1][0] if len(before) == DAYS and step == 24 else usual
+        fewest, most = guard.volume[0] * min(usual, week), guard.volume[1] * max(usual, week)
         low, high = guard.volume
-        for edge, outside, word in (
-            (low * usual, now[0] < low * usual, "few"),
-            (high * usual, now[0] > high * usual, "many"),
-        ):
+        for edge, outside, word in ((fewest, now[0] < fewest, "few"), (most, now[0] > most, "many")):
             if usual >= ENOUGH_ROWS and outside and _poisson(now[0], edge) > CERTAIN:
                 yield (
                     f"too {word} labels: {now[0]:.0f} became known in the last {hours:.3g} h, in the same hours of "
