@@ -157,9 +157,10 @@ def train_trees(
             told.update(head=head.name)
         forced = "; ".join(filter(None, [given.reason, made.reason]))
         values = {"why": "train-trees", "reason": forced, "forced": bool(forced), "metrics": metrics}
-        entry = try_publish_trees(store, live, head_as_of, trees_version, head, values)
+        with say.timed("release.publish") as told:
+            entry = try_publish_trees(store, live, head_as_of, trees_version, head, values)
+            told.update(release=None if entry is None else entry.number)
         if entry is not None:
-            say.say("release.publish", release=entry.number)
             return JobResult("published", entry.number, entry.trees, entry.head, as_of, n_samples, metrics, forced)
 
 
