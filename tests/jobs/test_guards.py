@@ -435,13 +435,13 @@ class TestTraffic:
 class TestProfile:
     SCHEMA = Schema((Feature("x"), Feature("c", ("a", "b"))))
 
-    def profile(self, x, c, ids=()):
+    def profile(self, x, c, ids=(), every_s=1):
         import pyarrow as pa
 
         table = pa.table({"x": pa.array(x, pa.float64()), "c": pa.array(c, pa.string())})
         names = ("id",) if len(ids) else ()
         buckets = np.array([ids], np.uint32) if len(ids) else np.empty((0, len(x)), np.uint32)
-        event_us = np.arange(len(x)) * 1_000_000
+        event_us = np.arange(len(x)) * every_s * 1_000_000
         return Profile.of(table, self.SCHEMA, buckets, WideColumns(names, 8), event_us)
 
     def test_what_it_holds(self):
@@ -480,6 +480,25 @@ class TestProfile:
         assert halves.columns["x"].top == whole.columns["x"].top
         assert halves.columns["x"].mean == pytest.approx(whole.columns["x"].mean)
         assert halves.columns["x"].std == pytest.approx(whole.columns["x"].std)
+
+    def test_one_value_is_no_fault_for_as_long_as_there_was_one_before(self):
+        hours = (np.arange(48 * 60) // 60 % 24.0).tolist()
+
+        def each_minute(x, c):
+            return self.profile(x, c, every_s=60)
+
+        known = [each_minute(hours, ["a", "b"] * 1440)]
+
+        def told(n, c=None):
+            return list(each_minute([23.0] * n, c or ["a", "b"] * (n // 2)).objections(known, GuardConfig()))
+
+        assert told(60) == [], "an hour has one hour of the day"
+        assert len(told(180)) == 1
+        assert "column x is 23.0 in all of 180 rows" in told(180)[0]
+        assert told(60, ["a"] * 60) == [], "half of all rows had it before"
+        rare = [each_minute([1.0] * 2880, ["a", *["b"] * 9] * 288)]
+        (objection,) = each_minute([1.0] * 60, ["a"] * 60).objections(rare, GuardConfig())
+        assert "column c is 'a' in all of 60 rows, before in 10%" in objection
 
     def test_json_brings_it_back(self):
         seen = Seen(traffic(3), self.profile([1.0, None], ["a", "ö"], [1, 2]), Profile())
