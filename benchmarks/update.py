@@ -3,7 +3,7 @@
 Each is a process of its own, from start to exit: imports, reading 30 columns of parquet, fitting, writing. *peak* is
 its largest resident memory. ``update-lr`` does more than the scripts: it judges the live head on the fresh rows, fits
 and blends sixteen settings, checks, and publishes with golden rows and hashes. Where its time goes is told by its own
-events, in the columns that end in ``s``.
+events, in the columns that end in ``s``. *one setting* is the same job with a grid of one, as the scripts have.
 
 ``--scale 0.1`` and ``--scale 4`` show how time and memory grow with the rows.
 """
@@ -32,6 +32,7 @@ from benchmarks.harness import OURS, Bench, installed
 from gbdtlr.times import format_time, to_us
 
 FRESH, TRAINING = 1_000_000, 200_000
+ONE_SETTING = f"{OURS}, one setting"
 ONE_HOT_ROWS = 1_000_000
 """At most, for the script that makes one-hot rows, which take eight bytes for each row and tree, twice over."""
 
@@ -102,8 +103,7 @@ def made(folder: Path, n_fresh: int, n_training: int, n_trees: int, n_leaves: in
         times = pa.array(event_us, pa.timestamp("us", "UTC"))
         table = pa.table({**columns, "label": label.astype(np.int8), "ts": times})
         pq.write_table(table, folder / "samples" / f"{name}.parquet")
-    (folder / "config.toml").write_text(
-        f"""threads = {n_threads}
+    text = f"""threads = {n_threads}
 store = "store"
 [samples]
 path = "samples"
@@ -119,7 +119,8 @@ num_leaves = {n_leaves}
 [head]
 window = "12h"
 """
-    )
+    (folder / "config.toml").write_text(text)
+    (folder / "one.toml").write_text(text + 'half_lives = ["1d"]\nl2 = [100.0]\n')
     site = Site(folder, n_threads)
     _gbdtlr(site, "train-trees", NOON - timedelta(hours=12))
     return site
@@ -129,14 +130,15 @@ def compare(bench: Bench, site: Site, n_fresh: int) -> None:
     """Our job and both scripts, in turns."""
     n_one_hot = min(n_fresh, ONE_HOT_ROWS)
     case = f"{n_fresh} fresh rows, {N_FEATURES + 2} columns"
-    runs: dict[str, list[Run]] = {OURS: [], "script with Booster.refit": []}
+    runs: dict[str, list[Run]] = {OURS: [], ONE_SETTING: [], "script with Booster.refit": []}
     one_hot = f"script with one-hot and LogisticRegression, {n_one_hot} rows"
     events: list[dict[str, float]] = []
     shutil.copytree(site.folder / "store", site.folder / "before")
     for _ in range(1 + min(3, bench.repeats)):
-        shutil.rmtree(site.folder / "store")
-        shutil.copytree(site.folder / "before", site.folder / "store")
-        runs[OURS].append(_gbdtlr(site, "update-lr", NOON))
+        for system, config in ((OURS, "config.toml"), (ONE_SETTING, "one.toml")):
+            shutil.rmtree(site.folder / "store")
+            shutil.copytree(site.folder / "before", site.folder / "store")
+            runs[system].append(_gbdtlr(site, "update-lr", NOON, config))
         events.append(_seconds_of_events(runs[OURS][-1].stderr))
         runs["script with Booster.refit"].append(_script(site, "refit", n_fresh))
     if installed("sklearn"):
@@ -155,8 +157,8 @@ def compare(bench: Bench, site: Site, n_fresh: int) -> None:
         bench.add(case, system, [one.seconds for one in measured], base, more)
 
 
-def _gbdtlr(site: Site, job: str, as_of: datetime) -> Run:
-    command = [sys.executable, "-m", "gbdtlr", job, "-c", "config.toml", "--as-of", format_time(as_of)]
+def _gbdtlr(site: Site, job: str, as_of: datetime, config: str = "config.toml") -> Run:
+    command = [sys.executable, "-m", "gbdtlr", job, "-c", config, "--as-of", format_time(as_of)]
     return process([*command, "--json", "--log-format", "json"], site.folder)
 
 

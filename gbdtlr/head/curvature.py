@@ -35,7 +35,7 @@ EXACT = 4e6
 SUBSAMPLE = 2**15
 SUBSAMPLE_FROM = 4 * SUBSAMPLE
 """Rows from which the larger sample pays; it has a sixteenth of them, or SUBSAMPLE."""
-STEPS, ENOUGH = 5, 0.1
+STEPS, ENOUGH = 8, 0.05
 """Conjugate gradients end after so many steps, or once the residual's square is that share of what it was."""
 PIECES = 4
 """Parts of the larger sample that are summed apart; fixed, so that the sum does not depend on the threads."""
