@@ -15,7 +15,7 @@ def test_a_whole_update_beside_both_scripts(tmp_path):
     update.compare(bench, site, 1200)
     ours, *scripts = bench.rows
     assert ours["system"] == OURS
-    assert [each["system"] for each in scripts][0] == update.ONE_SETTING
+    assert scripts[0]["system"] == update.ONE_SETTING
     assert len(scripts) == 3
     assert all(row["peak MiB"] > 50 for row in bench.rows)
     assert 0 < ours["head.fit s"] < ours["seconds"]
