@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sys
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -34,27 +36,47 @@ def spare_blas() -> None:
         del sys.modules[blas]
 
 
-def kernel(*signatures: Any) -> Callable[[Function], Function]:
+def kernel() -> Callable[[Function], Function]:
     """Compile a function, to run without the GIL, at its first call, and keep the machine code on disk.
 
-    With ``signatures`` it is compiled, or loaded, at once, and for these only. Without, callers see to it that
-    arguments keep their types: each new combination costs a compilation. A division by zero gives what
-    IEEE 754 says, as in numpy. The code is kept in ``NUMBA_CACHE_DIR``, else beside the package, else in the user's
-    cache folder; where none of them can be written, the function is compiled again in each process.
+    Callers see to it that arguments keep their types: each new combination costs a compilation. A division by zero
+    gives what IEEE 754 says, as in numpy. The code is kept in ``NUMBA_CACHE_DIR``, else beside the package, else in
+    the user's cache folder; where none of them can be written, the function is compiled again in each process.
     """
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    kinds: list[Any] = [list(signatures)] if signatures else []
 
     def compile_(function: Function) -> Function:
         try:
-            compiled: Function = _njit(*kinds, cache=_has_folder(function), **options)(function)
+            compiled: Function = _njit(cache=_has_folder(function), **options)(function)
         except RuntimeError as error:
             if "no locator available" not in str(error):
                 raise
-            compiled = _njit(*kinds, **options)(function)
+            compiled = _njit(**options)(function)
+        _stamp(compiled)
         return compiled
 
     return compile_
+
+
+def _stamp(compiled: Any) -> None:
+    """Make kept code stale when any source of the package changes.
+
+    Numba looks at the kernel's own file only, and would go on with constants, functions and tuples of other files as
+    they were when it was compiled.
+    """
+    with contextlib.suppress(AttributeError):  # no cache, or a numba that keeps its stamp elsewhere
+        file = compiled._cache._cache_file
+        file._source_stamp = (file._source_stamp, _sources())
+
+
+@cache
+def _sources() -> str:
+    """Hash of the package's sources that kernels are made of."""
+    package = Path(__file__).parent
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted([*package.glob("*.py"), *package.glob("head/*.py"), *package.glob("trees/*.py")]):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _has_folder(function: Function) -> bool:

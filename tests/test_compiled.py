@@ -40,14 +40,27 @@ def test_a_user_without_a_home_gets_no_cache_in_the_folder_he_stands_in(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_kernel_with_signatures_takes_only_these() -> None:
-    @kernel("float64(float64)")
-    def half(x: float) -> float:
-        return x / 2
+def test_kept_code_is_stale_when_another_source_of_the_package_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "made.py"
+    module.write_text("STEP = 1\n\n\ndef step(x):\n    return x + STEP\n")
 
-    assert half(1) == 0.5
-    with pytest.raises(TypeError):
-        half("text")
+    def step(constant: int) -> Any:
+        names: dict[str, Any] = {}
+        exec(compile(module.read_text(), str(module), "exec"), names)
+        names["STEP"] = constant  # as if imported from a file that has changed, while this one has not
+        return kernel()(names["step"])
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    assert step(1)(0) == 1
+    again = step(1)
+    assert again(0) == 1
+    assert again.stats.cache_hits
+    monkeypatch.setattr("gbdtlr.compiled._sources", lambda: "another")
+    changed = step(2)
+    assert changed(0) == 2
+    assert not changed.stats.cache_hits
 
 
 def test_division_by_zero_is_that_of_ieee_754() -> None:
