@@ -37,6 +37,9 @@ from gbdtlr.head.lines import Lines, aligned
 from gbdtlr.metrics import sigmoid
 from gbdtlr.times import to_us
 
+NOTHING = 1e-30
+"""Stands for a weight of zero where one is divided by: samples many half-lives old weigh nothing at all."""
+
 PIECES = 8
 """Parts of the rows that are summed apart; fixed, so that the sum does not depend on the number of threads."""
 
@@ -195,7 +198,7 @@ class Objective:
             h, l2 = distinct[task]
             rows, diagonal = flat[h], diagonals[h]
             m = sample_size(n, diagonal[:n_codes].mean() / l2, most)
-            total = rows.sum(dtype=np.float64)
+            total = max(rows.sum(dtype=np.float64), NOTHING)
             share = min(1.0, m * (rows @ rows) / total**2)
             codes = self._codes_of(sample_rows(rows, m))
             made[task] = SampledCurvature(codes, share, total / m, diagonal, l2, n_codes)
@@ -207,8 +210,9 @@ class Objective:
     def _subsampled(self, of_lane: Sequence[SampledCurvature], strength: NDArray[np.float32]) -> Curvature:
         """The Hessians of one sample for all settings; the more rows count for one of them, the larger its say."""
         n = strength.shape[1]
-        density = (strength / np.sqrt(strength.sum(axis=1, keepdims=True, dtype=np.float64))).sum(axis=0)
-        density /= density.sum()
+        total = np.maximum(strength.sum(axis=1, keepdims=True, dtype=np.float64), NOTHING)
+        density = (strength / np.sqrt(total)).sum(axis=0)
+        density = (density + NOTHING) / (density + NOTHING).sum()
         m = max(SUBSAMPLE, n // 16)
         rows, times = np.unique(sample_rows(density, m), return_counts=True)
         leaves, wide = self._taken(rows)

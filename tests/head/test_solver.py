@@ -13,6 +13,7 @@ from gbdtlr import threads
 from gbdtlr.head import Setting, fit
 from gbdtlr.head.curvature import SampledCurvature, _inverse_of_factor, sample_size
 from gbdtlr.head.solver import minimise
+from gbdtlr.times import from_us
 
 
 def scaled_softplus(scales, n=12):
@@ -182,3 +183,21 @@ def test_subsampled_newton_gives_the_same_whatever_the_number_of_threads():
     finally:
         threads.set_threads(None)
     assert len(heads) == 1
+
+
+@pytest.mark.parametrize("subsample_from", [1, 10**9])
+def test_samples_too_old_to_weigh_anything_leave_the_anchor(monkeypatch, subsample_from):
+    from gbdtlr.head import objective
+
+    monkeypatch.setattr(objective, "SUBSAMPLE_FROM", subsample_from)
+    monkeypatch.setattr(objective, "SUBSAMPLE", 200)
+    problem = Problem(900, seed=3, n_wide=1, parts=2)
+    short, long = timedelta(seconds=1), timedelta(hours=12)
+    last = max(part.event_us.max() for part in problem.window)
+    as_of = from_us(int(last)) + timedelta(hours=1)
+    both = [Setting(short, 1.0), Setting(long, 1.0)]
+    for chosen in ([both[0]], both):
+        candidates = fit(problem.window, problem.offsets, problem.anchor, chosen, as_of)
+        assert np.isfinite(candidates.leaves).all()
+        assert not candidates.leaves[:, 0].any()
+    assert candidates.leaves[:, 1].any()
