@@ -179,9 +179,10 @@ class Totals:
     def from_dict(cls, table: Mapping[str, Any]) -> Totals:
         """Sums as :meth:`to_dict` gave them."""
         weight, positives, hours = (measure(table[name]) for name in ("weight", "positives", "hours"))
-        if not hours:
-            raise ValueError("its window has no length")
-        return cls(count(table["rows"]), weight, positives, hours)
+        rows = count(table["rows"])
+        if not hours or not rows:
+            raise ValueError("its window has no length, or no rows")
+        return cls(rows, weight, positives, hours)
 
     def objections(self, before: Totals, guard: GuardConfig) -> Iterator[str]:
         """What is wrong with them beside those of the live trees, whose window may have had another length."""
