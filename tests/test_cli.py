@@ -25,7 +25,9 @@ import pytest
 from pyarrow import csv, parquet
 
 from gbdtlr.cli import main
+from gbdtlr.cli.explain import write_page
 from gbdtlr.cli.group import group
+from gbdtlr.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
 DOORS = (
@@ -635,3 +637,9 @@ def test_on_a_terminal_trees_grow_in_a_bar(terminal: tuple[int, int]) -> None:
     assert any(part.startswith("[######------------------] 1/4") for part in drawn)
     assert "trees.progress" not in seen.decode()
     assert seen.decode().endswith("\n")
+
+
+def test_a_page_that_would_replace_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is a folder; name a file in it"):
+        write_page(str(tmp_path), "page")
+    assert not Path(f"{tmp_path}.tmp").exists()

@@ -10,6 +10,7 @@ import click
 
 from gbdtlr import tables
 from gbdtlr.cli.session import Session, with_store
+from gbdtlr.errors import ConfigError
 
 
 @click.command("report")
@@ -77,6 +78,8 @@ def explain(session: Session, source: str, row: int, release: int | None, top: i
 
 def write_page(output: str, text: str) -> None:
     """Write a page whole, or not at all."""
+    if Path(output).is_dir():
+        raise ConfigError(f"cannot write {output}: it is a folder; name a file in it")
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(f"{output}.tmp")
     temporary.write_text(text, "utf-8")
