@@ -127,6 +127,7 @@ class _Stream:
         self.published_at = now
         self._status, self._reason = "unchanged", "no sample came"
         self._n_lines = self._n_refused = self._n_learned = 0
+        self._refusal = ""
         self._quality = self._quality_of_release = Quality()
         self._load()
 
@@ -173,6 +174,7 @@ class _Stream:
             new.weight.append(weight)
             new.known_us.append(now_us)
         if reason:
+            self._refusal = reason
             self._say.say("lines.refused", refused=self._n_refused, lines=self._n_lines, reason=reason)
         if not new.rows:
             return
@@ -278,7 +280,7 @@ class _Stream:
     def result(self, now: datetime) -> JobResult:
         """How the stream ended."""
         if self._n_refused and not self._n_learned:
-            self._reason = f"none of {self._n_lines} lines was a sample"
+            self._reason = f"none of {self._n_lines} lines was a sample: {self._refusal}"
         entry = self._base.entry
         return JobResult(
             self._status,
