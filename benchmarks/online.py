@@ -6,9 +6,9 @@ Trees are grown on the first two days; every sample after them is predicted, the
 the predictions made before each sample was learned). Here each method's strength (L1, or the k of OGD-Count, which
 learns an id from its k-th occurrence on) is swept, and its non-zeros are read off where its AucLoss is that of
 FTRL-Proximal, between the two nearest strengths; where it gets there with none, where it is sparsest without a
-visible loss against its own best. Ours are mostly further from FTRL-Proximal than the paper's: its stream has billions
-of features and each is rare; here dense leaves carry most of what can be told, so FTRL-Proximal drops nearly all ids
-at no loss, and what the others keep is large beside the little it keeps.
+visible loss against its own best. Ours are mostly further from FTRL-Proximal than the paper's. A conjecture nobody has
+tested: the paper's stream has billions of features and each is rare; here dense leaves carry most of what can be told,
+so FTRL-Proximal drops nearly all ids at no loss, and what the others keep is large beside the little it keeps.
 
 *Speed*: every system learns the same codes, one leaf per tree and the hashed ids, from memory or its own binary cache,
 in one thread.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,8 +14,9 @@ import pyarrow as pa
 from gbdtlr import __version__
 from gbdtlr.config import Config
 from gbdtlr.head import Codes, Head, WideColumns
+from gbdtlr.jobs.counting import MOMENT
 from gbdtlr.jobs.guards import Observer, Seen
-from gbdtlr.jobs.ledger import MOMENT, Ledger
+from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.methods import Fitted
 from gbdtlr.metrics import Quality
 from gbdtlr.release import Golden, Release, encode, tie
@@ -57,17 +58,19 @@ def code_window(
     as_of: datetime,
     known_after: datetime | None = None,
     observer: Observer | None = None,
+    only: Container[str] | None = None,
 ) -> CodedWindow:
     """The head's window up to ``as_of``, coded batch by batch: the samples themselves are never all in memory.
 
     With ``known_after``, the window reaches back from there, and only what became known later is read: every sample
-    is in exactly one of the intervals of a chain of moments.
+    is in exactly one of the intervals of a chain of moments. With ``only``, no other files are opened.
     """
     start = (as_of if known_after is None else known_after) - config.head.window
     parts = []
     newest = None
     tally = Tally()
-    for samples in read_batches(config.samples, start, as_of + MOMENT, as_of, known_after=known_after, tally=tally):
+    end = as_of + MOMENT
+    for samples in read_batches(config.samples, start, end, as_of, known_after=known_after, tally=tally, only=only):
         parts.append(encode(samples, trees, wide))
         if observer is not None:
             observer.add(samples, parts[-1])

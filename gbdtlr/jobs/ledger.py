@@ -9,11 +9,11 @@ from typing import Any
 
 from gbdtlr.config import Config, GuardConfig
 from gbdtlr.errors import ConfigError, DamagedError
+from gbdtlr.jobs.counting import Count, Counting
 from gbdtlr.metrics import Quality
-from gbdtlr.samples import Tally, read_batches
-from gbdtlr.times import format_duration, format_time, parse_duration, parse_time, to_us
+from gbdtlr.samples import Tally
+from gbdtlr.times import format_duration, format_time, parse_duration, parse_time
 
-MOMENT = timedelta(microseconds=1)
 ENOUGH_POSITIVES = 50
 
 
@@ -31,10 +31,11 @@ class Ledger:
     window : how far back events were looked for
     rows : samples that became known in the interval, before negatives were thinned
     files : how many of them were in each file
-    known : samples with an event in ``[until - window, until]`` that were known by ``until``, learned or not
     late : samples that landed in an interval after it had been learned; they wait for the next full fit
     full_as_of : the head's as_of at the last full fit
     learned_since_full, late_since_full : samples learned (after thinning), and late ones, since and with then
+    counted : what was found in each file when it was last opened; None for a ledger that kept no counts, or after a
+        ``refit``, which needs none
     recent : quality of each head on what it had just learned, about as many samples as a guard needs
     """
 
@@ -43,38 +44,39 @@ class Ledger:
     window: timedelta
     rows: int
     files: Mapping[str, int]
-    known: int
     full_as_of: datetime
     learned_since_full: int
     late: int = 0
     late_since_full: int = 0
+    counted: Mapping[str, Count] | None = None
     recent: Quality = field(default_factory=Quality)
 
     @classmethod
-    def full(cls, config: Config, until: datetime, tally: Tally, learned: int) -> Ledger:
+    def full(cls, config: Config, until: datetime, tally: Tally, learned: int, counting: Counting) -> Ledger:
         """Ledger of a fit of the whole window, as ``tally`` counted it, ``learned`` rows after thinning."""
-        n = tally.n_mature
-        return cls(None, until, config.head.window, n, _files(tally), n, until, learned)
+        counted = None if config.head.method == "refit" else counting.counted(tally)[1]
+        return cls(None, until, config.head.window, tally.n_mature, _files(tally), until, learned, counted=counted)
 
     def full_is_due(self, config: Config, as_of: datetime) -> bool:
         """Whether the whole window is to be learned again."""
+        if self.counted is None:
+            return True
         every = config.head.full_every
         return every is not None and as_of - self.full_as_of >= every
 
-    def next(self, config: Config, until: datetime, tally: Tally, learned: int) -> Ledger:
+    def next(self, until: datetime, tally: Tally, learned: int, counting: Counting) -> Ledger:
         """Ledger of an update that learned what became known since this one; parameters as for :meth:`full`.
 
-        Counts what is known in the window by now a second time, to notice what has landed since.
+        Counts the files that have changed a second time, to notice what has landed since.
         """
-        known_then, known_now = _count(config, self.until, until)
-        late = max(0, known_then - self.known)
+        late, counted = counting.counted(tally)
         return replace(
             self,
             after=self.until,
             until=until,
             rows=tally.n_mature,
             files=_files(tally),
-            known=known_now,
+            counted=counted,
             late=late,
             learned_since_full=self.learned_since_full + learned,
             late_since_full=self.late_since_full + late,
@@ -109,11 +111,11 @@ class Ledger:
             "window": format_duration(self.window),
             "rows": self.rows,
             "files": dict(self.files),
-            "known": self.known,
             "late": self.late,
             "full_as_of": format_time(self.full_as_of),
             "learned_since_full": self.learned_since_full,
             "late_since_full": self.late_since_full,
+            "counted": None if self.counted is None else {p: c.to_list() for p, c in self.counted.items()},
             "recent": [recent.rows, recent.weight, recent.positives, recent.predicted, recent.loss],
         }
 
@@ -123,17 +125,19 @@ class Ledger:
         try:
             rows, *sums = table["recent"]
             weight, positives, predicted, loss = (float(each) for each in sums)
+            # Heads of the first days kept no counts; the next update begins anew with the whole window.
+            counted = table.get("counted")
             return cls(
                 None if table["after"] is None else parse_time(table["after"]),
                 parse_time(table["until"]),
                 parse_duration(table["window"]),
                 int(table["rows"]),
                 {str(path): int(n) for path, n in table["files"].items()},
-                int(table["known"]),
                 parse_time(table["full_as_of"]),
                 int(table["learned_since_full"]),
                 int(table["late"]),
                 int(table["late_since_full"]),
+                None if counted is None else {str(path): Count.from_list(each) for path, each in counted.items()},
                 Quality(int(rows), weight, positives, predicted, loss),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
@@ -152,22 +156,3 @@ def _part(quality: Quality, share: float) -> Quality:
         quality.predicted * share,
         quality.loss * share,
     )
-
-
-def _count(config: Config, then: datetime, now: datetime) -> tuple[int, int]:
-    """Samples of the windows up to ``then`` and up to ``now`` that were known by those moments."""
-    # One feature is read along, as any; thinning would hide rows.
-    samples = replace(config.samples, negative_keep_rate=1.0, wide=(), **_one_feature(config))
-    window = config.head.window
-    then_us, start_us = to_us(then), to_us(now - window)
-    known_then = known_now = 0
-    for batch in read_batches(samples, then - window, now + MOMENT, now):
-        known_then += int(((batch.event_us <= then_us) & (batch.known_us <= then_us)).sum())
-        known_now += int((batch.event_us >= start_us).sum())
-    return known_then, known_now
-
-
-def _one_feature(config: Config) -> dict[str, Any]:
-    if config.samples.categorical:
-        return {"numeric": (), "categorical": config.samples.categorical[:1]}
-    return {"numeric": config.samples.numeric[:1], "categorical": ()}

@@ -11,6 +11,7 @@ from gbdtlr.config import Config
 from gbdtlr.errors import GbdtlrError, Refused, StoreUnavailable
 from gbdtlr.head import Codes, Head
 from gbdtlr.jobs import guards
+from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.fresh import NEWEST, Fresh
 from gbdtlr.jobs.learning import code_window, judge, versions, wide_of, write_head
 from gbdtlr.jobs.ledger import Ledger
@@ -114,6 +115,7 @@ def train_trees(
                 made.judge(fresh.objections(config, base, head_as_of))
             observer = guards.Observer(trees.schema, wide_of(config), None)
             with say.timed("head.fit") as told:
+                counting = Counting.of(config, None, head_as_of)
                 window = code_window(
                     config, trees, wide_of(config), head_as_of, observer=observer if fresh is None else None
                 )
@@ -125,7 +127,8 @@ def train_trees(
                 metrics["progressive"] = judge(base.head, base.trees, known).as_dict()
             quality = judge(fitted.head, trees, window.parts)
             lately = judge(fitted.head, trees, window.known_after(head_as_of - NEWEST))
-            ledger = Ledger.full(config, head_as_of, window.tally, len(window)).judged(quality, config.guard)
+            ledger = Ledger.full(config, head_as_of, window.tally, len(window), counting)
+            ledger = ledger.judged(quality, config.guard)
             metrics["fit"] = quality.as_dict()
             metrics.update(fitted.metrics)
             made.judge(

@@ -9,6 +9,7 @@ from gbdtlr import threads
 from gbdtlr.config import Config
 from gbdtlr.errors import NoReleaseError, Refused
 from gbdtlr.jobs import guards
+from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.fresh import NEWEST
 from gbdtlr.jobs.learning import code_window, judge, ledger_of, settings_changed, wide_of, write_head
 from gbdtlr.jobs.ledger import Ledger
@@ -66,18 +67,20 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
     observer = guards.Observer(base.trees.schema, wide_of(config), base.head_as_of)
     with say.timed("samples.code") as told:
         since = None if learn is None else base.head_as_of
-        window = code_window(config, base.trees, wide_of(config), as_of, since, observer)
+        counting = Counting.of(config, ledger if learn is not None else None, as_of)
+        only = None if learn is None else counting.changed
+        window = code_window(config, base.trees, wide_of(config), as_of, since, observer, only)
         fresh = window.known_after(base.head_as_of)
         n_fresh = sum(len(part) for part in fresh)
         told.update(rows=len(window), fresh=n_fresh)
     if not n_fresh:
         return ended("unchanged", f"no label became known since {format_time(base.head_as_of)}", len(window))
-    if ledger is None or learn is None:
-        ledger = Ledger.full(config, as_of, window.tally, len(window))
-    else:
-        with say.timed("samples.count") as told:
-            ledger = ledger.next(config, as_of, window.tally, len(window))
-            told.update(rows=ledger.known, late=ledger.late)
+    with say.timed("samples.count") as told:
+        if ledger is None or learn is None:
+            ledger = Ledger.full(config, as_of, window.tally, len(window), counting)
+        else:
+            ledger = ledger.next(as_of, window.tally, len(window), counting)
+        told.update(files=len(counting.changed), late=ledger.late)
     metrics: dict[str, Any] = {"fresh": n_fresh}
     if learn is not None:
         metrics.update(late=ledger.late, late_since_full=ledger.late_since_full)

@@ -27,9 +27,16 @@ _REMOTE = re.compile(r"^(s3|gs|gcs|abfs|abfss)://", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class File:
-    """One file of samples."""
+    """One file of samples.
+
+    Attributes
+    ----------
+    path : where it is
+    listed : what the bucket's listing said of its contents; empty for files on disk
+    """
 
     path: str
+    listed: str = ""
 
     @property
     def format(self) -> str:
@@ -49,6 +56,16 @@ class File:
     def remote(self) -> bool:
         """Whether the file is in a bucket."""
         return is_remote(self.path)
+
+    def stamp(self) -> str:
+        """Size and time of the last change: another one whenever the file has been written again."""
+        if self.remote:
+            return self.listed
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return ""
+        return f"{found.st_size}-{found.st_mtime_ns}"
 
     def stream(self) -> Any:
         """Decompressed bytes from the beginning, as a ``pyarrow.NativeFile``."""
@@ -128,25 +145,25 @@ def find_files(paths: Sequence[str]) -> list[File]:
     SamplesError
         A file that looks like samples in a format that cannot be read.
     """
-    found: set[str] = set()
+    found: dict[str, str] = {}
     for path in paths:
         pattern = os.path.expanduser(path.removeprefix("file://"))
         if "://" in pattern and not is_remote(pattern):
             raise ConfigError(
                 f"[samples] path {path!r}: expected a path of this machine or a URL of s3://, gs:// or abfs://"
             )
-        matched = list(_matching(pattern))
-        readable = {name for name in matched if File(name).format}
+        matched = dict(_matching(pattern))
+        readable = {name: listed for name, listed in matched.items() if File(name).format}
         foreign = [name for name in matched if name not in readable and _suffix(name) not in _NEIGHBOURS]
         if not readable and matched:
-            foreign = foreign or matched
+            foreign = foreign or list(matched)
         if foreign:
             more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
             raise SamplesError(f"cannot read {foreign[0]}{more} as samples: expected {READABLE}")
         if not readable:
             raise NoSamplesError(f"no files match {path!r}; {_nearby(pattern)}")
         found.update(readable)
-    return [File(name) for name in sorted(found)]
+    return [File(name, listed) for name, listed in sorted(found.items())]
 
 
 def _suffix(path: str) -> str:
@@ -161,18 +178,19 @@ def _split(pattern: str) -> tuple[str, list[str]]:
     return "/".join(parts[:first]) or ("/" if pattern.startswith("/") and first < len(parts) else ""), parts[first:]
 
 
-def _matching(pattern: str) -> Iterator[str]:
+def _matching(pattern: str) -> Iterator[tuple[str, str]]:
+    """Paths, each with what a bucket's listing says of it."""
     root, parts = _split(pattern)
     if is_remote(pattern):
         yield from _matching_remote(root, parts)
         return
     if not parts:
         if os.path.isfile(root):
-            yield root
+            yield root, ""
             return
         parts = ["**"]
     for inside in _walk(root or ".", [], parts):
-        yield os.path.join(root, *inside)
+        yield os.path.join(root, *inside), ""
 
 
 def _walk(root: str, inside: list[str], parts: list[str]) -> Iterator[list[str]]:
@@ -193,15 +211,16 @@ def _walk(root: str, inside: list[str], parts: list[str]) -> Iterator[list[str]]
             yield path
 
 
-def _matching_remote(root: str, parts: list[str]) -> Iterator[str]:
+def _matching_remote(root: str, parts: list[str]) -> Iterator[tuple[str, str]]:
     from pyarrow import fs
 
     system, inside = open_remote(root)
     scheme = root.partition("://")[0]
     try:
         if not parts:
-            if system.get_file_info(inside).type == fs.FileType.File:
-                yield root
+            info = system.get_file_info(inside)
+            if info.type == fs.FileType.File:
+                yield root, _listed_as(info)
                 return
             parts = ["**"]
         selector = fs.FileSelector(inside.rstrip("/"), allow_not_found=True, recursive=True)
@@ -211,7 +230,11 @@ def _matching_remote(root: str, parts: list[str]) -> Iterator[str]:
     for info in infos:
         path = info.path[len(inside.rstrip("/")) :].strip("/").split("/")
         if info.type == fs.FileType.File and not any(p.startswith((".", "_")) for p in path) and _matches(path, parts):
-            yield f"{scheme}://{info.path}"
+            yield f"{scheme}://{info.path}", _listed_as(info)
+
+
+def _listed_as(info: Any) -> str:
+    return f"{info.size}-{info.mtime_ns}"
 
 
 def _matches(path: list[str], parts: list[str], partly: bool = False) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 import pyarrow as pa
 
@@ -15,7 +15,7 @@ from gbdtlr.samples.batch import Samples
 from gbdtlr.samples.files import File, find_files
 from gbdtlr.samples.partition import Partition
 from gbdtlr.samples.window import Faults, Tally, Window
-from gbdtlr.times import format_time, from_us
+from gbdtlr.times import format_time, from_us, to_us
 
 # Files of a bucket that are waited for together.
 _WIDTH = 8
@@ -30,6 +30,7 @@ def read_batches(
     known_after: datetime | None = None,
     batch_rows: int = 65536,
     tally: Tally | None = None,
+    only: Container[str] | None = None,
 ) -> Iterator[Samples]:
     """Samples with an event in ``[start, end)`` whose label was known by ``as_of``, and none else.
 
@@ -44,6 +45,7 @@ def read_batches(
     known_after : moment, aware; only labels that became known after it
     batch_rows : rows of a batch, about
     tally : filled in with what was come across
+    only : the files to open, of those that match; the others hold nothing that is looked for
 
     Returns
     -------
@@ -63,7 +65,7 @@ def read_batches(
     window = Window.of(cfg, start, end, as_of, known_after)
     waiting: list[Samples] = []
     n_waiting = 0
-    for samples in _pieces(cfg, window, batch_rows, tally):
+    for samples in _pieces(cfg, window, batch_rows, tally, only):
         # Many small files make many small pieces; what follows is faster on few large ones.
         waiting.append(samples)
         n_waiting += len(samples)
@@ -99,10 +101,36 @@ def read(
     return Samples.concat(parts)
 
 
-def _pieces(cfg: SamplesConfig, window: Window, batch_rows: int, tally: Tally) -> Iterator[Samples]:
+def files_of(cfg: SamplesConfig, start: datetime, end: datetime) -> list[File]:
+    """Files that may hold events in ``[start, end)``, by their path; nothing is opened."""
+    return list(_placed(find_files(cfg.path), cfg, Window.of(cfg, start, end, end, None), Tally()))
+
+
+def known_in(cfg: SamplesConfig, file: File, start: datetime, then: datetime, now: datetime) -> tuple[int, Tally]:
+    """How many samples of one file with events from ``start`` on were known by ``then``, and its tally at ``now``.
+
+    The tally's ``next_known_us`` is no later than the next moment at which the file, as it is, has something new.
+    """
+    # One feature is read along, as any; thinning would hide rows.
+    categorical = () if cfg.numeric else cfg.categorical[:1]
+    cfg = replace(cfg, negative_keep_rate=1.0, wide=(), numeric=cfg.numeric[:1], categorical=categorical)
+    end = now + timedelta(microseconds=1)
+    reading, then_us = _Reading(file, cfg, Window.of(cfg, start, end, now, None), 65536), to_us(then)
+    known_then = sum(int((samples.known_us <= then_us).sum()) for samples in reading.samples())
+    tally = reading.tally
+    if tally.last_us is not None and tally.last_us > to_us(now):
+        # Events to come, in a log of the past that is played again, may lie in row groups that were left alone.
+        tally.waits_until(to_us(now))
+    return known_then, tally
+
+
+def _pieces(
+    cfg: SamplesConfig, window: Window, batch_rows: int, tally: Tally, only: Container[str] | None
+) -> Iterator[Samples]:
     files = find_files(cfg.path)
     tally.n_files = len(files)
-    opened = [_Reading(file, cfg, window, batch_rows) for file in _placed(files, cfg, window, tally)]
+    placed = _placed(files, cfg, window, tally)
+    opened = [_Reading(file, cfg, window, batch_rows) for file in placed if only is None or file.path in only]
     # Disks answer at once, and Arrow uses all cores for one file already: only buckets are worth the threads.
     if any(one.file.remote for one in opened):
         yield from in_order_ahead([one.samples for one in opened], _WIDTH)
@@ -113,7 +141,8 @@ def _pieces(cfg: SamplesConfig, window: Window, batch_rows: int, tally: Tally) -
         tally.add(one.tally)
     seen = set().union(*(one.seen for one in opened))
     never = [name for name in cfg.features if name not in seen]
-    if never and tally.n_rows:
+    # A few files out of many may well lack a feature that is rarely given.
+    if never and tally.n_rows and only is None:
         raise SchemaError(
             f"{', '.join(never)}: no value in any row of {len(opened)} files; mend the files or [samples]"
         )

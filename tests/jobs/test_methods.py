@@ -19,7 +19,7 @@ from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.methods import rule_of
 from gbdtlr.metrics import Quality
 from gbdtlr.release import Release, encode
-from gbdtlr.samples import read
+from gbdtlr.samples import File, read
 from gbdtlr.store import Store
 
 NOW = START + 2 * DAY
@@ -190,6 +190,48 @@ def test_compacting_files_makes_nothing_late(tmp_path: Path, method: str) -> Non
         file.unlink()
     result = update_lr(c, NOW + HOUR)
     assert (result.status, result.metrics["late"]) == ("published", 0)
+
+
+@pytest.mark.parametrize("method", NON_REFIT)
+def test_files_that_did_not_change_are_not_opened_again(
+    tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_log(tmp_path / "log", 48)
+    c = config(tmp_path, method)
+    published(c, NOW)
+    opened = []
+    random_access = File.random_access
+
+    def noted(file: File) -> object:
+        opened.append(Path(file.path).name)
+        return random_access(file)
+
+    monkeypatch.setattr(File, "random_access", noted)
+    for h in range(48, 54):
+        write_hour(tmp_path / "log", h, 60)
+        if h == 51:
+            write_hour(tmp_path / "log", 40, 60 + 7)
+        opened.clear()
+        result = update_lr(c, START + (h + 1) * HOUR)
+        assert result.status == "published"
+        # Labels come up to two hours after the event, so the files of the last three hours still hold news.
+        late = {"040.parquet"} if h == 51 else set()
+        assert set(opened) <= {f"{each:03d}.parquet" for each in range(h - 2, h + 1)} | late
+        assert late <= set(opened)
+        expected = read(c.samples, START, result.as_of, result.as_of, known_after=result.as_of - HOUR)
+        assert ledger(c).rows == len(expected)
+        assert result.metrics["late"] == (7 if late else 0)
+
+
+def test_a_head_that_kept_no_counts_begins_anew(log: Path) -> None:
+    c = config(log, "incremental", store="uncounted")
+    published(c, NOW, NOW + HOUR)
+    table = ledger(c).to_dict()
+    table["known"] = table.pop("counted") and 3
+    old = Ledger.from_dict(table)
+    assert old.counted is None
+    assert old.full_is_due(c, NOW + HOUR)
+    assert not ledger(c).full_is_due(c, NOW + HOUR)
 
 
 @pytest.mark.parametrize("method", NON_REFIT)

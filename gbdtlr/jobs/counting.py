@@ -1,0 +1,121 @@
+"""Counting: what each file held when it was last opened, so that only files that changed are opened again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from gbdtlr.config import Config, SamplesConfig
+from gbdtlr.samples import File, Tally, files_of, known_in
+from gbdtlr.times import from_us, to_us
+
+if TYPE_CHECKING:
+    from gbdtlr.jobs.ledger import Ledger
+
+MOMENT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Count:
+    """One file as an update found it.
+
+    Attributes
+    ----------
+    stamp : the file's, as it was listed before it was read
+    since_us : events before this moment were not counted
+    known : samples whose label was known at that update, learned or late
+    waits_us : when the next label becomes known that the file already holds; None if it holds no more
+    last_us : no event of the file is later; None for a file without rows
+    """
+
+    stamp: str
+    since_us: int
+    known: int
+    waits_us: int | None
+    last_us: int | None
+
+    def to_list(self) -> list[Any]:
+        """The count in JSON's types, short, as there is one of each file."""
+        return [self.stamp, self.since_us, self.known, self.waits_us, self.last_us]
+
+    @classmethod
+    def from_list(cls, values: Sequence[Any]) -> Count:
+        """Count as :meth:`to_list` gave it; ``TypeError`` or ``ValueError`` for anything else."""
+        stamp, since, known, waits, last = values
+        return cls(str(stamp), int(since), int(known), _number(waits), _number(last))
+
+
+@dataclass(frozen=True)
+class Counting:
+    """Which files an update has to open, and what their counts become.
+
+    A file that is as it was, and holds no label that has become known since, has nothing to learn and nothing late.
+
+    Attributes
+    ----------
+    changed : the files to open, as they were listed
+    counts : of the update before; empty before a fit of the whole window
+    start, then, now : the window's begin, the update before, this update
+    """
+
+    changed: Mapping[str, tuple[File, str]]
+    gone: tuple[str, ...]
+    counts: Mapping[str, Count]
+    samples: SamplesConfig
+    start: datetime
+    then: datetime
+    now: datetime
+
+    @classmethod
+    def of(cls, config: Config, ledger: Ledger | None, now: datetime) -> Counting:
+        """Counting of an update after the one of ``ledger``, or of a fit of the whole window; nothing is opened yet.
+
+        A ``refit`` opens everything every time and counts nothing.
+        """
+        if config.head.method == "refit":
+            return cls({}, (), {}, config.samples, now - config.head.window, now, now)
+        then = now if ledger is None else ledger.until
+        counts = {} if ledger is None or ledger.counted is None else ledger.counted
+        start = then - config.head.window
+        listed = {file.path: (file, file.stamp()) for file in files_of(config.samples, start, now + MOMENT)}
+        changed = {path: each for path, each in listed.items() if _is_new(counts.get(path), each[1], to_us(now))}
+        gone = tuple(path for path in counts if path not in listed)
+        return cls(changed, gone, counts, config.samples, start, then, now)
+
+    def counted(self, tally: Tally) -> tuple[int, dict[str, Count]]:
+        """Samples that have landed in what had been learned before, and the counts to go on from.
+
+        Samples that moved from file to file are not late, so what files have lost makes up for what others have won,
+        but for files that are gone because they were older than the window.
+
+        Parameters
+        ----------
+        tally : what was learned out of each file
+        """
+        start_us, late = to_us(self.start), 0
+        counts = {path: count for path, count in self.counts.items() if path not in self.gone}
+        for path in self.gone:
+            last_us = self.counts[path].last_us
+            late -= self.counts[path].known if last_us is not None and last_us >= start_us else 0
+        for path, (file, stamp) in self.changed.items():
+            before = self.counts.get(path)
+            since_us = start_us if before is None else before.since_us
+            known, found = known_in(self.samples, file, from_us(since_us), self.then, self.now)
+            late += known - (0 if before is None else before.known)
+            learned = tally.mature.get(path, 0)
+            # At a fit of the whole window, what is known by then is what was learned.
+            known = learned if self.then == self.now else known + learned
+            counts[path] = Count(stamp, since_us, known, found.next_known_us, found.last_us)
+        return max(0, late), counts
+
+
+def _is_new(count: Count | None, stamp: str, now_us: int) -> bool:
+    if count is None or not stamp or count.stamp != stamp:
+        return True
+    return count.waits_us is not None and count.waits_us <= now_us
+
+
+def _number(value: Any) -> int | None:
+    return None if value is None else int(value)
