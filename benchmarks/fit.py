@@ -35,7 +35,7 @@ from gbdtlr.trees import FrozenTrees
 
 N_ROWS, N_TREES, N_LEAVES, N_FEATURES = 200_000, 200, 31, 28
 L2 = (10.0, 100.0)
-PATIENCE, LEAST_CAP_S = 40.0, 20.0
+PATIENCE, LEAST_CAP_S = 25.0, 20.0
 BATCH = 65_536
 """Rows of one part of a window, as the jobs read them."""
 
