@@ -171,6 +171,11 @@ def verify(store: AnyStore, on_finding: Callable[[Finding], object] | None = Non
     Parameters
     ----------
     on_finding : told each finding as it is made
+
+    Raises
+    ------
+    NoReleaseError
+        The store is empty, or its name is mistyped: nothing was checked.
     """
     store = _opened(store)
     heads = {version.folder: version for version in store.list_versions() if version.kind == "heads"}
@@ -182,6 +187,8 @@ def verify(store: AnyStore, on_finding: Callable[[Finding], object] | None = Non
         findings.append(finding)
         if on_finding is not None:
             on_finding(finding)
+    if not findings:
+        raise NoReleaseError(f"{store.url} is empty; check its name, or run first: gbdtlr train-trees")
     return VerifyReport(tuple(findings))
 
 

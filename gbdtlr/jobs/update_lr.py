@@ -7,7 +7,7 @@ from typing import Any
 
 from gbdtlr import threads
 from gbdtlr.config import Config
-from gbdtlr.errors import NoReleaseError, Refused
+from gbdtlr.errors import ConfigError, NoReleaseError, Refused
 from gbdtlr.jobs import guards
 from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.fresh import NEWEST
@@ -38,6 +38,8 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
     ------
     NoReleaseError
         There are no trees yet.
+    ConfigError
+        The config no longer lists a column that the live trees read.
     GbdtlrError
         Samples or store cannot be used; nothing was published.
 
@@ -54,6 +56,11 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
             raise NoReleaseError(f"nothing is published in {store.url} yet; run first: gbdtlr train-trees")
         live = base.entry
         told.update(release=live.number, trees=live.trees, head=live.head)
+    if gone := [name for name in base.trees.schema.names if name not in config.samples.features]:
+        raise ConfigError(
+            f"the live trees (release {live.number}) read {', '.join(gone)}, which [samples] no longer lists under "
+            "numeric or categorical; put it back, or run first: gbdtlr train-trees"
+        )
 
     def ended(status: str, reason: str, samples: int = 0, metrics: dict[str, Any] | None = None) -> JobResult:
         return JobResult(status, live.number, live.trees, live.head, as_of, samples, metrics or {}, reason)

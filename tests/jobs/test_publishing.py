@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from jobs_kit import at, config_of, whole
 
-from gbdtlr.errors import DamagedError, MismatchError, NoReleaseError, StoreUnavailable
+from gbdtlr.errors import ConfigError, DamagedError, MismatchError, NoReleaseError, StoreUnavailable
 from gbdtlr.head import Head
 from gbdtlr.jobs import train_trees, update_lr
 from gbdtlr.jobs.operate import releases, rollback, status, verify
@@ -251,3 +251,15 @@ def test_every_release_says_what_it_was_built_on(config, store):
         ("update-lr", 2),
         ("train-trees", 3),
     ]
+
+
+def test_a_config_without_a_column_of_the_live_trees_is_told_so(config, store):
+    samples = dataclasses.replace(config.samples, numeric=("y",))
+    with pytest.raises(ConfigError, match=r"release 3\) read x, which \[samples\] no longer lists.*train-trees"):
+        update_lr(config.replace(samples=samples), at(5, 9))
+    assert store.newest() == 3
+
+
+def test_an_empty_store_is_not_called_whole(tmp_path):
+    with pytest.raises(NoReleaseError, match="mistyped is empty; check its name"):
+        verify(str(tmp_path / "mistyped"))
