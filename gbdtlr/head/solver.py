@@ -87,7 +87,7 @@ class _Lane:
         self.x = self.trial = start
         self.value = np.inf
         self.done = self.asks = False
-        self._gradient = self._direction = np.zeros(0)
+        self._gradient = self._direction = np.zeros_like(start)
         self._length, self._slope, self._shortenings = 1.0, 0.0, 0
         self._pairs: list[tuple[NDArray[np.float32], NDArray[np.float32], float]] = []
         self._shares: list[np.float32] = []
@@ -97,8 +97,8 @@ class _Lane:
         self.asks = False
         if self.done:
             return np.zeros_like(gradient)
-        # The last term: float32 sums cannot tell smaller decreases apart.
-        if value > self.value + ARMIJO * self._length * self._slope + 1e-9 * abs(self.value):
+        # The last term: float32 sums cannot tell smaller decreases apart. A value that is no number is no decrease.
+        if not value <= self.value + ARMIJO * self._length * self._slope + 1e-9 * abs(self.value):
             self._shortenings += 1
             self._length *= SHORTER
             self.trial = self.x + self._length * self._direction

@@ -92,6 +92,26 @@ def test_a_function_that_cannot_fall_leaves_the_lane_where_it_is():
     assert passes < 100
 
 
+def test_a_step_to_where_there_is_no_number_is_shortened():
+    def evaluate(x):
+        inside = np.where(x > 0, x, np.nan)
+        return (x - np.log(inside)).sum(axis=0), 1 - 1 / inside
+
+    x, value, passes = minimise(evaluate, np.full((2, 1), 9.5), lambda g: 20 * g, tolerance=1e-9, max_passes=100)
+    np.testing.assert_allclose(x, 1.0, rtol=1e-3)
+    np.testing.assert_allclose(value, 2.0, rtol=1e-6)
+    assert passes < 100
+
+
+def test_a_start_where_there_is_no_number_is_left_alone():
+    def evaluate(x):
+        return np.array([np.nan, 1.0]), np.full_like(x, np.nan) * [1, 0]
+
+    x, _, passes = minimise(evaluate, np.ones((3, 2)), none, tolerance=1e-9, max_passes=100)
+    np.testing.assert_array_equal(x[:, 0], 1.0)
+    assert passes < 100
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("m", [1, 64, 65, 200, 513])
 def test_inverse_of_the_cholesky_factor(m, dtype):
