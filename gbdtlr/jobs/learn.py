@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -27,13 +28,14 @@ from gbdtlr.jobs.publishing import note_refusal, publish_head
 from gbdtlr.jobs.result import JobResult, OnEvent, Reporter
 from gbdtlr.metrics import Quality
 from gbdtlr.release import Release
-from gbdtlr.samples import Samples
+from gbdtlr.samples import MAX_WEIGHT, Samples
 from gbdtlr.store import Store
 from gbdtlr.times import to_us
 
 Clock = Callable[[], datetime]
 Row = NDArray[np.int64]
 GOLDEN = 8
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def learn(
@@ -80,7 +82,7 @@ def learn(
     for lines in pieces:
         stream.learn(lines, clock)
         due = clock() - stream.published_at >= publish_every
-        if due or (publish_samples is not None and len(stream.pending) >= publish_samples):
+        if due or (publish_samples is not None and len(stream.pending) - stream.n_tried >= publish_samples):
             stream.publish(clock())
     stream.publish(clock())
     return stream.result(clock())
@@ -125,6 +127,7 @@ class _Stream:
         self._say = say
         self.pending = _Pending()
         self.published_at = now
+        self.n_tried = 0  # of the pending samples, those that were in the release a guard refused last
         self._status, self._reason = "unchanged", "no sample came"
         self._n_lines = self._n_refused = self._n_learned = 0
         self._refusal = ""
@@ -206,7 +209,7 @@ class _Stream:
                 gate.judge(guards.not_finite(fitted.head), final=True)
                 gate.judge(self._objections(fitted, coded, ledger, seen, as_of))
             except Refused as refusal:
-                self._status, self._reason = "refused", str(refusal)
+                self._status, self._reason, self.n_tried = "refused", str(refusal), len(coded)
                 note_refusal(self._store, self._base.entry, "learn", as_of, self._reason)
                 self._say.say("release.refused", reason=self._reason, samples=len(coded))
                 return
@@ -233,7 +236,7 @@ class _Stream:
                 self._say.say("release.superseded", reason=published.reason)
                 self._relearn()
                 continue
-            self._status, self._reason = "published", ""
+            self._status, self._reason, self.n_tried = "published", "", 0
             self._ledger, self.pending, self._quality_of_release = ledger, _Pending(), Quality()
             self._base = replace(
                 self._base,
@@ -312,14 +315,17 @@ def _sample(line: bytes | str, config: SamplesConfig) -> tuple[dict[str, Any], f
     if isinstance(label, str) or label not in (0, 1):
         raise SamplesError(f"{config.label} is {label!r}, expected 0 or 1")
     weight = 1.0 if config.weight is None else row.get(config.weight)
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
-        raise SamplesError(f"{config.weight} is {weight!r}, expected a finite number of at least 0")
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= MAX_WEIGHT:
+        raise SamplesError(f"{config.weight} is {weight!r}, expected a number from 0 to {MAX_WEIGHT:g}")
     nested = [name for name in config.features if isinstance(row.get(name), dict | list)]
     if nested:
         raise SchemaError(f"{', '.join(nested)}: nested values, expected texts or numbers")
     absent = [name for name in config.features if name not in row]
     if len(absent) == len(config.features):
         raise SchemaError(f"none of the features is there; expected {', '.join(absent)}")
+    broken = [name for name in config.features if isinstance(row.get(name), str) and _SURROGATE.search(row[name])]
+    if broken:
+        raise SchemaError(f"{', '.join(broken)}: half a character, expected texts that can be written as UTF-8")
     return {name: row.get(name) for name in config.features}, float(label), float(weight)
 
 
@@ -335,12 +341,14 @@ def _table(rows: Sequence[dict[str, Any]], config: SamplesConfig) -> pa.Table:
     for name in config.features:
         values = [row[name] for row in rows]
         if name in config.numeric:
-            columns[name] = pa.array(values, pa.float64())
+            # Arrow takes no whole number beyond 64 bits for a fraction.
+            columns[name] = pa.array([each if each is None else float(each) for each in values], pa.float64())
         else:
             columns[name] = pa.array([each if each is None else _text(each) for each in values], pa.string())
     return pa.table(columns)
 
 
 def _text(value: Any) -> str:
-    spelled = value if isinstance(value, str) else texts(pa.array([value]))[0].as_py()
-    return str(spelled)
+    if type(value) in (str, int):  # whole numbers of any length, as ids have them
+        return str(value)
+    return str(texts(pa.array([value]))[0].as_py())

@@ -1,8 +1,18 @@
 """Samples: reading windows of mature samples out of files, as they were known at a moment."""
 
-from gbdtlr.samples.batch import Samples, require_both_classes
+from gbdtlr.samples.batch import MAX_WEIGHT, Samples, require_both_classes
 from gbdtlr.samples.files import File
 from gbdtlr.samples.reading import files_of, known_in, read, read_batches
 from gbdtlr.samples.window import Tally
 
-__all__ = ["File", "Samples", "Tally", "files_of", "known_in", "read", "read_batches", "require_both_classes"]
+__all__ = [
+    "MAX_WEIGHT",
+    "File",
+    "Samples",
+    "Tally",
+    "files_of",
+    "known_in",
+    "read",
+    "read_batches",
+    "require_both_classes",
+]

@@ -13,6 +13,9 @@ from gbdtlr.arrays import from_numpy
 from gbdtlr.errors import SamplesError
 from gbdtlr.samples.columns import is_number, to_text_dictionary
 
+MAX_WEIGHT = 1e12
+"""Heaviest weight of a sample: beyond it the squares and products of a fit lose all others, and then themselves."""
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -23,7 +26,7 @@ class Samples:
     table : pyarrow.Table, (n, features of the config); texts as ``dictionary<int32, string>``, other columns in
         their own type, decimals as float64
     label : int8, (n,), 0 or 1
-    weight : float64, (n,), finite and at least 0; ones where no weight is configured
+    weight : float64, (n,), from 0 to MAX_WEIGHT; ones where no weight is configured
     event_us : int64, (n,), microseconds since 1970 UTC
     known_us : int64, (n,), when the label became known; never before ``event_us``
     """

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from gbdtlr.arrays import empty_as_null, from_numpy, from_texts, present, real_numbers, true_rows
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SamplesError
-from gbdtlr.samples.batch import Samples
+from gbdtlr.samples.batch import MAX_WEIGHT, Samples
 from gbdtlr.samples.columns import feature_table, is_text
 from gbdtlr.samples.thinning import thin_negatives
 from gbdtlr.samples.timestamps import column_us
@@ -200,9 +200,9 @@ def _add_label_faults(
 
 def _weights(column: pa.Array, name: str, faults: Faults) -> npt.NDArray[np.float64]:
     weights = real_numbers(column)
-    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    bad = np.flatnonzero(~((weights >= 0) & (weights <= MAX_WEIGHT)))
     if len(bad):
         example = column[int(bad[0])].as_py()
-        kind = f"a {name} (the weight) that is not a finite number of at least 0"
+        kind = f"a {name} (the weight) that is not a number from 0 to {MAX_WEIGHT:g}"
         faults.add(kind, len(bad), "nothing" if example is None else example)
     return weights

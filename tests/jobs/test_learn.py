@@ -155,6 +155,27 @@ def test_lines_that_are_no_samples_are_counted_and_passed_over(log: Path) -> Non
     assert "not JSON" in dict(told)["lines.refused"]["reason"]
 
 
+def test_what_json_can_say_and_no_table_can_hold_ends_no_stream(log: Path) -> None:
+    c = config(log, "ftrl", store="hostile")
+    train_trees(c, NOW)
+    c = replace(c, samples=replace(c.samples, weight="w"))
+    good = {**json.loads(lines(1)[0]), "w": 1}
+    kept = [{"x": 2**63 + 5}, {"x": 10**30}, {"x": True}, {"shop": 2**63 + 5}, {"shop": 10**30}, {"shop": False}]
+    refused = [
+        {"x": 10**400},
+        {"kind": "\ud800"},
+        {"shop": "a\udc00"},
+        {"w": 10**400},
+        {"w": 1e200},
+        {"label": 10**400},
+    ]
+    result = stream(c, [[json.dumps({**good, **odd}) for odd in (*kept, *refused)]], Clock())
+    assert (result.status, result.samples) == ("published", len(kept))
+    assert result.metrics["lines_refused"] == len(refused)
+    bucket = live(c).head.wide.row_buckets({"shop": str(2**63 + 5)})
+    assert live(c).head.wide.row_buckets({"shop": 2**63 + 5}) == bucket
+
+
 def test_gaps_and_unseen_values_are_ordinary(log: Path) -> None:
     c = config(log, "ftrl", store="gaps")
     train_trees(c, NOW)
@@ -217,6 +238,15 @@ def test_a_guard_keeps_the_old_release_and_what_was_learned(log: Path) -> None:
     result = stream(strict, [lines(40)], Clock())
     assert (result.status, live(c).entry.number) == ("refused", 1)
     assert "min_samples" in result.reason
+
+
+def test_what_is_refused_is_tried_again_only_with_as_many_new_samples(log: Path) -> None:
+    c = config(log, "ftrl", store="again")
+    train_trees(c, NOW)
+    strict, told = replace(c, guard=replace(c.guard, min_samples=10**6)), []
+    pieces = [[line] for line in lines(25)]
+    stream(strict, pieces, Clock(), publish_samples=10, on_event=lambda name, **fields: told.append((name, fields)))
+    assert [fields["samples"] for name, fields in told if name == "release.refused"] == [10, 20, 25]
 
 
 def test_a_stream_that_loses_a_column_is_refused(log: Path) -> None:
