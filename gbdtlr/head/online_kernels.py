@@ -129,9 +129,9 @@ def _touched(i: Any, leaves: Any, offsets: Any, buckets: Any, first: Any, counts
 @inline
 def fobos_distance(x: Any, steps: Any, rate: Any, l1: Any, l2: Any) -> Any:
     """``steps`` times ``x <- shrink(x, rate l1) / (1 + rate l2)``, in closed form (Duchi and Singer 2009, 5.2)."""
-    if l2 == 0.0:
-        return _shrunk(x, steps * rate * l1)
     r = 1.0 / (1.0 + rate * l2)
+    if r == 1.0:  # an l2 lost in rounding, too
+        return _shrunk(x, steps * rate * l1)
     power = r**steps
     return np.copysign(max(abs(x) * power - rate * l1 * r * (1.0 - power) / (1.0 - r), 0.0), x)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gbdtlr.errors import DamagedError
 from gbdtlr.head import Codes, Head, OnlineHead, Rule, WideColumns
+from gbdtlr.head.online_kernels import fobos_distance
 from gbdtlr.npz import from_npz, to_npz
 
 METHODS = ("ftrl", "rda", "fobos")
@@ -306,3 +307,8 @@ def test_damaged_bytes_are_refused(name: str, value: object) -> None:
 def test_nonsense_is_refused() -> None:
     with pytest.raises(DamagedError):
         OnlineHead.from_bytes(b"nonsense", OFFSETS, ANCHOR)
+
+
+def test_fobos_with_an_l2_lost_in_rounding_is_that_without():
+    for l2 in (1e-17, 1e-300):
+        assert fobos_distance(0.5, 10, 0.02, 0.001, l2) == fobos_distance(0.5, 10, 0.02, 0.001, 0.0)
