@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr import threads
 from gbdtlr.head import kernels
 from gbdtlr.head.candidates import MAX_PASSES, Candidates
 from gbdtlr.head.codes import Codes
@@ -153,7 +154,11 @@ class _Together:
         self._old = np.ones(parameters.n, bool)
         self._old[self._new] = False
         self._diagonal = memory.diagonal[self._half].T.astype(np.float64)
-        self._inverse = [self._woodbury(k) for k in range(objective.lanes)]
+        self._thin = memory.factor
+        self._lanes = [np.flatnonzero(self._half == h) for h in np.unique(self._half)]
+        # Woodbury's inverse of the memory's Hessian, the new samples in its diagonal only.
+        self._inverse = 1.0 / (self._l2 + self._diagonal)
+        self._inner = [self._woodbury(k) for k in range(objective.lanes)]
 
     def value_and_gradient(self, delta: Lines) -> tuple[NDArray[np.float64], Lines]:
         value, new_gradient = self._objective.value_and_gradient(np.ascontiguousarray(delta[self._new]))
@@ -162,26 +167,36 @@ class _Together:
         rest = delta[self._old]
         moved = delta - self.start
         curved = self._diagonal * moved
-        for h in np.unique(self._half):
-            lanes, factor = self._half == h, self._factor[h]
+
+        def work(task: int) -> None:
+            lanes = self._lanes[task]
+            factor = self._factor[self._half[lanes[0]]]
             curved[:, lanes] += factor.T @ (factor @ moved[:, lanes])
+
+        threads.run(len(self._lanes), work)
         value = value + self._constant + self._l2 / 2 * np.einsum("pk,pk->k", rest, rest)
         value = value + np.einsum("pk,pk->k", moved, curved / 2) - np.einsum("pk,pk->k", self._pull, delta)
         return value, gradient + curved - self._pull
 
     def precondition(self, gradient: Lines) -> Lines:
-        out = np.empty_like(gradient)
-        for k, (inverse, factor, inner) in enumerate(self._inverse):
-            scaled = inverse * gradient[:, k]
-            out[:, k] = scaled - inverse * (factor.T @ (inner @ (factor @ scaled)))
+        out: Lines = self._inverse * gradient
+
+        # A half-life's factor, as long as all parameters, is read once for all of its lanes.
+        def work(task: int) -> None:
+            lanes = self._lanes[task]
+            factor = self._thin[self._half[lanes[0]]]
+            sums = factor @ out[:, lanes].astype(np.float32)
+            sums = np.stack([self._inner[k] @ sums[:, i] for i, k in enumerate(lanes)], axis=1)
+            out[:, lanes] -= self._inverse[:, lanes] * (factor.T @ sums)
+
+        threads.run(len(self._lanes), work)
         return out
 
-    def _woodbury(self, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Inverse of the memory's Hessian, the new samples in its diagonal only."""
-        inverse = 1.0 / (self._l2[k] + self._diagonal[:, k])
+    def _woodbury(self, k: int) -> NDArray[np.float32]:
         factor = self._factor[self._half[k]]
-        inner = np.linalg.inv(np.eye(len(factor)) + (factor * inverse) @ factor.T)
-        return inverse, factor, inner
+        inner = np.eye(len(factor)) + (factor * self._inverse[:, k]) @ factor.T
+        inverse: NDArray[np.float32] = np.linalg.inv(inner).astype(np.float32)
+        return inverse
 
 
 def _parameters(fitted: Candidates) -> Parameters:
