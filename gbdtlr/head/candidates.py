@@ -140,6 +140,9 @@ def fit(
 ) -> Candidates:
     """Candidates that minimise the anchored objective of each setting, to a relative 1e-5.
 
+    Samples of weights in the thousands, which make labels all but certain, may keep it from coming so close within
+    ``MAX_PASSES``: the curvature it is guided by is that at the anchor.
+
     Parameters
     ----------
     window : parts of the samples of the head's window; at least one row in all
