@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from gbdtlr import __version__
+from gbdtlr import __version__, threads
+from gbdtlr.arrays import give_back
 from gbdtlr.config import Config
 from gbdtlr.head import Codes, Head, WideColumns
 from gbdtlr.jobs.counting import MOMENT
@@ -75,6 +76,7 @@ def code_window(
         if observer is not None:
             observer.add(samples, parts[-1])
         newest = samples.table.slice(max(0, len(samples) - 1000))
+    give_back()  # what reading took is more than fitting needs
     return CodedWindow(parts, newest, tally)
 
 
@@ -106,10 +108,14 @@ def settings_changed(config: Config, base: Release) -> bool:
 
 def judge(head: Head, trees: FrozenTrees, parts: Sequence[Codes]) -> Quality:
     """Quality of a head on coded samples."""
-    qualities = (
-        Quality.of(head.margin(part.leaves, trees.offsets, part.buckets), part.label, part.weight) for part in parts
-    )
-    return Quality.total(list(qualities))
+    qualities = [Quality()] * len(parts)
+
+    def work(p: int) -> None:
+        part = parts[p]
+        qualities[p] = Quality.of(head.margin(part.leaves, trees.offsets, part.buckets), part.label, part.weight)
+
+    threads.run(len(parts), work)
+    return Quality.total(qualities)
 
 
 def write_head(
