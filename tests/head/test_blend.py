@@ -17,7 +17,8 @@ DAY = timedelta(days=1)
 
 
 def learn(record, margins, label, hours=1, half_life=DAY):
-    return record.learn([margins], [label], [np.ones(len(label))], record.as_of + timedelta(hours=hours), half_life)
+    as_of = record.as_of + timedelta(hours=hours)
+    return record.learn(lambda _: margins, [label], [np.ones(len(label))], as_of, half_life)
 
 
 def rows(n, seed=0):
@@ -68,7 +69,7 @@ def test_shares_minimise_the_quadratic():
 def test_what_is_on_record_fades_by_half_life():
     _, true, label = rows(500)
     record = learn(Record.blank(["a", "b"], AS_OF), np.stack([true, -true], axis=1), label)
-    nothing = record.learn([], [], [], record.as_of + DAY, DAY)
+    nothing = record.learn(lambda _: None, [], [], record.as_of + DAY, DAY)
     np.testing.assert_allclose(nothing.curvature, record.curvature / 2)
     np.testing.assert_allclose(nothing.pull, record.pull / 2)
 
@@ -78,9 +79,9 @@ def test_parts_count_as_the_whole():
     margins = np.stack([true, 0.5 * true], axis=1)
     blank = Record.blank(["a", "b"], AS_OF)
     whole = learn(blank, margins, label)
-    halves = blank.learn(
-        [margins[:300], margins[300:]], [label[:300], label[300:]], [np.ones(300), np.ones(600)], whole.as_of, DAY
-    )
+    parts = [slice(300), slice(300, 900)]
+    ones = [np.ones(300), np.ones(600)]
+    halves = blank.learn(lambda p: margins[parts[p]], [label[part] for part in parts], ones, whole.as_of, DAY)
     np.testing.assert_allclose(whole.weights, halves.weights, rtol=1e-6)
 
 
