@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -67,12 +67,17 @@ def code_window(
     is in exactly one of the intervals of a chain of moments. With ``only``, no other files are opened.
     """
     start = (as_of if known_after is None else known_after) - config.head.window
-    parts = []
+    parts: list[Codes] = []
+    ones = np.ones(0)
     newest = None
     tally = Tally()
     end = as_of + MOMENT
     for samples in read_batches(config.samples, start, end, as_of, known_after=known_after, tally=tally, only=only):
-        parts.append(encode(samples, trees, wide))
+        codes = encode(samples, trees, wide)
+        if (codes.weight == 1).all():
+            ones = ones if len(ones) >= len(codes) else np.ones(len(codes))
+            codes = replace(codes, weight=ones[: len(codes)])  # one array for all parts
+        parts.append(codes)
         if observer is not None:
             observer.add(samples, parts[-1])
         newest = samples.table.slice(max(0, len(samples) - 1000))

@@ -10,7 +10,7 @@ from problems import AS_OF, Problem
 from scipy.optimize import minimize
 
 from gbdtlr.errors import DamagedError
-from gbdtlr.head import Record, Setting, WideColumns, fit
+from gbdtlr.head import Candidates, Record, Setting, WideColumns, fit
 from gbdtlr.head.blend import CAUTION
 
 DAY = timedelta(days=1)
@@ -112,3 +112,26 @@ def test_the_blended_head_is_the_average_of_the_margins():
     codes = problem.codes
     expected = candidates.margins(codes, problem.offsets, problem.anchor) @ weights
     np.testing.assert_allclose(head.margin(codes.leaves, problem.offsets, codes.buckets), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_settings", [1, 3, 16, 18])
+def test_the_margins_of_any_number_of_candidates(n_settings):
+    problem = Problem(700, n_wide=1)
+    codes, rng = problem.codes, np.random.default_rng(1)
+    index = np.unique(codes.buckets[0])[::2]
+    candidates = Candidates(
+        tuple(Setting(DAY, float(k + 1)) for k in range(n_settings)),
+        rng.normal(size=(len(problem.anchor), n_settings)).astype(np.float32),
+        rng.normal(size=n_settings).astype(np.float32),
+        (index,),
+        (rng.normal(size=(len(index), n_settings)).astype(np.float32),),
+        -1.5,
+    )
+    found = candidates.margins(codes, problem.offsets, problem.anchor)
+    x = problem.dense([index])
+    base = x[:, : len(problem.anchor)] @ problem.anchor
+    moved = x @ np.concatenate([candidates.leaves, candidates.wide[0], candidates.bias[None]])
+    assert found.shape == (700, n_settings + 2)
+    np.testing.assert_allclose(found[:, :-2], base[:, None] + moved, atol=1e-5)
+    np.testing.assert_allclose(found[:, -2], base, atol=1e-12)
+    assert (found[:, -1] == -1.5).all()
