@@ -43,7 +43,8 @@ def from_values(values: Sequence[Any]) -> pa.Array:
     elif isinstance(first, bool):
         array = from_numpy(np.array([bool(value) for value in values]))
     elif isinstance(first, int) and not any(isinstance(value, float) for value in values):
-        array = from_numpy(np.array([value or 0 for value in values], np.int64))
+        whole = [value or 0 for value in values]
+        array = from_numpy(np.array(whole, np.uint64 if max(whole) >= 2**63 else np.int64))
     else:
         array = from_numpy(np.array([value or 0.0 for value in values], np.float64))
     if known.all():
@@ -81,15 +82,6 @@ def _values(array: pa.Array, dtype: type[Number]) -> npt.NDArray[Number]:
     if not len(array):
         return np.zeros(0, dtype)
     return np.frombuffer(array.buffers()[1], dtype, array.offset + len(array))[array.offset :]
-
-
-def give_back() -> None:
-    """Give memory that is not in use to the system, Arrow's and, where the C library can, everybody's.
-
-    Both keep what was let go for those who ask next: after a file has been read that is as much as was ever in use.
-    """
-    pa.default_memory_pool().release_unused()
-    pa.system_memory_pool().release_unused()
 
 
 def empty_as_null(array: pa.Array) -> pa.Array:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SamplesError
@@ -39,7 +41,7 @@ def parse_block(block: bytes, schema: pa.Schema) -> tuple[pa.Table, pa.Schema]:
     try:
         return read_block(block, schema), schema
     except pa.ArrowInvalid:
-        found = read_block(block, None).schema
+        found = guessed(block)
     fields = []
     for want in schema:
         index = found.get_field_index(want.name)
@@ -52,6 +54,21 @@ def parse_block(block: bytes, schema: pa.Schema) -> tuple[pa.Table, pa.Schema]:
             fields.append((want.name, want.type if whole or pa.types.is_null(guess) else guess))
     mended = pa.schema(fields)
     return read_block(block, mended), mended
+
+
+def guessed(block: bytes) -> pa.Schema:
+    """Types of all that is in some whole lines, as Arrow guesses them: but it takes unsigned numbers for fractions."""
+    table = read_block(block, None)
+    schema = table.schema
+    for i, field in enumerate(schema):
+        if not pa.types.is_floating(field.type):
+            continue
+        largest = pc.max(table.column(i)).as_py()
+        if largest is not None and 2**63 <= largest <= 2**64:
+            with contextlib.suppress(pa.ArrowInvalid):
+                read_block(block, pa.schema([(field.name, pa.uint64())]))
+                schema = schema.set(i, pa.field(field.name, pa.uint64()))
+    return schema
 
 
 def read_block(block: bytes, schema: pa.Schema | None) -> pa.Table:

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gbdtlr.errors import SchemaError
 from gbdtlr.head import WideColumns
@@ -36,6 +38,16 @@ def test_every_kind_of_frame_gives_the_same(frame):
     rows = [{"id": i, "n": n} for i, n in zip(IDS, [7, 8, None, 7, 9], strict=True)]
     expected = np.array([columns.row_buckets(row) for row in rows]).T
     np.testing.assert_array_equal(columns.buckets(frame), expected)
+
+
+@given(ids=st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=6))
+def test_an_unsigned_id_is_its_digits_in_a_row_and_in_any_column(ids):
+    columns = WideColumns(("id",), 2**20)
+    expected = columns.buckets({"id": pa.array([str(each) for each in ids])})
+    for column in (ids, np.array(ids, np.uint64), np.array(ids, object), pa.array(ids, pa.uint64())):
+        np.testing.assert_array_equal(columns.buckets({"id": column}), expected)
+    np.testing.assert_array_equal([columns.row_buckets({"id": each}) for each in ids], expected.T)
+    np.testing.assert_array_equal([columns.row_buckets({"id": np.uint64(each)}) for each in ids], expected.T)
 
 
 def test_missing_ids_share_a_bucket_and_crosses_have_an_order():

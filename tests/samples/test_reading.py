@@ -14,6 +14,7 @@ from pyarrow import parquet
 from samples_kit import DAY, FOREVER, FORMATS, config, rows, with_column, write, write_text
 
 from gbdtlr.errors import ConfigError, NoSamplesError
+from gbdtlr.frames import texts
 from gbdtlr.samples import Samples, Tally, read, read_batches
 from gbdtlr.samples.columns import TEXT_DICTIONARY, to_text_dictionary
 
@@ -21,12 +22,12 @@ HOUR = timedelta(hours=1)
 
 
 def plain(samples: Samples) -> dict[str, list[object]]:
-    texts = {
+    spelled = {
         name: [None if v is None else str(v) for v in samples.table[name].to_pylist()] for name in ("shop", "user")
     }
     numbers = {name: samples.table[name].cast(pa.float64()).to_pylist() for name in ("price", "count")}
     arrays = {name: getattr(samples, name).tolist() for name in ("label", "weight", "event_us", "known_us")}
-    return {**texts, **numbers, **arrays}
+    return {**spelled, **numbers, **arrays}
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -203,6 +204,17 @@ def test_whole_numbers_may_be_categories_and_ids(tmp_path):
         assert samples.table["user"].to_pylist() == [1, 2, 3]
 
 
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+def test_unsigned_categories_and_ids_keep_their_digits(tmp_path, suffix):
+    big = [2**64 - 1, 2**63, 3, None]
+    table = with_column(rows(4), "shop", pa.array(big, pa.uint64()))
+    table = with_column(table, "user", pa.array(big[::-1], pa.uint64()))
+    samples = read(config(write(table, tmp_path / f"x{suffix}")), DAY, FOREVER, FOREVER)
+    digits = [None if value is None else str(value) for value in big]
+    assert texts(samples.table["shop"]).to_pylist() == digits
+    assert texts(samples.table["user"]).to_pylist() == digits[::-1]
+
+
 def test_a_number_that_is_wide_too_stays_exact_in_csv(tmp_path):
     big = 2**53 + 1
     table = with_column(rows(2), "user", [big, 5])
@@ -305,16 +317,3 @@ def test_reading_does_not_import_what_it_does_not_need(tmp_path):
         "sys.exit(' '.join(name for name in heavy if name in sys.modules) or 0)"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
-
-
-def test_row_groups_are_never_in_memory_whole(tmp_path):
-    n = 1_000_000
-    at = pa.array(np.full(n, np.datetime64("2024-03-01T12:00", "us")), pa.timestamp("us", "UTC"))
-    table = pa.table({"at": at, "label": np.zeros(n, np.int8), "price": np.random.default_rng(0).random(n)})
-    write(table, tmp_path / "x.parquet", row_group_size=n, use_dictionary=False)
-    delay = {"label_time": None, "label_delay": HOUR}
-    pool, cfg = pa.default_memory_pool(), config(tmp_path, **delay, numeric=("price",), categorical=(), wide=())
-    del table, at
-    before = pool.bytes_allocated()
-    most = max(pool.bytes_allocated() - before for _ in read_batches(cfg, DAY, FOREVER, FOREVER))
-    assert most < 4e6 < 8 * n

@@ -122,6 +122,23 @@ def test_missing_of_any_kind(missing: Any) -> None:
     assert np.isnan(row).all()
 
 
+@given(values=st.lists(st.one_of(st.none(), st.integers(0, 2**64 - 1)), min_size=1, max_size=6), known=st.data())
+def test_an_unsigned_category_is_its_digits_in_a_row_and_in_any_column(
+    values: list[int | None], known: st.DataObject
+) -> None:
+    vocabulary = known.draw(st.lists(st.sampled_from([str(value) for value in values]), unique=True))
+    schema = Schema((Feature("shop", tuple(vocabulary)),))
+    expected = [[math.nan] if value is None else [[*vocabulary, str(value)].index(str(value))] for value in values]
+    rows = [schema.row({"shop": value}) for value in values]
+    np.testing.assert_array_equal(rows, expected)
+    columns = [values, np.array(values, object), pa.array(values, pa.uint64()), pd.array(values, "UInt64")]
+    if None not in values:
+        columns.append(np.array(values, np.uint64))
+        np.testing.assert_array_equal([schema.row({"shop": np.uint64(value)}) for value in values], expected)
+    for column in columns:
+        np.testing.assert_array_equal(schema.matrix({"shop": column}), expected)
+
+
 def test_whole_numbers_past_the_exact_ones() -> None:
     matrix = SCHEMA.matrix({"x": pa.array([2**63 - 1, None]), "shop": ["a", "a"], "open": [True, True]})
     assert matrix[0, 0] == 2.0**63
