@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import subprocess
 import sys
 import threading
@@ -496,6 +497,23 @@ def test_csv_in_scores_as_parquet_in(filled: Config, make_samples: Callable[...,
     score_file(scorer, str(tmp_path / "in.csv"), str(tmp_path / "out.parquet"))
     written = parquet.read_table(tmp_path / "out.parquet")
     np.testing.assert_array_equal(written["probability"].to_numpy(), scorer.score(table))
+
+
+def test_csv_gives_numbers_in_json_lines(filled: Config, make_samples: Callable[..., pa.Table], tmp_path: Path) -> None:
+    rows = make_samples(n=50).append_column("price", pa.array([i / 4 for i in range(50)]))
+    rows = rows.append_column("code", pa.array([f"{i:03}" for i in range(50)]))
+    shop = rows.schema.get_field_index("shop")
+    rows = rows.set_column(shop, "shop", pa.array([f"3.{i}0" for i in range(50)]))
+    csv.write_csv(rows, tmp_path / "in.csv")
+    scorer = Scorer.open(filled.store)
+    score_file(scorer, str(tmp_path / "in.csv"), str(tmp_path / "out.jsonl"))
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    for name in ("label", "price", "x"):
+        assert [line[name] for line in lines] == pytest.approx(rows[name].to_pylist())
+        assert not any(isinstance(line[name], str) for line in lines)
+    for name in ("code", "shop"):
+        assert [line[name] for line in lines] == rows[name].to_pylist()
+    assert [line["probability"] for line in lines] == pytest.approx(scorer.score(rows), abs=1e-6)
 
 
 def test_a_file_is_scored_by_one_release_whatever_is_published_meanwhile(

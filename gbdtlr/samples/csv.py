@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping
+from enum import IntEnum
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +17,8 @@ from gbdtlr.samples.columns import check_columns, needed_columns
 from gbdtlr.samples.files import File
 
 _BLOCK = 1 << 20
+_WHOLE = r"^(0|-?[1-9][0-9]{0,14})$"
+_NUMBER = r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?$"
 
 
 def csv_batches(file: File, cfg: SamplesConfig) -> Iterator[pa.RecordBatch]:
@@ -49,6 +52,26 @@ def csv_header(file: File) -> list[str]:
     if not names:
         raise SamplesError(f"{file.path} is empty, expected a line with the names of the columns")
     return names
+
+
+class Content(IntEnum):
+    """What a column holds, besides gaps; of two parts of it, the larger holds for both."""
+
+    NOTHING, WHOLE, NUMBERS, TEXTS = range(4)
+
+
+def content_of(file: File) -> dict[str, Content]:
+    """What each column holds; a number is one that JSON could write so, and too short to lose a digit as float64."""
+    found = dict.fromkeys(csv_header(file), Content.NOTHING)
+    for batch in _batches(file, dict.fromkeys(found, pa.string())):
+        for name in [name for name, content in found.items() if content < Content.TEXTS]:
+            values = empty_as_null(batch.column(name)).drop_null()
+            if not len(values):
+                continue
+            kinds = ((Content.WHOLE, _WHOLE), (Content.NUMBERS, _NUMBER))
+            all_are = (kind for kind, pattern in kinds if pc.all(pc.match_substring_regex(values, pattern)).as_py())
+            found[name] = max(found[name], next(all_are, Content.TEXTS))
+    return found
 
 
 def typed_csv(file: File, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -164,6 +165,21 @@ def find_files(paths: Sequence[str]) -> list[File]:
             raise NoSamplesError(f"no files match {path!r}; {_nearby(pattern)}")
         found.update(readable)
     return [File(name, listed) for name, listed in sorted(found.items())]
+
+
+def same_file(a: str, b: str) -> bool:
+    """Whether two paths or URLs name one file, by whatever links."""
+    if is_remote(a) or is_remote(b):
+        return is_remote(a) and is_remote(b) and _object(a) == _object(b)
+    try:
+        return os.path.samefile(a, b)
+    except OSError:  # at least one is not there
+        return False
+
+
+def _object(url: str) -> tuple[str, str]:
+    scheme, _, rest = url.partition("://")
+    return scheme.lower().replace("gcs", "gs"), posixpath.normpath(rest)
 
 
 def _suffix(path: str) -> str:

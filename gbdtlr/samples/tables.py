@@ -36,12 +36,36 @@ def read_tables(path: str, numeric: Collection[str] = ()) -> Iterator[pa.Table]:
         A file that cannot be read, or whose columns change their type along the way.
     """
     for file in find_files([path]):
-        try:
+        with _reading(file):
             yield from _tables(file, numeric)
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split()).rstrip(".")
-            remedy = "let this user read it" if isinstance(error, PermissionError) else "write it again"
-            raise SamplesError(f"cannot read {file.path}: {reason}; {remedy}") from None
+
+
+@contextlib.contextmanager
+def _reading(file: File) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        remedy = "let this user read it" if isinstance(error, PermissionError) else "write it again"
+        raise SamplesError(f"cannot read {file.path}: {reason}; {remedy}") from None
+
+
+def plain_numbers(path: str) -> dict[str, pa.DataType]:
+    """Types of the columns that hold nothing but numbers, as JSON writes them, in every line of the CSV ``path`` names.
+
+    Of other files, whose columns have types, it says nothing. Raises as :func:`read_tables`.
+    """
+    from gbdtlr.samples.csv import Content, content_of
+
+    columns: dict[str, Content] = {}
+    for file in find_files([path]):
+        if file.format != "csv":
+            return {}
+        with _reading(file):
+            for name, content in content_of(file).items():
+                columns[name] = max(content, columns.get(name, content))
+    types = {Content.WHOLE: pa.int64(), Content.NUMBERS: pa.float64()}
+    return {name: types[content] for name, content in columns.items() if content in types}
 
 
 def _tables(file: File, numeric: Collection[str]) -> Iterator[pa.Table]:
@@ -83,13 +107,15 @@ def _with_schema(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterat
 
 def _json_schema(file: File, numeric: Collection[str]) -> pa.Schema:
     """One schema for all lines of the file: it is read twice, since the last line may have a new key."""
-    from gbdtlr.samples.jsonl import blocks, read_block
+    from gbdtlr.samples.jsonl import blocks, guessed
 
     schema = pa.schema([])
+    unsigned: set[str] = set()
     for block in blocks(file):
-        found = read_block(block, None).schema
+        found = guessed(block)
         # Text that looks like a time is guessed to be one; it stays the text that it is.
         found = pa.schema([(f.name, pa.string() if pa.types.is_timestamp(f.type) else f.type) for f in found])
+        unsigned.update(field.name for field in found if pa.types.is_uint64(field.type))
         try:
             schema = pa.unify_schemas([schema, found], promote_options="permissive")
         except pa.ArrowException as error:
@@ -97,6 +123,8 @@ def _json_schema(file: File, numeric: Collection[str]) -> pa.Schema:
     # Keys that never have a value say nothing of their type.
     valueless = [field.name for field in schema if pa.types.is_null(field.type)]
     types = {field.name: field.type for field in schema}
+    # Beside signed numbers Arrow would take them for signed ones.
+    types.update({name: pa.uint64() for name in unsigned if pa.types.is_integer(types[name])})
     types.update({name: pa.float64() if name in numeric else pa.string() for name in valueless})
     return pa.schema(list(types.items()))
 

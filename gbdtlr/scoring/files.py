@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 
 from gbdtlr.arrays import from_numpy
-from gbdtlr.errors import SamplesError, SchemaError
+from gbdtlr.errors import ConfigError, SamplesError, SchemaError
 from gbdtlr.metrics import sigmoid
-from gbdtlr.samples.tables import TableWriter, read_tables
+from gbdtlr.samples.files import File, find_files, same_file
+from gbdtlr.samples.tables import TableWriter, plain_numbers, read_tables
 from gbdtlr.scoring.scorer import Scorer
 
 PROBABILITY, RELEASE = "probability", "release"
@@ -31,11 +33,20 @@ def score_file(scorer: Scorer, source: str, output: str) -> int:
     ------
     SchemaError
         Columns missing or of the wrong type; the message lists them.
+    ConfigError
+        The output is one of the files that are read.
     SamplesError
         Files that cannot be read or written, or that have a column of these names already.
     """
     release = scorer.loaded
     numeric = [feature.name for feature in release.trees.schema.features if feature.vocabulary is None]
+    if any(same_file(file.path, output) for file in find_files([source])):
+        raise ConfigError(f"cannot write {output}: it is read from, and its rows would be replaced; name another file")
+    # In JSON lines a number is not its text. Categories and ids are texts to us: 3.10 must not become 3.1.
+    wide = [part for name in release.head.wide.names for part in name.split(":")]
+    ours = {*wide, *(feature.name for feature in release.trees.schema.features)} - {*numeric}
+    found = plain_numbers(source) if File(output).format == "json" else {}
+    numbers = {name: kind for name, kind in found.items() if name not in ours}
     with TableWriter(output) as writer:
         for table in read_tables(source, numeric):
             taken = [name for name in (PROBABILITY, RELEASE) if name in table.schema.names]
@@ -49,5 +60,8 @@ def score_file(scorer: Scorer, source: str, output: str) -> int:
             except SchemaError as error:
                 raise SchemaError(f"{source}: {error}; release {release.entry.number} was made from these") from None
             number = from_numpy(np.full(len(table), release.entry.number, np.int64))
+            table = table.cast(
+                pa.schema([field.with_type(numbers.get(field.name, field.type)) for field in table.schema])
+            )
             writer.write(table.append_column(PROBABILITY, probability).append_column(RELEASE, number))
         return writer.n_rows

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError
-from gbdtlr.samples.files import File, find_files
+from gbdtlr.samples.files import File, find_files, same_file
 from gbdtlr.samples.partition import Partition
 from gbdtlr.times import from_us
 
@@ -166,3 +166,14 @@ def test_paths_that_say_no_time_are_not_placed(path):
 def test_partitions_that_say_no_time_are_errors(pattern):
     with pytest.raises(ConfigError, match=r"\[samples\] partition"):
         Partition.of(pattern, "UTC")
+
+
+def test_one_file_has_many_names(tmp_path):
+    here, there = tmp_path / "a.csv", tmp_path / "b.csv"
+    here.write_text("x\n1\n")
+    assert not same_file(str(here), str(there)), "which is not there"
+    there.symlink_to(here)
+    assert same_file(str(here), str(tmp_path / "." / "b.csv"))
+    assert same_file("s3://bucket/logs/a.csv", "S3://bucket/logs//a.csv")
+    assert not same_file("s3://bucket/logs/a.csv", "gs://bucket/logs/a.csv")
+    assert not same_file("s3://bucket/logs/a.csv", str(here))

@@ -15,7 +15,7 @@ import gbdtlr.samples.csv
 import gbdtlr.samples.jsonl
 import gbdtlr.samples.tables
 from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError
-from gbdtlr.samples.tables import TableWriter, read_tables
+from gbdtlr.samples.tables import TableWriter, plain_numbers, read_tables
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +91,29 @@ def test_types_of_texts_do_not_hang_on_the_first_rows(tmp_path):
     assert table["b"].to_pylist() == [None] * 200 + ["x"] * 200
     assert table["t"].to_pylist() == ["2024-03-01"] * 200 + ["soon"] * 200
     assert table["c"].to_pylist() == [None] * 200 + [[1]] * 200
+
+
+def test_unsigned_numbers_of_json_keep_their_digits(tmp_path):
+    ids = [*range(200), *[2**64 - 1, 2**63 + 1] * 100]
+    path = write_text(tmp_path / "x.jsonl", "\n".join(json.dumps({"id": i, "x": i / 2, "n": -i}) for i in ids))
+    table, n_tables = whole(path)
+    assert n_tables > 2
+    assert table["id"].to_pylist() == ids
+    assert table["x"].to_pylist() == [i / 2 for i in ids]
+    assert table["n"].to_pylist() == [-float(i) for i in ids]
+
+
+def test_plain_numbers_of_csv_are_told_from_texts(tmp_path):
+    parts = (
+        ["1,1.5,007,3.10,5,x,,1,123456789012345678", ",-2e-05,7,3.9,5,1,,NaN,2"],
+        ["0,0.25,8,-0.0,a,2,,3,4"],
+    )
+    (tmp_path / "in").mkdir()
+    for i, lines in enumerate(parts):
+        write_text(tmp_path / "in" / f"{i}.csv", "\n".join(["a,b,c,d,e,f,g,h,i", *lines * 90]))
+    assert plain_numbers(str(tmp_path / "in")) == {"a": pa.int64(), "b": pa.float64(), "d": pa.float64()}
+    write(rows(3), tmp_path / "in" / "2.parquet")
+    assert plain_numbers(str(tmp_path / "in")) == {}
 
 
 def test_files_without_rows_still_have_columns(tmp_path):
