@@ -68,9 +68,16 @@ def releases(store: AnyStore, last: int | None = None) -> list[dict[str, Any]]:
 
     ``pruned`` tells those whose trees or head are no longer in the store, so that they cannot be rolled back to. Of
     an entry that cannot be read, ``why`` is ``damaged``, ``reason`` says what is wrong, and the rest is None.
+
+    Raises
+    ------
+    NoReleaseError
+        The store is empty, or its name is mistyped.
     """
     store = _opened(store)
     newest = store.newest()
+    if not newest:
+        _check_not_empty(store)
     numbers = range(1 if last is None else max(1, newest - last + 1), newest + 1)
     found = each(store.backend, partial(_readable, store), numbers)
     entries = [entry for entry in found if isinstance(entry, Entry)]
@@ -188,7 +195,7 @@ def verify(store: AnyStore, on_finding: Callable[[Finding], object] | None = Non
         if on_finding is not None:
             on_finding(finding)
     if not findings:
-        raise NoReleaseError(f"{store.url} is empty; check its name, or run first: gbdtlr train-trees")
+        raise _empty(store)
     return VerifyReport(tuple(findings))
 
 
@@ -204,10 +211,13 @@ def prune(
 
     Raises
     ------
+    NoReleaseError
+        The store is empty, or its name is mistyped.
     StoreError
         ``now`` is ahead of the store's own clock, so that what was just written would look old; nothing was removed.
     """
     store = _opened(store)
+    _check_not_empty(store)
     if not dry_run and (ahead := now - store.clock()) > SKEW:
         raise StoreError(
             f"the clock of this machine is {format_duration(timedelta(seconds=round(ahead.total_seconds())))} ahead of "
@@ -218,6 +228,15 @@ def prune(
 
 def _opened(store: AnyStore) -> Store:
     return store if isinstance(store, Store) else Store.open(os.fspath(store))
+
+
+def _check_not_empty(store: Store) -> None:
+    if store.is_empty():
+        raise _empty(store)
+
+
+def _empty(store: Store) -> NoReleaseError:
+    return NoReleaseError(f"{store.url} is empty; check its name, or run first: gbdtlr train-trees")
 
 
 def _live(store: Store, at_least: int = 0) -> Entry:

@@ -16,7 +16,6 @@ from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.methods import method_of
 from gbdtlr.jobs.publishing import note_refusal, publish_head
 from gbdtlr.jobs.result import JobResult, OnEvent, Reporter
-from gbdtlr.metrics import Quality
 from gbdtlr.release import Release
 from gbdtlr.store import Store
 from gbdtlr.times import format_time, to_us
@@ -82,7 +81,12 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
         n_fresh = sum(len(part) for part in fresh)
         told.update(rows=len(window), fresh=n_fresh)
     if not n_fresh:
-        return ended("unchanged", f"no label became known since {format_time(base.head_as_of)}", len(window))
+        knows = format_time(base.head_as_of)
+        if learn is None and not len(window):
+            start = format_time(as_of - config.head.window)
+            reason = f"no samples from {start} up to {format_time(as_of)}; the live head knows the labels up to {knows}"
+            return ended("unchanged", reason)
+        return ended("unchanged", f"no label became known from {knows} up to {format_time(as_of)}", len(window))
     with say.timed("samples.count") as told:
         if ledger is None or learn is None:
             ledger = Ledger.full(config, as_of, window.tally, len(window), counting)
@@ -94,6 +98,7 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
         metrics.update(late=ledger.late, late_since_full=ledger.late_since_full)
     comparable = base.head.wide == wide_of(config)
     live_head = base.head if comparable else guards.bare(base.trees, wide_of(config))
+    before = guards.margins(live_head, base.trees, fresh)
     if comparable:
         metrics["progressive"] = judge(base.head, base.trees, fresh).as_dict()
     try:
@@ -115,15 +120,11 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
         ledger = ledger.judged(fit_quality, config.guard)
         metrics["fit"] = fit_quality.as_dict()
         metrics.update(fitted.metrics)
-
-        def of_newest() -> Quality:
-            newest = window.known_after(min(base.head_as_of, as_of - NEWEST))
-            return judge(fitted.head, base.trees, newest)
-
-        before, after = (guards.margins(head, base.trees, fresh) for head in (live_head, fitted.head))
+        newest = window.known_after(min(base.head_as_of, as_of - NEWEST))
+        after = guards.margins(fitted.head, base.trees, fresh)
         objections = [
             *guards.worse(after, before, fresh, "the new head is worse than the live one", config.guard),
-            *guards.calibration(ledger.recent, config.guard, of_newest),
+            *guards.calibration(ledger.recent, config.guard, judge(fitted.head, base.trees, newest)),
         ]
         if learn is None and settings_changed(config, base):
             with say.timed("head.hold_out"):

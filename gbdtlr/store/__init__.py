@@ -16,7 +16,7 @@ from gbdtlr.store.check import Finding, check_store
 from gbdtlr.store.entry import Entry
 from gbdtlr.store.log import ReleaseLog
 from gbdtlr.store.manifest import VersionId, version_of
-from gbdtlr.store.prune import PruneReport, prune_store
+from gbdtlr.store.prune import PREFIXES, PruneReport, prune_store
 from gbdtlr.store.refusals import Refusal, note, noted
 from gbdtlr.store.versions import Version, exists, read, read_manifest, write
 
@@ -108,6 +108,10 @@ class Store:
             if (version := version_of(stat.key)) is not None and stat.key == version.manifest
         )
         return sorted(found, key=lambda version: (version.kind != "trees", version.name, version.under or ""))
+
+    def is_empty(self) -> bool:
+        """Whether nothing is here: no job has ever written to it, or its name is mistyped."""
+        return not any(True for prefix in PREFIXES for _ in self.backend.list(prefix))
 
     def live(self, at_least: int = 0) -> Entry | None:
         """Newest entry of the log, or None if nothing is published; see :meth:`ReleaseLog.live`."""

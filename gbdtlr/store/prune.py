@@ -19,6 +19,9 @@ from gbdtlr.store.entry import Entry
 from gbdtlr.store.log import ReleaseLog
 from gbdtlr.store.manifest import MAX_JSON, VersionId, version_of
 
+PREFIXES = ("trees", "heads", "releases", "refusals")
+"""All that a store holds is below these."""
+
 _PAGE = 64
 
 
@@ -33,6 +36,9 @@ class PruneReport:
     temporary : keys of temporary files, left by writes that were killed
     n_bytes : size of all that
     n_kept : how many versions stay
+    n_needed : those of them that a kept release needs
+    n_young : those that no kept release needs, but were written too recently to be removed, or are the trees of such
+        heads
     dry_run : whether nothing was removed
     """
 
@@ -41,6 +47,8 @@ class PruneReport:
     temporary: tuple[str, ...]
     n_bytes: int
     n_kept: int
+    n_needed: int
+    n_young: int
     dry_run: bool
 
 
@@ -60,7 +68,7 @@ def prune_store(
     # Listed before the log is read: whatever is published between the two is then among the kept entries.
     objects: dict[VersionId, list[Stat]] = defaultdict(list)
     temporary = []
-    for prefix in ("trees", "heads", "releases", "refusals"):
+    for prefix in PREFIXES:
         for stat in backend.list(prefix):
             version = version_of(stat.key)
             if is_temporary(stat.key):
@@ -72,9 +80,10 @@ def prune_store(
                 objects[version].append(stat)
     entries = _kept(log, keep, keep_after)
     # An empty log may be a lost log; removing every version would make that final.
-    wanted = _named_by(entries) if entries else set(objects)
+    needed = _named_by(entries)
     young = {version for version, stats in objects.items() if max(s.modified for s in stats) >= cutoff}
-    wanted |= young | {VersionId("trees", version.under) for version in young if version.under}
+    young |= {VersionId("trees", version.under) for version in young if version.under}
+    wanted = needed | young if entries else set(objects)
     unwanted = sorted(set(objects) - wanted, key=lambda version: (version.kind != "heads", version))
     whole = {version for version in unwanted if any(s.key == version.manifest for s in objects[version])}
     if not dry_run:
@@ -88,6 +97,8 @@ def prune_store(
         temporary=tuple(stat.key for stat in temporary),
         n_bytes=sum(sizes),
         n_kept=len(objects) - len(unwanted),
+        n_needed=len(needed & set(objects)),
+        n_young=len(young & set(objects) - needed),
         dry_run=dry_run,
     )
 
