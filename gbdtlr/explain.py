@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from gbdtlr import tables
 from gbdtlr.config import Config
 from gbdtlr.errors import NoReleaseError, SamplesError
 from gbdtlr.frames import column_of, texts
@@ -97,7 +98,7 @@ def row_of(release: Release, source: str, number: int) -> dict[str, Any]:
             (row,) = table.slice(number - n_before, 1).to_pylist()
             return dict(row)
         n_before += len(table)
-    raise SamplesError(f"{source} has {n_before} rows, so there is no row {number}; rows count from 0")
+    raise SamplesError(f"{source} has {tables.count(n_before, 'row')}, so there is no row {number}; rows count from 0")
 
 
 def diff(store: Store, a: int | None = None, b: int | None = None, top: int = 20) -> dict[str, Any]:

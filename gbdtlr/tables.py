@@ -54,6 +54,16 @@ def cell(value: Any) -> str:
     return str(value)
 
 
+def count(n: int, noun: str) -> str:
+    """So many of something: ``1 row``, ``1,200 rows``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def signed(value: float, places: int) -> str:
+    """A number with its sign; one that is rounded to zero has none to show, and is ``+``."""
+    return f"{round(value, places) + 0.0:+.{places}f}"
+
+
 def age(seconds: float) -> str:
     """Time gone by in its two largest units, such as ``3h 12m``."""
     left = round(abs(seconds))
@@ -75,6 +85,11 @@ def size(n_bytes: int) -> str:
         if n_bytes >= one:
             return f"{n_bytes / one:.1f} {unit}"
     return f"{n_bytes} bytes"
+
+
+def shortened(text: str, most: int) -> str:
+    """The text, or its beginning where it is longer than ``most``."""
+    return text if len(text) <= most else text[: most - 3].rstrip() + "..."
 
 
 def clean(text: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import pty
+import re
 import shlex
 import shutil
 import signal
@@ -361,12 +363,48 @@ def test_releases_are_listed_newest_last(published: Run) -> None:
 
 
 def test_an_empty_store_says_what_to_run(run: Run) -> None:
-    assert run("releases -c model.toml --json").json == []
-    assert "train-trees" in run("releases -c model.toml").out
     for line in ("update-lr -c model.toml --as-of 2024-03-03", "status -c model.toml", "rollback -c model.toml"):
         ended = run(line)
         assert ended.code == 1
         assert "gbdtlr train-trees" in ended.error
+
+
+@pytest.mark.parametrize("command", ["releases", "releases --json", "verify", "prune", "prune --dry-run"])
+def test_a_store_whose_name_is_mistyped_is_an_error(published: Run, command: str) -> None:
+    ended = published(f"{command} --store stroe")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.error == "gbdtlr: error: stroe is empty; check its name, or run first: gbdtlr train-trees"
+    assert not Path("stroe").exists()
+
+
+def test_a_store_without_a_release_is_not_empty(published: Run) -> None:
+    shutil.rmtree("store/releases")
+    assert published("releases -c model.toml --json").json == []
+    assert "train-trees" in published("releases -c model.toml").out
+    told = published("prune -c model.toml --dry-run").out
+    assert told == "would remove 0 (0 bytes); 4 versions stay, as no release in the log says which are needed\n"
+
+
+def test_an_update_far_ahead_says_that_there_are_no_samples(published: Run) -> None:
+    reason = published("update-lr -c model.toml --as-of 2024-03-30T00:00Z --json").json["reason"]
+    assert reason == (
+        "no samples from 2024-03-28T00:00:00Z up to 2024-03-30T00:00:00Z; "
+        "the live head knows the labels up to 2024-03-03T17:00:00Z"
+    )
+    ended = published("update-lr -c model.toml --as-of 2124-03-30T00:00Z --json")
+    assert (ended.code, ended.json["status"]) == (0, "unchanged")
+    assert re.search(r"; as_of is [0-9]+d( [0-9]+h)? ahead of this machine's clock$", ended.json["reason"])
+    reason = published("update-lr -c model.toml --as-of 2024-03-03T12:01 --json").json["reason"]
+    assert reason == "no label became known from 2024-03-03T17:00:00Z up to 2024-03-03T17:01:00Z"
+
+
+def test_a_long_reason_is_cut_in_the_list_of_releases(published: Run) -> None:
+    why = "clicks were counted twice " * 9
+    assert published(f'rollback -c model.toml 1 --as-of 2024-03-03T14:00 --reason "{why}"').code == 0
+    told = published("releases -c model.toml").out
+    assert max(map(len, told.splitlines())) < 180
+    assert "clicks were counted twice" in told
+    assert published("releases -c model.toml --json").json[3]["reason"] == why
 
 
 def test_rollback_is_a_release_too(published: Run) -> None:
@@ -408,8 +446,17 @@ def test_prune_says_what_it_would_remove_and_removes_it(published: Run) -> None:
     assert len(dry["versions"]) == 2
     done = published("prune -c model.toml --keep 1 --json").json
     assert done == {**dry, "dry_run": False}
+    assert (dry["kept"], dry["needed"], dry["young"]) == (2, 2, 0)
     assert published("prune -c model.toml --keep 1").out.startswith("removed 0 ")
     assert published("verify -c model.toml").code == 0
+
+
+def test_prune_says_why_versions_stay(published: Run) -> None:
+    told = published("prune -c model.toml --keep 1 --dry-run").out
+    stay = "4 versions stay: 2 needed by kept releases, 2 younger than --min-age 1d"
+    assert told == f"would remove 0 (0 bytes); {stay}\n"
+    assert published("prune -c model.toml --keep 1").out == f"removed 0 (0 bytes); {stay}\n"
+    assert published("prune -c model.toml").out == "removed 0 (0 bytes); 4 versions stay: 4 needed by kept releases\n"
 
 
 def test_prune_keeps_what_is_young_or_asked_for(published: Run) -> None:
@@ -439,6 +486,26 @@ def test_score_keeps_all_columns_and_adds_two(published: Run, suffix: str) -> No
     from gbdtlr.scoring import Scorer
 
     assert scored["probability"].to_numpy() == pytest.approx(Scorer.open("store").score(rows), abs=1e-12)
+
+
+@pytest.mark.parametrize("output", ["x.csv", "./x.csv", "link.csv", "hard.csv", "{}/x.csv"])
+def test_score_does_not_replace_what_it_reads(published: Run, output: str) -> None:
+    csv.write_csv(parquet.read_table("data/2024-03-04.parquet"), "x.csv")
+    os.symlink("x.csv", "link.csv")
+    os.link("x.csv", "hard.csv")
+    before = Path("x.csv").read_bytes()
+    output = output.format(Path.cwd())
+    for source in ("x.csv", "link.csv", "*.csv"):
+        ended = published(f"score -c model.toml {source} -o {output}")
+        assert (ended.code, ended.out) == (2, "")
+        assert f"cannot write {output}: it is read from" in ended.error
+        assert Path("x.csv").read_bytes() == before
+
+
+def test_one_row_is_no_rows(published: Run) -> None:
+    parquet.write_table(parquet.read_table("data/2024-03-04.parquet").slice(0, 1), "one.parquet")
+    assert published("score -c model.toml one.parquet -o one.csv").out == "scored 1 row with release 3 into one.csv\n"
+    assert "one.parquet has 1 row, so there is no row 1" in published("explain --store store one.parquet --row 1").error
 
 
 def test_score_with_an_older_release(published: Run) -> None:
@@ -508,6 +575,31 @@ def test_errors_are_json_among_json_lines(run: Run) -> None:
     last = json.loads(ended.err.splitlines()[-1])
     assert (last["event"], last["exit_code"]) == ("error", 1)
     assert "gbdtlr train-trees" in last["message"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_quiet_says_an_error_of_lightgbm_once() -> None:
+    """Its core writes the error to stderr on its own, too, whatever Python's streams are."""
+    Path("model.toml").write_text(CONFIG.replace("num_leaves = 4", "num_leaves = 1"))
+    job = start("train-trees", "-c", "model.toml", "--as-of", "2024-03-03", "-q", stderr=subprocess.PIPE)
+    told = job.communicate()[1]
+    assert job.returncode == 1
+    assert told.startswith("gbdtlr: error: LightGBM refused [trees.params]")
+    assert told.count("\n") == 1
+
+
+@pytest.mark.usefixtures("folder")
+def test_quiet_does_not_swallow_what_nobody_foresaw() -> None:
+    code = (
+        "import os, sys, gbdtlr.jobs.train_trees\n"
+        "def broken(*_, **__): os.write(2, b'from the core'); raise ZeroDivisionError\n"
+        "sys.modules['gbdtlr.jobs.train_trees'].train_trees = broken\n"
+        "from gbdtlr.cli import run; run()"
+    )
+    words = [sys.executable, "-c", code, "train-trees", "-c", "model.toml", "-q"]
+    ended = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("from the coreTraceback")
 
 
 def test_what_nobody_foresaw_shows_its_traceback(published: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -637,6 +729,26 @@ def test_on_a_terminal_trees_grow_in_a_bar(terminal: tuple[int, int]) -> None:
     assert any(part.startswith("[######------------------] 1/4") for part in drawn)
     assert "trees.progress" not in seen.decode()
     assert seen.decode().endswith("\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--report locked/page.html", "cannot write locked/page.html: "),
+        ("--report data", "cannot write data: it is a folder"),
+        ("--out locked", "cannot make the folder locked: "),
+        ("--out locked/replayed", "cannot make the folder locked/replayed: "),
+    ],
+)
+def test_a_replay_that_could_not_be_written_does_not_begin(
+    run: Run, monkeypatch: pytest.MonkeyPatch, option: str, told: str
+) -> None:
+    Path("locked").write_text("a file, not a folder")
+    module = importlib.import_module("gbdtlr.replay.replay")  # the package's attribute of this name is the function
+    monkeypatch.setattr(module._Run, "result", lambda _: pytest.fail("it has begun"))
+    ended = run(f"replay -c model.toml --start 2024-03-03 --end 2024-03-03T12:00 {option}")
+    assert (ended.code, ended.out) == (2, "")
+    assert told in ended.error
 
 
 def test_a_page_that_would_replace_a_folder_is_refused(tmp_path: Path) -> None:

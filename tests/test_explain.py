@@ -239,7 +239,7 @@ def test_a_row_of_a_file(store: Store, tmp_path: Path) -> None:
     path = write(tmp_path, columns)
     row = row_of(release(store, 3), str(path), 7)
     assert (row["site"], row["x"]) == (columns["site"][7], columns["x"][7])
-    with pytest.raises(SamplesError, match="has 2000 rows, so there is no row 2000"):
+    with pytest.raises(SamplesError, match="has 2,000 rows, so there is no row 2000"):
         row_of(release(store, 3), str(path), 2000)
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gbdtlr import tables
 from gbdtlr.tables import age, cell, clean, flat, pairs, size, table
 
 
@@ -98,6 +99,13 @@ def test_ages_are_in_their_two_largest_units(seconds: float, text: str) -> None:
 )
 def test_sizes(n_bytes: int, text: str) -> None:
     assert size(n_bytes) == text
+
+
+def test_counts_and_signs_and_long_texts() -> None:
+    assert [tables.count(n, "row") for n in (0, 1, 1200)] == ["0 rows", "1 row", "1,200 rows"]
+    assert [tables.signed(x, 3) for x in (-0.0004, 0.0, -0.0006, 2.5)] == ["+0.000", "+0.000", "-0.001", "+2.500"]
+    assert tables.shortened("as it is", 8) == "as it is"
+    assert tables.shortened("longer than that", 9) == "longer..."
 
 
 def test_nested_values_are_named_by_their_path() -> None:

@@ -29,6 +29,7 @@ def report(session: Session, output: str, last: int) -> None:
     """
     from gbdtlr.report import store_page
 
+    check_page(output)
     write_page(output, store_page(session.store(), last))
     session.result({"output": output}, lambda: f"wrote {output}")
 
@@ -76,25 +77,47 @@ def explain(session: Session, source: str, row: int, release: int | None, top: i
     session.result(found, lambda: _explain_text(found, top, session))
 
 
-def write_page(output: str, text: str) -> None:
-    """Write a page whole, or not at all."""
+def check_page(output: str) -> None:
+    """Make sure, before the work, that a page can be written when it is done.
+
+    Raises
+    ------
+    ConfigError
+        It is a folder, or nothing can be written beside it.
+    """
     if Path(output).is_dir():
         raise ConfigError(f"cannot write {output}: it is a folder; name a file in it")
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(f"{output}.tmp")
+    try:
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        raise ConfigError(f"cannot write {output}: {error.strerror}; name a file that can be written") from None
+
+
+def write_page(output: str, text: str) -> None:
+    """Write a page whole, or not at all; raises as :func:`check_page`."""
+    check_page(output)
     temporary = Path(f"{output}.tmp")
     temporary.write_text(text, "utf-8")
     os.replace(temporary, output)
 
 
 def _diff_text(found: dict[str, Any], session: Session) -> str:
-    parts = [f"release {found['a']} to {found['b']}, on {found['rows']:,} samples"]
+    parts = [f"release {found['a']} to {found['b']}, on {tables.count(found['rows'], 'sample')}"]
     if found["trees_differ"]:
         parts[0] += "; the trees are new, so their leaves cannot be compared"
     if found["probability_a"] is not None and found["probability_b"] is not None:
         parts.append(f"mean probability {found['probability_a']:.4f} before, {found['probability_b']:.4f} after")
     for kinds, header in ((("leaf", "bias"), "where"), (("id",), "id")):
         rows = [
-            [f"{m['before']:+.4f}", f"{m['after']:+.4f}", f"{m['rows']:,}", f"{m['effect']:+.5f}", m["what"]]
+            [
+                *(tables.signed(m[key], 4) for key in ("before", "after")),
+                f"{m['rows']:,}",
+                tables.signed(m["effect"], 5),
+                m["what"],
+            ]
             for m in found["moves"]
             if m["kind"] in kinds
         ]
@@ -105,10 +128,12 @@ def _diff_text(found: dict[str, Any], session: Session) -> str:
 
 def _explain_text(found: dict[str, Any], top: int, session: Session) -> str:
     terms = found["terms"]
-    rows = [[f"{term['weight']:+.4f}", term["what"]] for term in terms[:top]]
+    rows = [[tables.signed(term["weight"], 4), term["what"]] for term in terms[:top]]
     if len(terms) > top:
-        rows.append([f"{sum(term['weight'] for term in terms[top:]):+.4f}", f"{len(terms) - top} smaller terms"])
-    said = f"release {found['release']}: margin {found['margin']:+.4f}, probability {tables.cell(found['probability'])}"
+        rest = sum(term["weight"] for term in terms[top:])
+        rows.append([tables.signed(rest, 4), tables.count(len(terms) - top, "smaller term")])
+    margin, probability = tables.signed(found["margin"], 4), tables.cell(found["probability"])
+    said = f"release {found['release']}: margin {margin}, probability {probability}"
     return f"{said}\n\n{session.table(['log-odds', 'because'], rows)}"
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gbdtlr import tables
 from gbdtlr.cli import metrics
-from gbdtlr.cli.session import Session, as_of, with_config
+from gbdtlr.cli.session import Session, as_of, wall_clock, with_config
 
 if TYPE_CHECKING:
     from gbdtlr.jobs import JobResult
@@ -55,7 +57,12 @@ def update_lr(session: Session, as_of: str | None, force: bool) -> int:
     """
     from gbdtlr.jobs.update_lr import update_lr
 
-    return finish(session, update_lr(session.config, session.now(as_of), force=force, on_event=session.log.event))
+    moment = session.now(as_of)
+    result = update_lr(session.config, moment, force=force, on_event=session.log.event)
+    if result.status == "unchanged" and (ahead := moment - wall_clock()) > timedelta():
+        told = f"as_of is {tables.age(ahead.total_seconds())} ahead of this machine's clock"
+        result = dataclasses.replace(result, reason=f"{result.reason}; {told}")
+    return finish(session, result)
 
 
 def finish(session: Session, result: JobResult) -> int:

@@ -11,8 +11,10 @@ from gbdtlr import tables
 from gbdtlr.cli import metrics
 from gbdtlr.cli.jobs import finish
 from gbdtlr.cli.session import Session, as_of, duration, wall_clock, with_store
+from gbdtlr.times import format_duration
 
 TOO_OLD, DAMAGED = 4, 1
+_MOST_OF_REASON = 60
 
 
 @click.command("status")
@@ -53,6 +55,8 @@ def status(session: Session, max_head_age: timedelta | None, max_trees_age: time
 @with_store
 def releases(session: Session, last: int | None) -> None:
     """List the releases, newest last.
+
+    Long reasons are cut; --json has them whole.
 
     \b
     Example:
@@ -142,8 +146,10 @@ def prune(session: Session, keep: int, keep_after: str | None, min_age: timedelt
         "temporary": list(report.temporary),
         "bytes": report.n_bytes,
         "kept": report.n_kept,
+        "needed": report.n_needed,
+        "young": report.n_young,
     }
-    session.result(values, lambda: _prune_text(values, session))
+    session.result(values, lambda: _prune_text(values, format_duration(min_age), session))
 
 
 def _status_text(values: dict[str, Any], session: Session) -> str:
@@ -172,7 +178,7 @@ def _releases_text(entries: list[dict[str, Any]], session: Session) -> str:
             _hash(entry["head"]),
             metrics.progressive(entry["metrics"], "ne"),
             metrics.progressive(entry["metrics"], "calibration"),
-            entry["reason"],
+            tables.shortened(entry["reason"], _MOST_OF_REASON),
         ]
         for entry in entries
     ]
@@ -191,11 +197,21 @@ def _verify_text(values: dict[str, Any], session: Session) -> str:
     return "\n\n".join([*([session.table(["what", "state", "problem"], notable)] if notable else []), summary])
 
 
-def _prune_text(values: dict[str, Any], session: Session) -> str:
+def _prune_text(values: dict[str, Any], min_age: str, session: Session) -> str:
     rows = [(kind, name) for kind in ("versions", "unfinished", "temporary") for name in values[kind]]
     verb = "would remove" if values["dry_run"] else "removed"
-    summary = f"{verb} {len(rows):,} ({tables.size(values['bytes'])}); {values['kept']:,} versions stay"
+    summary = f"{verb} {len(rows):,} ({tables.size(values['bytes'])}); {_kept(values, min_age)}"
     return "\n\n".join([*([session.table(["kind", "name"], rows)] if rows else []), summary])
+
+
+def _kept(values: dict[str, Any], min_age: str) -> str:
+    """How many versions stay, and why."""
+    stay = tables.count(values["kept"], "version") + (" stays" if values["kept"] == 1 else " stay")
+    if values["kept"] and not values["needed"]:
+        return f"{stay}, as no release in the log says which are needed"
+    reasons = [(values["needed"], "needed by kept releases"), (values["young"], f"younger than --min-age {min_age}")]
+    told = ", ".join(f"{n:,} {why}" for n, why in reasons if n)
+    return f"{stay}: {told}" if told else stay
 
 
 COMMANDS = (status, releases, rollback, verify, prune)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from gbdtlr import tables
-from gbdtlr.cli.explain import write_page
+from gbdtlr.cli.explain import check_page, write_page
 from gbdtlr.cli.session import Session, durations, with_config
 from gbdtlr.config import Config
 
@@ -57,6 +57,8 @@ def replay(
     """
     from gbdtlr.replay import replay
 
+    if report:
+        check_page(report)
     try:
         result = replay(
             session.config,
@@ -99,7 +101,7 @@ def _text(values: dict[str, Any], session: Session) -> str:
     ]
     header = ["strategy", *_FIGURES.values(), "NE - two-speed", "95% interval", "training s"]
     period = f"{values['start']} to {values['end']}, trees every {values['trees_every']}, head {values['lr_every']}"
-    parts = [headline(values), f"{values['rows']:,} rows, {period}", session.table(header, rows)]
+    parts = [headline(values), f"{tables.count(values['rows'], 'row')}, {period}", session.table(header, rows)]
     if len(values["cadences"]) > 1:
         rows = [
             [each["trees_every"], each["lr_every"], *_figures(each), tables.cell(each["jobs"]), _seconds(each)]
@@ -115,7 +117,7 @@ def _text(values: dict[str, Any], session: Session) -> str:
         curve = values["freshness"][what]
         if len(curve) > 1:
             rows = [[tables.age(point["age_s"]), tables.cell(point["ne"])] for point in curve]
-            parts.append(session.table([said, f"NE on {curve[0]['rows']:,} rows"], rows))
+            parts.append(session.table([said, f"NE on {tables.count(curve[0]['rows'], 'row')}"], rows))
     parts.append(_cost(values))
     return "\n\n".join(parts)
 

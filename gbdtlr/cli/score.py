@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gbdtlr import tables
 from gbdtlr.cli.session import Session, with_store
 
 
@@ -29,7 +30,7 @@ def score(session: Session, source: str, output: str, release: int | None) -> No
     scorer = Scorer.open(session.store_url, release)
     n_rows = score_file(scorer, source, output)
     values = {"rows": n_rows, "release": scorer.release, "output": output}
-    session.result(values, lambda: f"scored {n_rows:,} rows with release {scorer.release} into {output}")
+    session.result(values, lambda: f"scored {tables.count(n_rows, 'row')} with release {scorer.release} into {output}")
 
 
 COMMANDS = (score,)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import functools
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ import click
 
 from gbdtlr import tables
 from gbdtlr.config import Config
-from gbdtlr.errors import ConfigError
+from gbdtlr.errors import ConfigError, GbdtlrError
 from gbdtlr.log import FORMATS, Log, to_json
 from gbdtlr.times import parse_duration, parse_time
 
@@ -150,6 +152,33 @@ def as_of(what: str) -> Callable[[Function], Function]:
     return click.option("--as-of", metavar="TIME", help=f"{what}, in ISO 8601; now if not given.")
 
 
+@contextlib.contextmanager
+def _held_stderr() -> Iterator[None]:
+    """While inside, hold what is written to stderr: LightGBM's core writes there what it then raises.
+
+    After an error of ours, which says it again, it is dropped, and else passed on. A crash still shows its stack.
+    """
+    sys.stderr.flush()
+    told = False
+    with tempfile.TemporaryFile() as held:
+        stderr = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        faulthandler.enable(stderr)
+        try:
+            yield
+        except GbdtlrError:
+            told = True
+            raise
+        finally:
+            sys.stderr.flush()
+            faulthandler.disable()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            if not told:
+                os.write(2, held.read())
+
+
 def _common(function: Function, config_help: str, required: bool) -> Function:
     @click.option("-c", "--config", "config_file", metavar="FILE", required=required, help=config_help)
     @click.option("--store", "store_url", metavar="URL", help="Store to use in place of the config's: a path or URL.")
@@ -174,7 +203,12 @@ def _common(function: Function, config_help: str, required: bool) -> Function:
             from gbdtlr.compiled import spare_blas
 
             spare_blas()
-        with contextlib.redirect_stdout(sys.stderr):  # what a library prints is no part of the result
+        with contextlib.ExitStack() as stack:
+            # What a library prints is no part of the result, and no error: where it fails, it raises one, too.
+            printed = stack.enter_context(open(os.devnull, "w")) if quiet else sys.stderr
+            stack.enter_context(contextlib.redirect_stdout(printed))
+            if quiet and session.own_process:
+                stack.enter_context(_held_stderr())
             return function(session, **options)
 
     return command

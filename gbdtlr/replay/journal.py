@@ -28,9 +28,12 @@ class Journal:
         Raises
         ------
         ConfigError
-            The folder holds a replay of something else.
+            The folder holds a replay of something else, or cannot be made.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot make the folder {self.folder}: {error.strerror}; give --out another") from None
         file = self.folder / "plan.json"
         text = json.dumps(plan, sort_keys=True)
         if not file.exists():
