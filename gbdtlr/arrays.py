@@ -84,6 +84,15 @@ def _values(array: pa.Array, dtype: type[Number]) -> npt.NDArray[Number]:
     return np.frombuffer(array.buffers()[1], dtype, array.offset + len(array))[array.offset :]
 
 
+def give_back() -> None:
+    """Give memory that is not in use to the system, Arrow's and, where the C library can, everybody's.
+
+    Both keep what was let go for those who ask next: after a file has been read that is as much as was ever in use.
+    """
+    pa.default_memory_pool().release_unused()
+    pa.system_memory_pool().release_unused()
+
+
 def empty_as_null(array: pa.Array) -> pa.Array:
     """Texts with the empty ones as nulls."""
     empty = true_rows(pc.invert(pc.cast(pc.binary_length(array), pa.bool_())))

@@ -8,7 +8,7 @@ in the weights, discounted by half-life.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr import threads
 from gbdtlr.errors import ConfigError, DamagedError
 from gbdtlr.times import format_time, parse_time
 
@@ -52,7 +53,7 @@ class Record:
 
     def learn(
         self,
-        margins: Iterable[NDArray[np.float64]],
+        margins: Callable[[int], NDArray[np.float64]],
         labels: Sequence[NDArray[Any]],
         weights: Sequence[NDArray[np.float64]],
         as_of: datetime,
@@ -62,7 +63,8 @@ class Record:
 
         Parameters
         ----------
-        margins : parts of float64 (n_rows, n_candidates), made before the labels were known
+        margins : ``margins(p)``, float64 (n_rows, n_candidates), of part ``p``, by heads made before the labels were
+            known; threads call it at once, and no part's is kept
         labels : parts of (n_rows,), 0 or 1
         weights : parts of float64 (n_rows,), of the samples
         as_of : the moment the labels are known at; what is on record fades until then
@@ -72,13 +74,23 @@ class Record:
         ------
         A second-order step of exponentiated gradient (Kivinen and Warmuth 1997) on the log loss of the blend.
         """
+        from threadpoolctl import threadpool_limits
+
         fade = 2.0 ** -((as_of - self.as_of) / half_life)
         curvature, pull = fade * self.curvature, fade * self.pull
-        for margin, label, weight in zip(margins, labels, weights, strict=True):
+        found: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = [None] * len(labels)  # type: ignore[list-item]
+
+        def work(p: int) -> None:
+            margin, weight = margins(p), weights[p]
             probability = 1.0 / (1.0 + np.exp(-(margin @ self.weights)))
             h = margin.T @ (margin * (weight * probability * (1.0 - probability))[:, None])
+            found[p] = h, margin.T @ (weight * (probability - labels[p]))
+
+        with threadpool_limits(limits=1, user_api="blas"):  # its own threads would fight ours, and change the last bits
+            threads.run(len(labels), work)
+        for h, slope in found:
             curvature = curvature + h
-            pull = pull + h @ self.weights - margin.T @ (weight * (probability - label))
+            pull = pull + h @ self.weights - slope
         return Record(self.names, as_of, curvature, pull, _shares(curvature, pull, self.weights))
 
     def to_dict(self) -> dict[str, Any]:

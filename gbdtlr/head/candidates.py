@@ -14,6 +14,7 @@ from gbdtlr.errors import DamagedError
 from gbdtlr.head import kernels
 from gbdtlr.head.codes import Codes
 from gbdtlr.head.head import Head, lookup
+from gbdtlr.head.lines import aligned
 from gbdtlr.head.objective import Objective, Parameters, Setting
 from gbdtlr.head.solver import minimise
 from gbdtlr.head.wide import WideColumns
@@ -65,8 +66,7 @@ class Candidates:
         n, k = len(codes), len(self.settings)
         base = np.zeros(n)
         kernels.add_leaf_weights(codes.leaves, offsets, anchor, base)
-        moved = np.zeros((n, k), np.float32)
-        kernels.add_lane_margins(codes.leaves, offsets, self.leaves, moved)
+        moved = self._leaf_margins(codes.leaves, offsets)
         for bucket, index, weight in zip(codes.buckets, self.wide_index, self.wide, strict=True):
             moved += lookup(index, weight, bucket)
         out = np.empty((n, k + 2))
@@ -74,6 +74,18 @@ class Candidates:
         out[:, k] = base
         out[:, k + 1] = self.background
         return out
+
+    def _leaf_margins(self, leaves: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[np.float32]:
+        """What the leaves add to the anchor's margin, (n, n_settings)."""
+        k, no_wide = len(self.settings), np.empty((0, leaves.shape[1]), np.int32)
+        lanes = 1 if k == 1 else kernels.LANES
+        groups = []
+        for first in range(0, k, lanes):
+            group = self.leaves[:, first : first + lanes]
+            lines = aligned(np.pad(group, ((0, 0), (0, lanes - group.shape[1]))))
+            groups.append(np.zeros((leaves.shape[1], lanes), np.float32))
+            kernels.add_lane_margins(leaves, offsets, no_wide, lines, tuple(range(lanes)), groups[-1])
+        return np.concatenate(groups, axis=1)[:, :k]
 
     def blended(self, weights: NDArray[np.float64], anchor: NDArray[np.float64], columns: WideColumns) -> Head:
         """The one head whose margin is the weighted average of all candidates' margins.

@@ -48,17 +48,6 @@ def add_leaf_counts(leaves: Any, offsets: Any, weight: Any, counts: Any) -> None
 
 
 @kernel()
-def add_lane_margins(leaves: Any, offsets: Any, delta: Any, out: Any) -> None:
-    """``out[i, k] += sum_t delta[offsets[t] + leaves[t, i], k]``, float32 (n, lanes)."""
-    for t in range(leaves.shape[0]):
-        first = np.uint64(offsets[t])
-        for i in range(leaves.shape[1]):
-            c = first + np.uint64(leaves[t, i])
-            for k in range(delta.shape[1]):
-                out[i, k] += delta[c, k]
-
-
-@kernel()
 def add_gram(codes: Any, weights: Any, gram: Any) -> None:
     """``gram[i, j] += sum of weights[c] over the codes c that rows i and j share``, j <= i; codes (n_codes, m)."""
     for i in range(gram.shape[0]):
@@ -216,6 +205,15 @@ def _scatter(leaves: Any, first: Any, wide: Any, start: int, n: int, m: Any, out
     for j in range(wide.shape[0]):
         for i in range(n):
             add_to_lines(out, (np.uint64(wide[j, start + i]),), m, np.uint64(i), lanes)
+
+
+@kernel()
+def add_lane_margins(leaves: Any, offsets: Any, wide: Any, delta: Any, lanes: Any, out: Any) -> None:
+    """``out[i, :] += sum of the lines of row i's codes``, float32 (n, lanes); other arguments as below."""
+    first = offsets.astype(np.uint64)
+    for start in range(0, leaves.shape[1], TILE):
+        n = min(TILE, leaves.shape[1] - start)
+        _gather(leaves, first, wide, start, n, delta, out[start : start + n], lanes)
 
 
 @kernel()

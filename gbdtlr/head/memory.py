@@ -97,8 +97,9 @@ class Memory:
         wide = [_wide_parameters(part, fitted, len(anchor)) for part in parts]
         strengths = [self._strengths(part, offsets, anchor, fitted, as_of) for part in parts]
         rank = n if n <= DENSE else RANK
-        start = np.eye(n, dtype=np.float32)
-        if n > DENSE:
+        if n <= DENSE:
+            start = np.eye(n, dtype=np.float32)
+        else:
             start = np.random.default_rng(0).standard_normal((n, RANK + _SPARE), np.float32)
         diagonal, factor = np.empty_like(self.diagonal), np.empty((len(self.half_lives), rank, n), np.float32)
         # All half-lives start from the same lines: their projections are made once.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from gbdtlr import __version__
+from gbdtlr import __version__, threads
+from gbdtlr.arrays import give_back
 from gbdtlr.config import Config
 from gbdtlr.head import Codes, Head, WideColumns
 from gbdtlr.jobs.counting import MOMENT
@@ -66,15 +67,21 @@ def code_window(
     is in exactly one of the intervals of a chain of moments. With ``only``, no other files are opened.
     """
     start = (as_of if known_after is None else known_after) - config.head.window
-    parts = []
+    parts: list[Codes] = []
+    ones = np.ones(0)
     newest = None
     tally = Tally()
     end = as_of + MOMENT
     for samples in read_batches(config.samples, start, end, as_of, known_after=known_after, tally=tally, only=only):
-        parts.append(encode(samples, trees, wide))
+        codes = encode(samples, trees, wide)
+        if (codes.weight == 1).all():
+            ones = ones if len(ones) >= len(codes) else np.ones(len(codes))
+            codes = replace(codes, weight=ones[: len(codes)])  # one array for all parts
+        parts.append(codes)
         if observer is not None:
             observer.add(samples, parts[-1])
         newest = samples.table.slice(max(0, len(samples) - 1000))
+    give_back()  # what reading took is more than fitting needs
     return CodedWindow(parts, newest, tally)
 
 
@@ -106,10 +113,17 @@ def settings_changed(config: Config, base: Release) -> bool:
 
 def judge(head: Head, trees: FrozenTrees, parts: Sequence[Codes]) -> Quality:
     """Quality of a head on coded samples."""
-    qualities = (
-        Quality.of(head.margin(part.leaves, trees.offsets, part.buckets), part.label, part.weight) for part in parts
-    )
-    return Quality.total(list(qualities))
+    from threadpoolctl import threadpool_limits
+
+    qualities = [Quality()] * len(parts)
+
+    def work(p: int) -> None:
+        part = parts[p]
+        qualities[p] = Quality.of(head.margin(part.leaves, trees.offsets, part.buckets), part.label, part.weight)
+
+    with threadpool_limits(limits=1, user_api="blas"):  # its own threads would fight ours, and change the last bits
+        threads.run(len(parts), work)
+    return Quality.total(qualities)
 
 
 def write_head(

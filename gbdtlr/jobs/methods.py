@@ -151,9 +151,9 @@ class Refit:
         """
         if base is None or fits is None or fits.record.names != tuple(candidates.names):
             return Record.blank(candidates.names, as_of)
-        trees = base.trees
+        known, trees = fits.candidates, base.trees
         return fits.record.learn(
-            (fits.candidates.margins(part, trees.offsets, trees.leaf_values) for part in fresh),
+            lambda p: known.margins(fresh[p], trees.offsets, trees.leaf_values),
             [part.label for part in fresh],
             [part.weight for part in fresh],
             as_of,

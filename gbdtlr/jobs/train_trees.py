@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from gbdtlr import threads
@@ -13,11 +14,12 @@ from gbdtlr.head import Codes, Head
 from gbdtlr.jobs import guards
 from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.fresh import NEWEST, Fresh
-from gbdtlr.jobs.learning import code_window, judge, versions, wide_of, write_head
+from gbdtlr.jobs.learning import CodedWindow, code_window, judge, versions, wide_of, write_head
 from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.methods import method_of
 from gbdtlr.jobs.publishing import note_refusal, rolled_back_since, try_publish_trees
 from gbdtlr.jobs.result import JobResult, OnEvent, Reporter
+from gbdtlr.metrics import Quality
 from gbdtlr.release import Release
 from gbdtlr.samples import read, require_both_classes
 from gbdtlr.store import Entry, Store
@@ -126,7 +128,7 @@ def train_trees(
             if base is not None and known:
                 metrics["progressive"] = judge(base.head, base.trees, known).as_dict()
             quality = judge(fitted.head, trees, window.parts)
-            lately = judge(fitted.head, trees, window.known_after(head_as_of - NEWEST))
+            lately = partial(_lately, fitted.head, trees, window, head_as_of)
             ledger = Ledger.full(config, head_as_of, window.tally, len(window), counting)
             ledger = ledger.judged(quality, config.guard)
             metrics["fit"] = quality.as_dict()
@@ -183,6 +185,10 @@ def _look(
         say.say("release.incomparable", release=base.entry.number, columns=", ".join(gone))
         return base, None, head_as_of
     return base, Fresh.of(config, base, head_as_of), head_as_of
+
+
+def _lately(head: Head, trees: FrozenTrees, window: CodedWindow, as_of: datetime) -> Quality:
+    return judge(head, trees, window.known_after(as_of - NEWEST))
 
 
 def _of_pair(

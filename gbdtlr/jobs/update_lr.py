@@ -16,6 +16,7 @@ from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.methods import method_of
 from gbdtlr.jobs.publishing import note_refusal, publish_head
 from gbdtlr.jobs.result import JobResult, OnEvent, Reporter
+from gbdtlr.metrics import Quality
 from gbdtlr.release import Release
 from gbdtlr.store import Store
 from gbdtlr.times import format_time, to_us
@@ -98,7 +99,6 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
         metrics.update(late=ledger.late, late_since_full=ledger.late_since_full)
     comparable = base.head.wide == wide_of(config)
     live_head = base.head if comparable else guards.bare(base.trees, wide_of(config))
-    before = guards.margins(live_head, base.trees, fresh)
     if comparable:
         metrics["progressive"] = judge(base.head, base.trees, fresh).as_dict()
     try:
@@ -120,11 +120,15 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
         ledger = ledger.judged(fit_quality, config.guard)
         metrics["fit"] = fit_quality.as_dict()
         metrics.update(fitted.metrics)
-        newest = window.known_after(min(base.head_as_of, as_of - NEWEST))
-        after = guards.margins(fitted.head, base.trees, fresh)
+
+        def of_newest() -> Quality:
+            newest = window.known_after(min(base.head_as_of, as_of - NEWEST))
+            return judge(fitted.head, base.trees, newest)
+
+        before, after = (guards.margins(head, base.trees, fresh) for head in (live_head, fitted.head))
         objections = [
             *guards.worse(after, before, fresh, "the new head is worse than the live one", config.guard),
-            *guards.calibration(ledger.recent, config.guard, judge(fitted.head, base.trees, newest)),
+            *guards.calibration(ledger.recent, config.guard, of_newest),
         ]
         if learn is None and settings_changed(config, base):
             with say.timed("head.hold_out"):

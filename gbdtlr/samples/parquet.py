@@ -26,7 +26,7 @@ def parquet_batches(
     from pyarrow import parquet
 
     with file.random_access() as source:
-        reader = parquet.ParquetFile(source)
+        reader = parquet.ParquetFile(source, **sparing(file))
         schema = reader.schema_arrow
         check_columns(schema, cfg, file.path)
         texts = [name for name in text_columns(cfg) if is_text(schema.field(name).type)]

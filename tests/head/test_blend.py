@@ -10,14 +10,15 @@ from problems import AS_OF, Problem
 from scipy.optimize import minimize
 
 from gbdtlr.errors import DamagedError
-from gbdtlr.head import Record, Setting, WideColumns, fit
+from gbdtlr.head import Candidates, Record, Setting, WideColumns, fit
 from gbdtlr.head.blend import CAUTION
 
 DAY = timedelta(days=1)
 
 
 def learn(record, margins, label, hours=1, half_life=DAY):
-    return record.learn([margins], [label], [np.ones(len(label))], record.as_of + timedelta(hours=hours), half_life)
+    as_of = record.as_of + timedelta(hours=hours)
+    return record.learn(lambda _: margins, [label], [np.ones(len(label))], as_of, half_life)
 
 
 def rows(n, seed=0):
@@ -68,7 +69,7 @@ def test_shares_minimise_the_quadratic():
 def test_what_is_on_record_fades_by_half_life():
     _, true, label = rows(500)
     record = learn(Record.blank(["a", "b"], AS_OF), np.stack([true, -true], axis=1), label)
-    nothing = record.learn([], [], [], record.as_of + DAY, DAY)
+    nothing = record.learn(lambda _: None, [], [], record.as_of + DAY, DAY)
     np.testing.assert_allclose(nothing.curvature, record.curvature / 2)
     np.testing.assert_allclose(nothing.pull, record.pull / 2)
 
@@ -78,9 +79,9 @@ def test_parts_count_as_the_whole():
     margins = np.stack([true, 0.5 * true], axis=1)
     blank = Record.blank(["a", "b"], AS_OF)
     whole = learn(blank, margins, label)
-    halves = blank.learn(
-        [margins[:300], margins[300:]], [label[:300], label[300:]], [np.ones(300), np.ones(600)], whole.as_of, DAY
-    )
+    parts = [slice(300), slice(300, 900)]
+    ones = [np.ones(300), np.ones(600)]
+    halves = blank.learn(lambda p: margins[parts[p]], [label[part] for part in parts], ones, whole.as_of, DAY)
     np.testing.assert_allclose(whole.weights, halves.weights, rtol=1e-6)
 
 
@@ -111,3 +112,26 @@ def test_the_blended_head_is_the_average_of_the_margins():
     codes = problem.codes
     expected = candidates.margins(codes, problem.offsets, problem.anchor) @ weights
     np.testing.assert_allclose(head.margin(codes.leaves, problem.offsets, codes.buckets), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_settings", [1, 3, 16, 18])
+def test_the_margins_of_any_number_of_candidates(n_settings):
+    problem = Problem(700, n_wide=1)
+    codes, rng = problem.codes, np.random.default_rng(1)
+    index = np.unique(codes.buckets[0])[::2]
+    candidates = Candidates(
+        tuple(Setting(DAY, float(k + 1)) for k in range(n_settings)),
+        rng.normal(size=(len(problem.anchor), n_settings)).astype(np.float32),
+        rng.normal(size=n_settings).astype(np.float32),
+        (index,),
+        (rng.normal(size=(len(index), n_settings)).astype(np.float32),),
+        -1.5,
+    )
+    found = candidates.margins(codes, problem.offsets, problem.anchor)
+    x = problem.dense([index])
+    base = x[:, : len(problem.anchor)] @ problem.anchor
+    moved = x @ np.concatenate([candidates.leaves, candidates.wide[0], candidates.bias[None]])
+    assert found.shape == (700, n_settings + 2)
+    np.testing.assert_allclose(found[:, :-2], base[:, None] + moved, atol=1e-5)
+    np.testing.assert_allclose(found[:, -2], base, atol=1e-12)
+    assert (found[:, -1] == -1.5).all()

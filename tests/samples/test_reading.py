@@ -317,3 +317,16 @@ def test_reading_does_not_import_what_it_does_not_need(tmp_path):
         "sys.exit(' '.join(name for name in heavy if name in sys.modules) or 0)"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
+
+
+def test_row_groups_are_never_in_memory_whole(tmp_path):
+    n = 1_000_000
+    at = pa.array(np.full(n, np.datetime64("2024-03-01T12:00", "us")), pa.timestamp("us", "UTC"))
+    table = pa.table({"at": at, "label": np.zeros(n, np.int8), "price": np.random.default_rng(0).random(n)})
+    write(table, tmp_path / "x.parquet", row_group_size=n, use_dictionary=False)
+    delay = {"label_time": None, "label_delay": HOUR}
+    pool, cfg = pa.default_memory_pool(), config(tmp_path, **delay, numeric=("price",), categorical=(), wide=())
+    del table, at
+    before = pool.bytes_allocated()
+    most = max(pool.bytes_allocated() - before for _ in read_batches(cfg, DAY, FOREVER, FOREVER))
+    assert most < 4e6 < 8 * n

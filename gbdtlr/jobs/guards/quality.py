@@ -21,25 +21,34 @@ rows, the same rows for both; it has learned all of them, so one that is worse t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr import threads
 from gbdtlr.config import GuardConfig
 from gbdtlr.head import Codes, Head, WideColumns
 from gbdtlr.metrics import Quality, auc, log_loss_of
 from gbdtlr.trees import FrozenTrees
 
 ENOUGH_POSITIVES = 20
+RANKED = 65_536
+"""Rows of either class whose order is looked at: the standard error of an AUC of so many is at most 0.0017."""
 Z = 3.0
 """Standard errors by which a difference must be beyond its bound."""
 
 
 def margins(head: Head, trees: FrozenTrees, parts: Sequence[Codes]) -> NDArray[np.float64]:
     """Margins of all rows of coded samples, (n,)."""
-    found = [head.margin(part.leaves, trees.offsets, part.buckets) for part in parts]
-    return np.concatenate(found) if found else np.zeros(0)
+    starts = np.cumsum([0, *map(len, parts)])
+    out = np.empty(starts[-1])
+
+    def work(p: int) -> None:
+        out[starts[p] : starts[p + 1]] = head.margin(parts[p].leaves, trees.offsets, parts[p].buckets)
+
+    threads.run(len(parts), work)
+    return out
 
 
 def bare(trees: FrozenTrees, wide: WideColumns) -> Head:
@@ -62,11 +71,14 @@ def contradiction(live: Head, trees: FrozenTrees, parts: Sequence[Codes], guard:
     ------
     Variance of the AUC without any order: Mann and Whitney 1947.
     """
-    label, weight = _of_rows(parts)
-    positive, negative = (float(((label == each) & (weight > 0)).sum()) for each in (1, 0))
-    if len(label) < guard.min_samples or not positive or not negative:
+    if sum(map(len, parts)) < guard.min_samples:
         return
-    found = [auc(margins(head, trees, parts), label, weight) or 0.0 for head in (live, bare(trees, live.wide))]
+    ranked = spread_of_classes(parts, RANKED)
+    label, weight = _of_rows(ranked)
+    positive, negative = (float(((label == each) & (weight > 0)).sum()) for each in (1, 0))
+    if not positive or not negative:
+        return
+    found = [auc(margins(head, trees, ranked), label, weight) or 0.0 for head in (live, bare(trees, live.wide))]
     error = np.sqrt((positive + negative + 1) / (12 * positive * negative))
     if max(found) + Z * error < guard.auc:
         yield (
@@ -76,6 +88,25 @@ def contradiction(live: Head, trees: FrozenTrees, parts: Sequence[Codes], guard:
         )
 
 
+def spread_of_classes(parts: Sequence[Codes], most: int) -> list[Codes]:
+    """At most ``most`` rows of each label, evenly spread over all of it: an AUC does not depend on their ratio."""
+    counts = [sum(int(np.count_nonzero(part.label == each)) for part in parts) for each in (0, 1)]
+    if max(counts) <= most:
+        return list(parts)
+    found, passed = [], [0, 0]
+    for part in parts:
+        kept = np.ones(len(part), bool)
+        for each, count in enumerate(counts):
+            rows = np.flatnonzero(part.label == each)
+            if count > most:
+                # Row i of the class is kept where i most / count passes a whole number: exactly ``most`` of them.
+                marks = (passed[each] + np.arange(len(rows) + 1)) * most // count
+                kept[rows] = marks[1:] > marks[:-1]
+            passed[each] += len(rows)
+        found.append(part.take(kept))
+    return found
+
+
 def worse(
     new: NDArray[np.float64], old: NDArray[np.float64], parts: Sequence[Codes], told: str, guard: GuardConfig
 ) -> Iterator[str]:
@@ -83,22 +114,30 @@ def worse(
 
     It must be so by more than the configured share, and by more than chance explains.
     """
-    label, weight = _of_rows(parts)
-    if len(label) < guard.min_samples or not weight.sum() > 0:
+    from threadpoolctl import threadpool_limits
+
+    n, weighed = sum(map(len, parts)), sum(float(part.weight.sum()) for part in parts)
+    if n < guard.min_samples or not weighed > 0:
         return
-    loss, before = log_loss_of(new, label), log_loss_of(old, label)
-    excess = loss - before * (1 + guard.worse)
-    mean = float(np.average(excess, weights=weight))
-    error = float(np.sqrt(np.average((excess - mean) ** 2, weights=weight) / _effective(weight)))
+    # Part by part: what is worked out for each row would take more memory than its leaves.
+    sums, squares, start = np.zeros(4), 0.0, 0
+    with threadpool_limits(limits=1, user_api="blas"):
+        for part in parts:
+            rows = slice(start, start + len(part))
+            start = rows.stop
+            loss, before = log_loss_of(new[rows], part.label), log_loss_of(old[rows], part.label)
+            excess = loss - before * (1 + guard.worse)
+            sums += [float(part.weight @ each) for each in (loss, before, excess, excess * excess)]
+            squares += float(part.weight @ part.weight)
+    loss, before, mean, square = sums / weighed
+    error = np.sqrt(np.maximum(square - mean * mean, 0.0) * squares) / weighed  # Kish 1965: of uneven weights
     if not mean <= Z * error:
         yield (
-            f"{told}: log loss {np.average(loss, weights=weight):.4f} against "
-            f"{np.average(before, weights=weight):.4f} on {len(label)} rows; "
-            f"[guard] worse allows {guard.worse:.0%} more"
+            f"{told}: log loss {loss:.4f} against {before:.4f} on {n} rows; [guard] worse allows {guard.worse:.0%} more"
         )
 
 
-def calibration(quality: Quality, guard: GuardConfig, newest: Quality | None = None) -> Iterator[str]:
+def calibration(quality: Quality, guard: GuardConfig, newest: Callable[[], Quality] | None = None) -> Iterator[str]:
     """Objection to a head whose probabilities do not add up to the positives, neither lately nor in the long run.
 
     A head that follows a storm is right about today and wrong about last week; one that follows it slowly is the
@@ -106,18 +145,19 @@ def calibration(quality: Quality, guard: GuardConfig, newest: Quality | None = N
 
     Parameters
     ----------
-    quality, newest : of the new head on all and on the newest of the samples it was fitted to, where it is known
+    quality : of the new head on the samples it was fitted to
+    newest : gives that on the newest of them, where those can be had
     """
     low, high = guard.calibration
     found = quality.calibration
     if found is None or low <= found <= high:
         return
-    said = ""
-    if newest is not None and newest.calibration is not None and newest.positives >= ENOUGH_POSITIVES:
-        lately = newest.calibration
+    said, of_newest = "", None if newest is None else newest()
+    if of_newest is not None and of_newest.calibration is not None and of_newest.positives >= ENOUGH_POSITIVES:
+        lately = of_newest.calibration
         if lately >= low if found < low else lately <= high:
             return
-        said = f" and {lately:.3f} on the newest {newest.rows}"
+        said = f" and {lately:.3f} on the newest {of_newest.rows}"
     yield (
         f"calibration of the new head is {found:.3f} on {quality.rows} rows it was fitted to{said}; "
         f"[guard] calibration allows {low:g} to {high:g}"
@@ -128,8 +168,3 @@ def _of_rows(parts: Sequence[Codes]) -> tuple[NDArray[np.float64], NDArray[np.fl
     if not parts:
         return np.zeros(0), np.zeros(0)
     return np.concatenate([part.label for part in parts]).astype(np.float64), np.concatenate([p.weight for p in parts])
-
-
-def _effective(weight: NDArray[np.float64]) -> float:
-    """Kish 1965: how many rows of one weight tell as much."""
-    return float(weight.sum() ** 2 / (weight @ weight))

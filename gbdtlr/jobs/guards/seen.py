@@ -112,16 +112,17 @@ class Observer:
 
     def add(self, samples: Samples, codes: Codes) -> None:
         """Note a batch of samples and their codes."""
+        buckets = codes.buckets
         if self._since_us is not None:
             new = samples.known_us > self._since_us
             if not new.any():
                 return
             if not new.all():
-                samples, codes = samples.filter(new), codes.take(new)
+                samples, buckets = samples.filter(new), np.compress(new, buckets, axis=1)
         traffic = self.seen.traffic.plus(Traffic.of(samples.known_us, samples.label, samples.weight))
         rows = _spread(len(samples), PROFILED_ROWS)
         table, event_us = samples.table.take(from_numpy(rows)), samples.event_us[rows]
-        profile = Profile.of(table, self._schema, codes.buckets[:, rows], self._wide, event_us)
+        profile = Profile.of(table, self._schema, buckets[:, rows], self._wide, event_us)
         self.seen = Seen(traffic, gathering=self.seen.gathering.plus(profile))
 
 
