@@ -7,6 +7,9 @@ faded, the objective is::
 
 The middle is the old samples' loss to second order: at w0 its slope was ``-l2 w0``, or w0 would not have been their
 optimum. So the fit tends to the optimum over old and new together, and the anchor's pull does not fade with the data.
+
+A wide bucket without news and outside the memory's core meets no other parameter: its optimum is ``w0 (d + f l2) /
+(d + l2)``, d its faded curvature. The search goes over the others, so its cost follows the news.
 """
 
 from __future__ import annotations
@@ -28,6 +31,9 @@ from gbdtlr.head.solver import minimise
 
 TOLERANCE = 1e-7
 """Of the decrease the solver still expects."""
+
+GUIDES = 2**12
+"""Rows of the news that guide the search."""
 
 FORGOTTEN = 1e-3
 """Curvature below which a wide bucket is dropped: a small part of what any sensible l2 adds."""
@@ -101,13 +107,32 @@ def _fit_on(
     memory = memory.faded(passed).at(columns, parameters.n)
     start = np.zeros((parameters.n, len(base.settings)))
     start[columns] = np.concatenate([base.leaves, *base.wide, base.bias[None, :]])
-    found, background, passes = np.empty_like(start), base.background, 0
+    half = [memory.half_lives.index(setting.half_life) for setting in base.settings]
+    l2 = np.array([setting.l2 for setting in base.settings])
+    fade = np.array([2.0 ** -(passed / setting.half_life) for setting in base.settings])
+    # Right for those that meet no other parameter; the search is for the rest.
+    held = memory.diagonal[half].T
+    found = start * ((held + fade * l2) / (held + l2))
+    # What the memory will be if nothing moves: the curvature that guides the search, so some of the news will do.
+    unmoved = _candidates(base.settings, start, parameters, base.background, 0)
+    expected = memory.learn(news, offsets, anchor, unmoved, as_of, sample=GUIDES)
+    background, passes = base.background, 0
     slowest = max(range(len(base.settings)), key=lambda k: (base.settings[k].half_life, -k))
     for first in range(0, len(base.settings), kernels.LANES):
-        lanes = range(first, min(first + kernels.LANES, len(base.settings)))
+        lanes = np.arange(first, min(first + kernels.LANES, len(base.settings)))
         group = [base.settings[k] for k in lanes]
         objective = Objective(news, offsets, anchor, group, as_of)
-        together = _Together(objective, parameters, memory, group, start[:, lanes], passed)
+        met = _columns(objective.parameters, parameters)
+        free = np.union1d(met, np.union1d(memory.core, expected.core))
+        together = _Together(
+            objective,
+            free.searchsorted(met),
+            memory.of(free),
+            expected.of(free),
+            group,
+            start[np.ix_(free, lanes)],
+            passed,
+        )
         lines, _, n = minimise(
             together.value_and_gradient,
             together.start,
@@ -115,7 +140,7 @@ def _fit_on(
             tolerance=TOLERANCE,
             max_passes=MAX_PASSES,
         )
-        found[:, lanes] = lines[:, : len(group)]
+        found[np.ix_(free, lanes)] = lines[:, : len(group)]
         passes += n
         if slowest in lanes:
             background = _background(
@@ -132,14 +157,22 @@ class _Together:
     def __init__(
         self,
         objective: Objective,
-        parameters: Parameters,
+        new: NDArray[np.intp],
         memory: Memory,
+        expected: Memory,
         settings: Sequence[Setting],
         start: Lines,
         passed: timedelta,
     ) -> None:
-        self._objective = objective
-        self._new = _columns(objective.parameters, parameters)
+        """Objective over some parameters.
+
+        Parameters
+        ----------
+        new : where the parameters of ``objective`` are among them
+        memory, expected : of these parameters, without the new samples and with them as they look from the start
+        start : float64 (n_params, n_settings), the fit before
+        """
+        self._objective, self._new = objective, new
         padded = [*range(len(settings)), *[0] * (objective.lanes - len(settings))]
         self.start = start[:, padded]
         self._half = np.array([memory.half_lives.index(settings[k].half_life) for k in padded])
@@ -148,17 +181,18 @@ class _Together:
         self._pull = fade * self._l2 * self.start
         # What the old samples' loss was is not known to the memory; a floor of it, for a relative tolerance to mean
         # something: the log loss of a probability p is on average at least 2 p (1 - p).
-        bias = memory.diagonal[:, -1] + np.einsum("hr,hr->h", memory.factor[:, :, -1], memory.factor[:, :, -1])
+        bias = memory.total_diagonal()[:, -1]
         self._constant = 2.0 * bias[self._half] + fade * self._l2 / 2 * np.einsum("pk,pk->k", self.start, self.start)
-        self._factor = memory.factor.astype(np.float64)
-        self._old = np.ones(parameters.n, bool)
-        self._old[self._new] = False
+        self._old = np.ones(len(start), bool)
+        self._old[new] = False
         self._diagonal = memory.diagonal[self._half].T.astype(np.float64)
-        self._thin = memory.factor
+        self._core, self._factor = memory.core, memory.factor.astype(np.float64)
         self._lanes = [np.flatnonzero(self._half == h) for h in np.unique(self._half)]
-        # Woodbury's inverse of the memory's Hessian, the new samples in its diagonal only.
-        self._inverse = 1.0 / (self._l2 + self._diagonal)
-        self._inner = [self._woodbury(k) for k in range(objective.lanes)]
+        # Woodbury's inverse of the Hessian at the start.
+        self._inverse = 1.0 / (self._l2 + expected.diagonal[self._half].T.astype(np.float64))
+        self._thin_core, self._thin = expected.core, expected.factor
+        self._inner: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * objective.lanes
+        threads.run(objective.lanes, self._invert)
 
     def value_and_gradient(self, delta: Lines) -> tuple[NDArray[np.float64], Lines]:
         value, new_gradient = self._objective.value_and_gradient(np.ascontiguousarray(delta[self._new]))
@@ -167,36 +201,41 @@ class _Together:
         rest = delta[self._old]
         moved = delta - self.start
         curved = self._diagonal * moved
+        core = moved[self._core]
+        image = np.empty_like(core)
 
         def work(task: int) -> None:
             lanes = self._lanes[task]
             factor = self._factor[self._half[lanes[0]]]
-            curved[:, lanes] += factor.T @ (factor @ moved[:, lanes])
+            image[:, lanes] = factor.T @ (factor @ core[:, lanes])
 
         threads.run(len(self._lanes), work)
+        curved[self._core] += image
         value = value + self._constant + self._l2 / 2 * np.einsum("pk,pk->k", rest, rest)
         value = value + np.einsum("pk,pk->k", moved, curved / 2) - np.einsum("pk,pk->k", self._pull, delta)
         return value, gradient + curved - self._pull
 
     def precondition(self, gradient: Lines) -> Lines:
         out: Lines = self._inverse * gradient
+        core = out[self._thin_core].astype(np.float32)
+        image = np.empty_like(core)
 
-        # A half-life's factor, as long as all parameters, is read once for all of its lanes.
+        # A half-life's factor is read once for all of its lanes.
         def work(task: int) -> None:
             lanes = self._lanes[task]
             factor = self._thin[self._half[lanes[0]]]
-            sums = factor @ out[:, lanes].astype(np.float32)
+            sums = factor @ core[:, lanes]
             sums = np.stack([self._inner[k] @ sums[:, i] for i, k in enumerate(lanes)], axis=1)
-            out[:, lanes] -= self._inverse[:, lanes] * (factor.T @ sums)
+            image[:, lanes] = factor.T @ sums
 
         threads.run(len(self._lanes), work)
+        out[self._thin_core] -= self._inverse[self._thin_core] * image
         return out
 
-    def _woodbury(self, k: int) -> NDArray[np.float32]:
-        factor = self._factor[self._half[k]]
-        inner = np.eye(len(factor)) + (factor * self._inverse[:, k]) @ factor.T
-        inverse: NDArray[np.float32] = np.linalg.inv(inner).astype(np.float32)
-        return inverse
+    def _invert(self, k: int) -> None:
+        factor = self._thin[self._half[k]].astype(np.float64)
+        inner = np.eye(len(factor)) + (factor * self._inverse[self._thin_core, k]) @ factor.T
+        self._inner[k] = np.linalg.inv(inner).astype(np.float32)
 
 
 def _parameters(fitted: Candidates) -> Parameters:

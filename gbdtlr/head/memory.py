@@ -1,9 +1,10 @@
 """Memory: what a fit has learned from samples that are gone, as curvature around it.
 
 Per half-life, the Hessian of the log loss is kept as a diagonal and a factor, ``H = diag(d) + U' U``, whose diagonal
-is exact and whose factor holds the directions the samples say most about. Up to ``DENSE`` parameters the factor is
-square and nothing is lost. Leaves of different trees say much the same: a diagonal alone would forget just what all
-samples agree on, such as their common rate.
+is exact and whose factor holds the directions the samples say most about. Leaves of different trees say much the same:
+a diagonal alone would forget just what all samples agree on, such as their common rate. So the factor spans the *core*,
+which is all leaves, the bias and, where these are fewer than ``DENSE``, the busiest ids. A core of up to ``DENSE``
+parameters has a square factor and loses nothing; the many ids outside have their diagonal, and cost an update nothing.
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ from numpy.typing import NDArray
 
 from gbdtlr import threads
 from gbdtlr.errors import DamagedError
-from gbdtlr.head import memory_kernels as kernels
 from gbdtlr.head.candidates import Candidates
 from gbdtlr.head.codes import Codes
+from gbdtlr.head.factor import Rows, square, thin
+from gbdtlr.head.kernels import add_leaf_counts
 from gbdtlr.metrics import sigmoid
 from gbdtlr.npz import checked, from_npz, to_npz
 from gbdtlr.times import to_us
 
 DENSE = 512
 RANK = 64
-_SPARE = 8
+SAMPLE = 2**16
+"""Rows the factor is made from, drawn where there are more; the diagonal is of all."""
 Floats = NDArray[np.float32]
 
 
@@ -37,40 +40,46 @@ class Memory:
     Attributes
     ----------
     half_lives : in rising order
-    diagonal : float32 (n_half_lives, n_params)
-    factor : float32 (n_half_lives, rank, n_params)
+    diagonal : float32 (n_half_lives, n_params), without the factor's
+    core : int64 (n_core,), the factor's parameters in rising order: all leaves, some wide buckets, the bias
+    factor : float32 (n_half_lives, rank, n_core)
     """
 
     half_lives: tuple[timedelta, ...]
     diagonal: Floats
+    core: NDArray[np.int64]
     factor: Floats
 
     @classmethod
     def empty(cls, half_lives: Sequence[timedelta], n_params: int) -> Memory:
         """Memory of no samples."""
-        n = len(half_lives)
-        return cls(tuple(half_lives), np.zeros((n, n_params), np.float32), np.zeros((n, 0, n_params), np.float32))
+        n, core = len(half_lives), np.arange(n_params)
+        diagonal, factor = np.zeros((n, n_params), np.float32), np.zeros((n, 0, n_params), np.float32)
+        return cls(tuple(half_lives), diagonal, core, factor)
 
     def faded(self, passed: timedelta) -> Memory:
         """The memory a time later: each half-life halves what it holds."""
         fade = np.array([2.0 ** -(passed / half_life) for half_life in self.half_lives], np.float32)
-        return Memory(self.half_lives, fade[:, None] * self.diagonal, np.sqrt(fade)[:, None, None] * self.factor)
+        diagonal, factor = fade[:, None] * self.diagonal, np.sqrt(fade)[:, None, None] * self.factor
+        return Memory(self.half_lives, diagonal, self.core, factor)
 
     def total_diagonal(self) -> Floats:
         """Diagonal of the Hessians, float32 (n_half_lives, n_params)."""
-        total: Floats = self.diagonal + np.einsum("hrp,hrp->hp", self.factor, self.factor)
+        total = self.diagonal.copy()
+        total[:, self.core] += np.einsum("hrp,hrp->hp", self.factor, self.factor)
         return total
 
     def at(self, columns: NDArray[np.intp], n_params: int) -> Memory:
         """The same in other parameters: parameter p becomes ``columns[p]`` of ``n_params``; new ones hold nothing."""
         diagonal = np.zeros((len(self.half_lives), n_params), np.float32)
-        factor = np.zeros((*self.factor.shape[:2], n_params), np.float32)
-        diagonal[:, columns], factor[:, :, columns] = self.diagonal, self.factor
-        return Memory(self.half_lives, diagonal, factor)
+        diagonal[:, columns] = self.diagonal
+        return Memory(self.half_lives, diagonal, columns[self.core], self.factor)
 
     def of(self, columns: NDArray[np.intp]) -> Memory:
-        """Only those parameters; what is known of others is dropped."""
-        return Memory(self.half_lives, self.diagonal[:, columns], self.factor[:, :, columns])
+        """Only those parameters, given in rising order; what is known of others is dropped."""
+        kept = np.isin(self.core, columns)
+        core = columns.searchsorted(self.core[kept])
+        return Memory(self.half_lives, self.diagonal[:, columns], core, self.factor[:, :, kept])
 
     def learn(
         self,
@@ -79,6 +88,8 @@ class Memory:
         anchor: NDArray[np.float64],
         fitted: Candidates,
         as_of: datetime,
+        *,
+        sample: int | None = None,
     ) -> Memory:
         """Memory with samples added, seen from the candidates fitted to them.
 
@@ -88,50 +99,43 @@ class Memory:
         offsets, anchor : int64 (n_trees + 1,), float64 (n_codes,)
         fitted : candidates of the same parameters as this memory
         as_of : the moment the weights of samples are discounted from
+        sample : in place of ``SAMPLE``
 
         Source
         ------
-        Laplace's approximation; Halko, Martinsson and Tropp 2011, algorithms 4.1 and 5.3.
+        Laplace's approximation.
         """
-        n = self.diagonal.shape[1]
+        n_params, n_half = self.diagonal.shape[1], len(self.half_lives)
         wide = [_wide_parameters(part, fitted, len(anchor)) for part in parts]
         strengths = [self._strengths(part, offsets, anchor, fitted, as_of) for part in parts]
-        rank = n if n <= DENSE else RANK
-        if n <= DENSE:
-            start = np.eye(n, dtype=np.float32)
-        else:
-            start = np.random.default_rng(0).standard_normal((n, RANK + _SPARE), np.float32)
-        diagonal, factor = np.empty_like(self.diagonal), np.empty((len(self.half_lives), rank, n), np.float32)
-        # All half-lives start from the same lines: their projections are made once.
-        projected = [_project(part, offsets, each, start) for part, each in zip(parts, wide, strict=True)]
+        total = self.total_diagonal().astype(np.float64)
+
+        def count(h: int) -> None:
+            for part, each, strength in zip(parts, wide, strengths, strict=True):
+                add_leaf_counts(part.leaves, offsets, strength[h], total[h])
+                for column in each:
+                    total[h] += np.bincount(column, strength[h], n_params)
+                total[h, -1] += strength[h].sum(dtype=np.float64)
+
+        threads.run(n_half, count)
+        core = _core(total, len(anchor))
+        n, most = len(core), SAMPLE if sample is None else sample
+        place = np.full(n_params, -1, np.int32)
+        place[core] = np.arange(n)
+        kept = place[self.core] >= 0
+        before = np.zeros((n_half, self.factor.shape[1], n), np.float32)
+        before[:, :, place[self.core[kept]]] = self.factor[:, :, kept]
+        placed = [place[each] for each in wide]
+        factor = np.empty((n_half, n if n <= DENSE else min(n, RANK), n), np.float32)
 
         def work(h: int) -> None:
-            def times(lines: Floats, projections: Sequence[Floats]) -> Floats:
-                out = self.factor[h].T @ (self.factor[h] @ lines)
-                for part, each, strength, rows in zip(parts, wide, strengths, projections, strict=True):
-                    kernels.scatter(part.leaves, offsets, each, strength[h][:, None] * rows, out)
-                image: Floats = out
-                return image
+            rows = Rows([part.leaves for part in parts], offsets, placed, [each[h] for each in strengths])
+            rows = rows.sampled(most)
+            factor[h] = square(before[h], rows) if n <= DENSE else thin(before[h], rows, factor.shape[1])
 
-            image = times(start, projected)
-            if n <= DENSE:
-                basis, inner = start, image
-            else:
-                basis = np.linalg.qr(image)[0]
-                rows = [_project(part, offsets, each, basis) for part, each in zip(parts, wide, strict=True)]
-                inner = basis.T @ times(basis, rows)
-            values, vectors = np.linalg.eigh(inner.astype(np.float64))
-            kept = np.sqrt(np.maximum(values[-rank:], 0.0))[:, None] * (basis @ vectors[:, -rank:]).T
-            factor[h] = kept
-            total = self.diagonal[h] + np.einsum("rp,rp->p", self.factor[h], self.factor[h])
-            for part, each, strength in zip(parts, wide, strengths, strict=True):
-                ones = np.zeros((n, 1), np.float32)
-                kernels.scatter(part.leaves, offsets, each, strength[h][:, None], ones)
-                total = total + ones[:, 0]
-            diagonal[h] = np.maximum(total - np.einsum("rp,rp->p", kept, kept), 0.0)
-
-        threads.run(len(self.half_lives), work)
-        return Memory(self.half_lives, diagonal, factor)
+        threads.run(n_half, work)
+        total[:, core] -= np.einsum("hrp,hrp->hp", factor, factor)
+        return Memory(self.half_lives, np.maximum(total, 0.0).astype(np.float32), core, factor)
 
     def _strengths(
         self, part: Codes, offsets: NDArray[np.int64], anchor: NDArray[np.float64], fitted: Candidates, as_of: datetime
@@ -149,7 +153,7 @@ class Memory:
     def to_bytes(self) -> bytes:
         """The memory as an npz; equal memories give equal bytes."""
         seconds = np.array([half_life.total_seconds() for half_life in self.half_lives])
-        arrays = {"half_lives_s": seconds, "diagonal": self.diagonal, "factor": self.factor}
+        arrays = {"half_lives_s": seconds, "diagonal": self.diagonal, "core": self.core, "factor": self.factor}
         return to_npz(arrays, compress=False)
 
     @classmethod
@@ -160,11 +164,17 @@ class Memory:
         try:
             half_lives = tuple(timedelta(seconds=float(s)) for s in checked(arrays["half_lives_s"], np.float64, None))
             rank = int(arrays["factor"].shape[1])
+            # Memories of the first days had a factor of all parameters.
+            core = checked(arrays["core"], np.int64, None) if "core" in arrays else np.arange(n)
             memory = cls(
                 half_lives,
                 checked(arrays["diagonal"], np.float32, (len(half_lives), n)),
-                checked(arrays["factor"], np.float32, (len(half_lives), rank, n)),
+                core,
+                checked(arrays["factor"], np.float32, (len(half_lives), rank, len(core))),
             )
+            shared = [*range(len(fitted.leaves)), n - 1]
+            if (np.diff(core) <= 0).any() or not (np.isin(shared, core).all() and core[0] >= 0 and core[-1] < n):
+                raise ValueError("its core is none of the candidates'")
             if half_lives != half_lives_of(fitted):
                 raise ValueError("its half-lives are not those of the candidates")
             if not np.isfinite(memory.factor).all() or not (memory.diagonal >= 0).all():
@@ -189,7 +199,11 @@ def _wide_parameters(part: Codes, fitted: Candidates, n_codes: int) -> NDArray[n
     return out
 
 
-def _project(part: Codes, offsets: NDArray[np.int64], wide: NDArray[np.int32], thin: Floats) -> Floats:
-    out = np.empty((len(part), thin.shape[1]), np.float32)
-    kernels.project(part.leaves, offsets, wide, np.ascontiguousarray(thin, np.float32), out)
-    return out
+def _core(total: NDArray[np.float64], n_codes: int) -> NDArray[np.int64]:
+    """Leaves, the busiest of the wide buckets as long as there are at most ``DENSE`` parameters, and the bias."""
+    n_params = total.shape[1]
+    room = max(0, DENSE - n_codes - 1)
+    ids = np.arange(n_codes, n_params - 1) if room else np.arange(0)
+    if room < len(ids):
+        ids = np.sort(ids[np.argsort(-total[:, ids].sum(axis=0), kind="stable")[:room]])
+    return np.concatenate([np.arange(n_codes), ids, [n_params - 1]])

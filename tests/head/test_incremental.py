@@ -41,6 +41,11 @@ def updated(problem: Problem, steps: list[float]) -> Candidates:
     return candidates
 
 
+def without_core(kept: Memory) -> bytes:
+    """A memory as the first days wrote it."""
+    return to_npz({name: array for name, array in from_npz(kept.to_bytes()).items() if name != "core"}, compress=False)
+
+
 def excess(problem: Problem, candidates: Candidates) -> np.ndarray:
     """How far the objective over all samples lies above its minimum, as a share, for each setting."""
     best = fit(problem.window, problem.offsets, problem.anchor, SETTINGS, AS_OF)
@@ -96,7 +101,8 @@ def test_memory_is_the_hessian_of_the_loss() -> None:
         age = (to_us(AS_OF) - problem.codes.event_us) / 1e6 / half_life.total_seconds()
         s = problem.codes.weight * 2.0**-age * (p * (1 - p))[:, lanes].mean(axis=1)
         expected = x.T @ (s[:, None] * x)
-        found = np.diag(kept.diagonal[h]) + kept.factor[h].T @ kept.factor[h]
+        found = np.diag(kept.diagonal[h])
+        found[np.ix_(kept.core, kept.core)] += kept.factor[h].T @ kept.factor[h]
         assert np.abs(found - expected).max() < 1e-4 * expected.max()
 
 
@@ -109,6 +115,45 @@ def test_a_truncated_memory_keeps_the_diagonal(monkeypatch: pytest.MonkeyPatch) 
     few = remember(problem.window, problem.offsets, problem.anchor, fitted, AS_OF)
     assert few.factor.shape[1] == 10
     assert few.total_diagonal() == pytest.approx(whole.total_diagonal(), rel=1e-3, abs=1e-3)
+
+
+def test_ids_outside_the_core_cost_no_search_and_end_where_one_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "DENSE", 0)
+    problem = Problem(n=1500, n_wide=2, seed=9)
+    fitted = fit(problem.window, problem.offsets, problem.anchor, SETTINGS, AS_OF)
+    kept = remember(problem.window, problem.offsets, problem.anchor, fitted, AS_OF)
+    n_codes, n_params = len(problem.anchor), kept.diagonal.shape[1]
+    assert kept.core.tolist() == [*range(n_codes), n_params - 1]
+    # The same memory, but with a factor of all parameters, as of the first days: everything is searched.
+    everywhere = np.zeros((*kept.factor.shape[:2], n_params), np.float32)
+    everywhere[:, :, kept.core] = kept.factor
+    old = Memory.from_bytes(without_core(replace(kept, core=np.arange(n_params), factor=everywhere)), fitted)
+    assert len(old.core) == n_params
+    news = problem.codes.take(np.arange(30))
+    news = replace(news, event_us=np.full(30, to_us(AS_OF)))
+    few, few_kept = fit_on(fitted, kept, 3 * HOUR, [news], problem.offsets, problem.anchor, AS_OF)
+    all_, all_kept = fit_on(fitted, old, 3 * HOUR, [news], problem.offsets, problem.anchor, AS_OF)
+    assert few.leaves == pytest.approx(all_.leaves, abs=2e-3)
+    for j in range(2):
+        assert few.wide_index[j].tolist() == all_.wide_index[j].tolist()
+        assert few.wide[j] == pytest.approx(all_.wide[j], abs=2e-3)
+        without = ~np.isin(few.wide_index[j], news.buckets[j])
+        moved = np.abs(few.wide[j] - fitted.wide[j])[without]
+        assert moved.max() > 0.02, "what fades goes back to the anchor without news too"
+    assert few_kept.core.tolist() == all_kept.core.tolist()
+
+
+def test_the_busiest_ids_are_in_the_core_as_long_as_it_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = Problem(n=600, n_wide=1, seed=10)
+    busy = np.isin(problem.codes.buckets, [16, 400])
+    problem.codes.weight[busy[0]] *= 50
+    window = [problem.codes]
+    fitted = fit(window, problem.offsets, problem.anchor, SETTINGS, AS_OF)
+    n_codes = len(problem.anchor)
+    monkeypatch.setattr(memory, "DENSE", n_codes + 3)
+    kept = remember(window, problem.offsets, problem.anchor, fitted, AS_OF)
+    ids = n_codes + fitted.wide_index[0].searchsorted(np.array([16, 400]))
+    assert kept.core.tolist() == [*range(n_codes), *ids, kept.diagonal.shape[1] - 1]
 
 
 def test_without_news_worth_telling_what_fades_goes_back_to_the_anchor() -> None:
@@ -144,7 +189,13 @@ def test_memory_survives_the_store_and_damage_is_told() -> None:
     again = Memory.from_bytes(kept.to_bytes(), fitted)
     assert again.to_bytes() == kept.to_bytes()
     arrays = dict(from_npz(kept.to_bytes()))
+    n = len(arrays["core"])
     for name, value in (
+        ("core", arrays["core"][:-1]),
+        ("core", arrays["core"] + 1),
+        ("core", np.concatenate([arrays["core"][:1], arrays["core"][:-1]])),
+        ("core", np.arange(n, dtype=np.float64)),
+        ("core", arrays["core"][:0]),
         ("diagonal", arrays["diagonal"][:, 1:]),
         ("diagonal", -arrays["diagonal"] - 1),
         ("factor", arrays["factor"] * np.nan),
@@ -152,5 +203,9 @@ def test_memory_survives_the_store_and_damage_is_told() -> None:
     ):
         with pytest.raises(DamagedError, match="memory"):
             Memory.from_bytes(to_npz({**arrays, name: value}), fitted)
+    for core, before in (([-1, *arrays["core"]], (1, 0)), ([*arrays["core"], n], (0, 1))):
+        factor = np.pad(arrays["factor"], ((0, 0), (0, 0), before))
+        with pytest.raises(DamagedError, match="core"):
+            Memory.from_bytes(to_npz({**arrays, "core": np.array(core), "factor": factor}), fitted)
     with pytest.raises(DamagedError):
         Memory.from_bytes(b"", fitted)
