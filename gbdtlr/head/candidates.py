@@ -22,6 +22,8 @@ from gbdtlr.npz import checked, from_npz, to_npz
 from gbdtlr.times import format_duration
 
 MAX_PASSES = 200
+MANY = 2**20
+"""Weights of wide columns from which they are written as they are: two seconds of compressing would gain 7%."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class Candidates:
         }
         for j, (index, weight) in enumerate(zip(self.wide_index, self.wide, strict=True)):
             arrays[f"wide_index_{j}"], arrays[f"wide_{j}"] = index, weight
-        return to_npz(arrays)
+        return to_npz(arrays, compress=sum(weight.size for weight in self.wide) < MANY)
 
     @classmethod
     def from_bytes(cls, data: bytes, n_codes: int) -> Candidates:

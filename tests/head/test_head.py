@@ -79,7 +79,9 @@ def test_damaged_bytes_are_refused_or_harmless(data):
     assert head.is_finite()
 
 
-def test_candidates_survive_their_bytes():
+@pytest.mark.parametrize("many", [0, 2**20])
+def test_candidates_survive_their_bytes(monkeypatch, many):
+    monkeypatch.setattr("gbdtlr.head.candidates.MANY", many)
     problem = Problem(300, n_wide=1)
     one = fit(
         problem.window, problem.offsets, problem.anchor, [Setting(AS_OF - AS_OF.replace(day=1, month=4), 2.0)], AS_OF
@@ -88,6 +90,7 @@ def test_candidates_survive_their_bytes():
     again = Candidates.from_bytes(data, len(problem.anchor))
     assert again.to_bytes() == data
     assert again.settings == one.settings
+    np.testing.assert_array_equal(again.wide[0], one.wide[0])
     with pytest.raises(DamagedError):
         Candidates.from_bytes(data, 3)
     with pytest.raises(DamagedError):
