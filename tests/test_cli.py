@@ -602,6 +602,19 @@ def test_quiet_does_not_swallow_what_nobody_foresaw() -> None:
     assert ended.stderr.startswith("from the coreTraceback")
 
 
+@pytest.mark.parametrize(("asked", "used"), [({}, "system"), ({"ARROW_DEFAULT_MEMORY_POOL": "mimalloc"}, "mimalloc")])
+def test_memory_is_the_c_librarys_unless_another_is_asked_for(asked: dict[str, str], used: str) -> None:
+    code = (
+        "import gbdtlr.cli.group as group\n"
+        "def told(**_): import pyarrow; print(pyarrow.default_memory_pool().backend_name); return 0\n"
+        "group.main = told\n"
+        "group.run()"
+    )
+    others = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
+    environment = {**others, **asked, "PYTHONPATH": str(ROOT)}
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, env=environment).strip() == used
+
+
 def test_what_nobody_foresaw_shows_its_traceback(published: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gbdtlr.jobs.operate.status", lambda *_: 1 // 0)
     ended = published("status -c model.toml")

@@ -63,6 +63,8 @@ def run() -> NoReturn:
     for, and the libraries are not taken apart object by object when all has been said and written.
     """
     gc.set_threshold(100_000)
+    # Arrow's own allocator keeps what its threads let go; with the C library's, numpy has the use of it.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     code = main(own_process=True)
     if "joblib" in sys.modules:  # its workers are sent home by the interpreter's own end
         sys.exit(code)
