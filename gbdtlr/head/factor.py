@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gbdtlr.head import memory_kernels as kernels
 from gbdtlr.head.curvature import sample_rows
+from gbdtlr.head.kernels import add_leaf_counts
 
 SPARE = 8
 """Directions looked at beyond those kept."""
@@ -34,6 +35,9 @@ class Rows:
     wide: Sequence[NDArray[np.int32]]
     strength: Sequence[Floats]
 
+    def __len__(self) -> int:
+        return sum(len(each) for each in self.strength)
+
     def sampled(self, most: int) -> Rows:
         """The same rows, or ``most`` of them, drawn in proportion to their strength, that stand for all."""
         sizes = [len(each) for each in self.strength]
@@ -50,8 +54,22 @@ class Rows:
             [np.full(len(at), share, np.float32) for at in mine],
         )
 
+    def at(self, place: NDArray[np.int32]) -> Rows:
+        """The same rows in other parameters: wide parameter p becomes ``place[p]``; leaves stay, and come first."""
+        return Rows(self.leaves, self.offsets, [place[each] for each in self.wide], self.strength)
+
+    def diagonal(self, n: int) -> NDArray[np.float64]:
+        """Diagonal of the curvature, (n,)."""
+        out = np.zeros(n)
+        for leaves, wide, strength in zip(self.leaves, self.wide, self.strength, strict=True):
+            add_leaf_counts(leaves, self.offsets, strength, out)
+            for column in wide:
+                out += np.bincount(column, strength, n)
+            out[-1] += strength.sum(dtype=np.float64)
+        return out
+
     def gram(self, n: int) -> NDArray[np.float64]:
-        """The curvature itself, (n, n)."""
+        """The curvature itself, (n, n); the last parameter is the bias."""
         lower = np.zeros((n, n))
         for leaves, wide, strength in zip(self.leaves, self.wide, self.strength, strict=True):
             kernels.add_gram(leaves, self.offsets, wide, strength, lower)

@@ -20,20 +20,20 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr import threads
 from gbdtlr.head import kernels
 from gbdtlr.head.candidates import MAX_PASSES, Candidates
 from gbdtlr.head.codes import Codes
 from gbdtlr.head.lines import Lines
-from gbdtlr.head.memory import Memory, half_lives_of
+from gbdtlr.head.memory import Memory, half_lives_of, rows_of
 from gbdtlr.head.objective import Objective, Parameters, Setting
 from gbdtlr.head.solver import minimise
+from gbdtlr.head.together import Together
 
-TOLERANCE = 1e-7
+TOLERANCE = 2e-6
 """Of the decrease the solver still expects."""
 
-GUIDES = 2**12
-"""Rows of the news that guide the search."""
+GUIDES, THOROUGH = 2**12, 2**14
+"""Rows of the news that guide the search; from so many news on they do so more thoroughly, as each pass costs more."""
 
 FORGOTTEN = 1e-3
 """Curvature below which a wide bucket is dropped: a small part of what any sensible l2 adds."""
@@ -52,7 +52,7 @@ def remember(
     empty = Memory.empty(half_lives_of(fitted), _parameters(fitted).n)
     # As in the fit: BLAS's threads would fight ours, and change the last bits of the sums.
     with threadpool_limits(limits=1, user_api="blas"):
-        return empty.learn([part for part in window if len(part)], offsets, anchor, fitted, as_of)
+        return empty.learn(rows_of(fitted, [part for part in window if len(part)], offsets, anchor, as_of), len(anchor))
 
 
 def fit_on(
@@ -115,7 +115,8 @@ def _fit_on(
     found = start * ((held + fade * l2) / (held + l2))
     # What the memory will be if nothing moves: the curvature that guides the search, so some of the news will do.
     unmoved = _candidates(base.settings, start, parameters, base.background, 0)
-    expected = memory.learn(news, offsets, anchor, unmoved, as_of, sample=GUIDES)
+    rows = rows_of(unmoved, news, offsets, anchor, as_of)
+    expected = memory.learn(rows, len(anchor), sample=GUIDES)
     background, passes = base.background, 0
     slowest = max(range(len(base.settings)), key=lambda k: (base.settings[k].half_life, -k))
     for first in range(0, len(base.settings), kernels.LANES):
@@ -124,11 +125,14 @@ def _fit_on(
         objective = Objective(news, offsets, anchor, group, as_of)
         met = _columns(objective.parameters, parameters)
         free = np.union1d(met, np.union1d(memory.core, expected.core))
-        together = _Together(
+        place = np.full(parameters.n, -1, np.int32)
+        place[free] = np.arange(len(free))
+        together = Together(
             objective,
-            free.searchsorted(met),
+            place[met].astype(np.intp),
             memory.of(free),
             expected.of(free),
+            [each.sampled(GUIDES).at(place) for each in rows] if len(rows[0]) >= THOROUGH else [],
             group,
             start[np.ix_(free, lanes)],
             passed,
@@ -147,95 +151,8 @@ def _fit_on(
                 base.background, memory.half_lives[-1], objective.background(slowest - first), passed
             )
     fitted = _candidates(base.settings, found, parameters, background, passes)
-    memory = memory.learn(news, offsets, anchor, fitted, as_of)
+    memory = memory.learn(rows_of(fitted, news, offsets, anchor, as_of), len(anchor))
     return _without_forgotten(fitted, memory)
-
-
-class _Together:
-    """Value and gradient of the objective over memory and new samples, (n_params, lanes)."""
-
-    def __init__(
-        self,
-        objective: Objective,
-        new: NDArray[np.intp],
-        memory: Memory,
-        expected: Memory,
-        settings: Sequence[Setting],
-        start: Lines,
-        passed: timedelta,
-    ) -> None:
-        """Objective over some parameters.
-
-        Parameters
-        ----------
-        new : where the parameters of ``objective`` are among them
-        memory, expected : of these parameters, without the new samples and with them as they look from the start
-        start : float64 (n_params, n_settings), the fit before
-        """
-        self._objective, self._new = objective, new
-        padded = [*range(len(settings)), *[0] * (objective.lanes - len(settings))]
-        self.start = start[:, padded]
-        self._half = np.array([memory.half_lives.index(settings[k].half_life) for k in padded])
-        self._l2 = np.array([settings[k].l2 for k in padded])
-        fade = np.array([2.0 ** -(passed / settings[k].half_life) for k in padded])
-        self._pull = fade * self._l2 * self.start
-        # What the old samples' loss was is not known to the memory; a floor of it, for a relative tolerance to mean
-        # something: the log loss of a probability p is on average at least 2 p (1 - p).
-        bias = memory.total_diagonal()[:, -1]
-        self._constant = 2.0 * bias[self._half] + fade * self._l2 / 2 * np.einsum("pk,pk->k", self.start, self.start)
-        self._old = np.ones(len(start), bool)
-        self._old[new] = False
-        self._diagonal = memory.diagonal[self._half].T.astype(np.float64)
-        self._core, self._factor = memory.core, memory.factor.astype(np.float64)
-        self._lanes = [np.flatnonzero(self._half == h) for h in np.unique(self._half)]
-        # Woodbury's inverse of the Hessian at the start.
-        self._inverse = 1.0 / (self._l2 + expected.diagonal[self._half].T.astype(np.float64))
-        self._thin_core, self._thin = expected.core, expected.factor
-        self._inner: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * objective.lanes
-        threads.run(objective.lanes, self._invert)
-
-    def value_and_gradient(self, delta: Lines) -> tuple[NDArray[np.float64], Lines]:
-        value, new_gradient = self._objective.value_and_gradient(np.ascontiguousarray(delta[self._new]))
-        gradient = self._l2 * delta
-        gradient[self._new] = new_gradient
-        rest = delta[self._old]
-        moved = delta - self.start
-        curved = self._diagonal * moved
-        core = moved[self._core]
-        image = np.empty_like(core)
-
-        def work(task: int) -> None:
-            lanes = self._lanes[task]
-            factor = self._factor[self._half[lanes[0]]]
-            image[:, lanes] = factor.T @ (factor @ core[:, lanes])
-
-        threads.run(len(self._lanes), work)
-        curved[self._core] += image
-        value = value + self._constant + self._l2 / 2 * np.einsum("pk,pk->k", rest, rest)
-        value = value + np.einsum("pk,pk->k", moved, curved / 2) - np.einsum("pk,pk->k", self._pull, delta)
-        return value, gradient + curved - self._pull
-
-    def precondition(self, gradient: Lines) -> Lines:
-        out: Lines = self._inverse * gradient
-        core = out[self._thin_core].astype(np.float32)
-        image = np.empty_like(core)
-
-        # A half-life's factor is read once for all of its lanes.
-        def work(task: int) -> None:
-            lanes = self._lanes[task]
-            factor = self._thin[self._half[lanes[0]]]
-            sums = factor @ core[:, lanes]
-            sums = np.stack([self._inner[k] @ sums[:, i] for i, k in enumerate(lanes)], axis=1)
-            image[:, lanes] = factor.T @ sums
-
-        threads.run(len(self._lanes), work)
-        out[self._thin_core] -= self._inverse[self._thin_core] * image
-        return out
-
-    def _invert(self, k: int) -> None:
-        factor = self._thin[self._half[k]].astype(np.float64)
-        inner = np.eye(len(factor)) + (factor * self._inverse[self._thin_core, k]) @ factor.T
-        self._inner[k] = np.linalg.inv(inner).astype(np.float32)
 
 
 def _parameters(fitted: Candidates) -> Parameters:

@@ -21,7 +21,6 @@ from gbdtlr.errors import DamagedError
 from gbdtlr.head.candidates import Candidates
 from gbdtlr.head.codes import Codes
 from gbdtlr.head.factor import Rows, square, thin
-from gbdtlr.head.kernels import add_leaf_counts
 from gbdtlr.metrics import sigmoid
 from gbdtlr.npz import checked, from_npz, to_npz
 from gbdtlr.times import to_us
@@ -81,74 +80,38 @@ class Memory:
         core = columns.searchsorted(self.core[kept])
         return Memory(self.half_lives, self.diagonal[:, columns], core, self.factor[:, :, kept])
 
-    def learn(
-        self,
-        parts: Sequence[Codes],
-        offsets: NDArray[np.int64],
-        anchor: NDArray[np.float64],
-        fitted: Candidates,
-        as_of: datetime,
-        *,
-        sample: int | None = None,
-    ) -> Memory:
-        """Memory with samples added, seen from the candidates fitted to them.
+    def learn(self, rows: Sequence[Rows], n_codes: int, sample: int | None = None) -> Memory:
+        """Memory with samples added.
 
         Parameters
         ----------
-        parts : samples whose wide buckets are all among the candidates'
-        offsets, anchor : int64 (n_trees + 1,), float64 (n_codes,)
-        fitted : candidates of the same parameters as this memory
-        as_of : the moment the weights of samples are discounted from
-        sample : in place of ``SAMPLE``
-
-        Source
-        ------
-        Laplace's approximation.
+        rows : the samples as :func:`rows_of` candidates of the same parameters as this memory
+        n_codes : leaves of all trees
+        sample : rows to make the factor from, in place of ``SAMPLE``
         """
         n_params, n_half = self.diagonal.shape[1], len(self.half_lives)
-        wide = [_wide_parameters(part, fitted, len(anchor)) for part in parts]
-        strengths = [self._strengths(part, offsets, anchor, fitted, as_of) for part in parts]
         total = self.total_diagonal().astype(np.float64)
 
         def count(h: int) -> None:
-            for part, each, strength in zip(parts, wide, strengths, strict=True):
-                add_leaf_counts(part.leaves, offsets, strength[h], total[h])
-                for column in each:
-                    total[h] += np.bincount(column, strength[h], n_params)
-                total[h, -1] += strength[h].sum(dtype=np.float64)
+            total[h] += rows[h].diagonal(n_params)
 
         threads.run(n_half, count)
-        core = _core(total, len(anchor))
-        n, most = len(core), SAMPLE if sample is None else sample
+        core = _core(total, n_codes)
+        n = len(core)
         place = np.full(n_params, -1, np.int32)
         place[core] = np.arange(n)
         kept = place[self.core] >= 0
         before = np.zeros((n_half, self.factor.shape[1], n), np.float32)
         before[:, :, place[self.core[kept]]] = self.factor[:, :, kept]
-        placed = [place[each] for each in wide]
         factor = np.empty((n_half, n if n <= DENSE else min(n, RANK), n), np.float32)
 
         def work(h: int) -> None:
-            rows = Rows([part.leaves for part in parts], offsets, placed, [each[h] for each in strengths])
-            rows = rows.sampled(most)
-            factor[h] = square(before[h], rows) if n <= DENSE else thin(before[h], rows, factor.shape[1])
+            some = rows[h].at(place).sampled(SAMPLE if sample is None else sample)
+            factor[h] = square(before[h], some) if n <= DENSE else thin(before[h], some, factor.shape[1])
 
         threads.run(n_half, work)
         total[:, core] -= np.einsum("hrp,hrp->hp", factor, factor)
         return Memory(self.half_lives, np.maximum(total, 0.0).astype(np.float32), core, factor)
-
-    def _strengths(
-        self, part: Codes, offsets: NDArray[np.int64], anchor: NDArray[np.float64], fitted: Candidates, as_of: datetime
-    ) -> Floats:
-        """``s p (1 - p)`` of each row, float32 (n_half_lives, n); p (1 - p) a mean over its settings."""
-        p = sigmoid(fitted.margins(part, offsets, anchor)[:, : len(fitted.settings)])
-        spread = p * (1.0 - p)
-        age_s = (to_us(as_of) - part.event_us) / 1e6
-        out = np.empty((len(self.half_lives), len(part)), np.float32)
-        for h, half_life in enumerate(self.half_lives):
-            lanes = [k for k, setting in enumerate(fitted.settings) if setting.half_life == half_life]
-            out[h] = part.weight * np.exp2(-age_s / half_life.total_seconds()) * spread[:, lanes].mean(axis=1)
-        return out
 
     def to_bytes(self) -> bytes:
         """The memory as an npz; equal memories give equal bytes."""
@@ -187,6 +150,36 @@ class Memory:
 def half_lives_of(fitted: Candidates) -> tuple[timedelta, ...]:
     """The candidates' half-lives, each once, in rising order."""
     return tuple(sorted({setting.half_life for setting in fitted.settings}))
+
+
+def rows_of(
+    fitted: Candidates,
+    parts: Sequence[Codes],
+    offsets: NDArray[np.int64],
+    anchor: NDArray[np.float64],
+    as_of: datetime,
+) -> list[Rows]:
+    """Samples as each half-life weighs them, seen from the candidates, whose wide buckets include theirs.
+
+    The strength of a row is ``s p (1 - p)``, p (1 - p) a mean over the half-life's settings, and s discounted from
+    ``as_of``.
+
+    Source
+    ------
+    Laplace's approximation.
+    """
+    half_lives = half_lives_of(fitted)
+    lanes = [[k for k, each in enumerate(fitted.settings) if each.half_life == half_life] for half_life in half_lives]
+    strengths: list[list[Floats]] = [[] for _ in half_lives]
+    for part in parts:
+        p = sigmoid(fitted.margins(part, offsets, anchor)[:, : len(fitted.settings)])
+        spread = p * (1.0 - p)
+        age_s = (to_us(as_of) - part.event_us) / 1e6
+        for h, half_life in enumerate(half_lives):
+            decayed = part.weight * np.exp2(-age_s / half_life.total_seconds())
+            strengths[h].append((decayed * spread[:, lanes[h]].mean(axis=1)).astype(np.float32))
+    leaves, wide = [part.leaves for part in parts], [_wide_parameters(part, fitted, len(anchor)) for part in parts]
+    return [Rows(leaves, offsets, wide, each) for each in strengths]
 
 
 def _wide_parameters(part: Codes, fitted: Candidates, n_codes: int) -> NDArray[np.int32]:

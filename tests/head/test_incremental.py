@@ -10,8 +10,10 @@ import pytest
 from problems import AS_OF, Problem
 
 from gbdtlr.errors import DamagedError
-from gbdtlr.head import Candidates, Codes, Memory, Setting, fit, memory
+from gbdtlr.head import Candidates, Codes, Memory, Setting, fit, incremental, memory
+from gbdtlr.head import together as together_module
 from gbdtlr.head.incremental import fit_on, remember
+from gbdtlr.head.solver import minimise
 from gbdtlr.metrics import log_loss_of, sigmoid
 from gbdtlr.npz import from_npz, to_npz
 from gbdtlr.times import to_us
@@ -76,6 +78,58 @@ def test_it_tends_to_the_optimum_over_old_and_new(n_wide: int, steps: list[float
     only_new = fit([news], problem.offsets, problem.anchor, SETTINGS, AS_OF)
     slow = [k for k, setting in enumerate(SETTINGS) if setting.half_life > 6 * HOUR]
     assert (found < 0.2 * excess(problem, only_new))[slow].all()
+
+
+def test_many_news_guide_the_search_more_thoroughly_to_the_same_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = Problem(n=2500, n_trees=20, n_leaves=9, n_wide=2, seed=3)
+    monkeypatch.setattr(memory, "DENSE", 0)
+    monkeypatch.setattr(memory, "RANK", 4)  # so that the memory alone is a poor guide
+    by_memory = updated(problem, [8.0])
+    monkeypatch.setattr(incremental, "THOROUGH", 1)
+    by_rows = updated(problem, [8.0])
+    assert by_rows.passes < 0.7 * by_memory.passes
+    assert excess(problem, by_rows) == pytest.approx(excess(problem, by_memory), abs=2e-4)
+
+
+def test_guides_are_the_hessian_of_the_objective(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = [Setting(6 * HOUR, 3.0), Setting(48 * HOUR, 30.0)]  # one each: the strengths of rows are means otherwise
+    problem = Problem(n=900, n_wide=2, seed=12)
+    old, news = split(problem, 8 * HOUR)
+    monkeypatch.setattr(memory, "DENSE", 0)
+    monkeypatch.setattr(incremental, "THOROUGH", 1)
+    before = AS_OF - 8 * HOUR
+    fitted = fit([old], problem.offsets, problem.anchor, settings, before)
+    kept = remember([old], problem.offsets, problem.anchor, fitted, before)
+    seen = []
+
+    def caught(evaluate, start, precondition, **kinds):
+        seen.append(evaluate.__self__)
+        return minimise(evaluate, start, precondition, **kinds)
+
+    monkeypatch.setattr(incremental, "minimise", caught)
+    fit_on(fitted, kept, 8 * HOUR, [news], problem.offsets, problem.anchor, AS_OF)
+    together = seen[0]
+    step = 1e-2 * np.random.default_rng(0).normal(size=together.start.shape)
+    rise = together.value_and_gradient(together.start + step)[1] - together.value_and_gradient(together.start - step)[1]
+    expected = 2.0 * together._times(step)
+    assert np.abs(rise - expected)[:, :2].max() < 0.01 * np.abs(expected).max()
+
+
+def test_conjugate_gradients_invert_each_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(together_module, "STEPS", 50)
+    monkeypatch.setattr(together_module, "ENOUGH", 1e-16)
+    rng = np.random.default_rng(0)
+    roots = rng.normal(size=(3, 12, 12))
+    matrices = np.einsum("kab,kcb->kac", roots, roots) + np.eye(12)
+    diagonal = np.einsum("kaa->ak", matrices)
+    lines = rng.normal(size=(12, 3))
+    lines[:, 1] = 0.0
+    found = together_module.conjugate_gradients(
+        lambda x: np.einsum("kab,bk->ak", matrices, x), lambda x: x / diagonal, lines
+    )
+    for k in (0, 2):
+        assert found[:, k] == pytest.approx(np.linalg.solve(matrices[k], lines[:, k]), abs=1e-6)
+    assert not found[:, 1].any()
 
 
 def test_a_low_rank_memory_comes_close_to_a_dense_one(monkeypatch: pytest.MonkeyPatch) -> None:
