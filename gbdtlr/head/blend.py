@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ CAUTION = 10.0
 """Weight of the pull towards equal shares, in samples' worth of log loss: stops the blend from chasing noise."""
 
 STEPS = 500
+
+AT_ONCE = 4
+"""Parts worked at together, however many threads there are: the margins of all candidates take far more than codes."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +84,16 @@ class Record:
         curvature, pull = fade * self.curvature, fade * self.pull
         found: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = [None] * len(labels)  # type: ignore[list-item]
 
-        def work(p: int) -> None:
+        def work(first: int, i: int) -> None:
+            p = first + i
             margin, weight = margins(p), weights[p]
             probability = 1.0 / (1.0 + np.exp(-(margin @ self.weights)))
             h = margin.T @ (margin * (weight * probability * (1.0 - probability))[:, None])
             found[p] = h, margin.T @ (weight * (probability - labels[p]))
 
         with threadpool_limits(limits=1, user_api="blas"):  # its own threads would fight ours, and change the last bits
-            threads.run(len(labels), work)
+            for first in range(0, len(labels), AT_ONCE):
+                threads.run(min(AT_ONCE, len(labels) - first), partial(work, first))
         for h, slope in found:
             curvature = curvature + h
             pull = pull + h @ self.weights - slope

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import timedelta
 
 import numpy as np
@@ -79,8 +80,9 @@ def test_parts_count_as_the_whole():
     margins = np.stack([true, 0.5 * true], axis=1)
     blank = Record.blank(["a", "b"], AS_OF)
     whole = learn(blank, margins, label)
-    parts = [slice(300), slice(300, 900)]
-    ones = [np.ones(300), np.ones(600)]
+    cuts = [0, 100, 150, 151, 300, 500, 700, 900]
+    parts = [slice(a, b) for a, b in itertools.pairwise(cuts)]
+    ones = [np.ones(b - a) for a, b in itertools.pairwise(cuts)]
     halves = blank.learn(lambda p: margins[parts[p]], [label[part] for part in parts], ones, whole.as_of, DAY)
     np.testing.assert_allclose(whole.weights, halves.weights, rtol=1e-6)
 
