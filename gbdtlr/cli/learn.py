@@ -18,6 +18,8 @@ from gbdtlr.cli.session import Session, duration, wall_clock, with_config
 
 _PIECE = 1 << 16
 _LOOK_EVERY_S = 0.5
+_MOST_AT_STOP = 1 << 20
+NOTHING_LEARNED = 1
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -31,11 +33,12 @@ def learn(session: Session, publish_every: timedelta, publish_samples: int | Non
     What was learned is published every so often.
 
     One line is one sample: a JSON object of the features and the label, sent once the label is final. [head] method
-    must be ftrl, rda or fobos. Ends with the input, or on SIGTERM or Ctrl-C; whatever was learned is published first.
+    must be ftrl, rda or fobos. Ends with the input, or on SIGTERM or Ctrl-C: whatever has come by then is learned and
+    published first. Lines that are no sample are counted; if no line was one, it exits with 1.
 
     \b
     Example:
-      tail -F clicks.jsonl | gbdtlr learn -c configs/clicks.toml --publish-every 30s
+      tail -n +1 -F clicks.jsonl | gbdtlr learn -c configs/stream.toml --publish-every 30s
     """
     from gbdtlr.jobs.learn import learn
 
@@ -48,7 +51,11 @@ def learn(session: Session, publish_every: timedelta, publish_samples: int | Non
             publish_samples=publish_samples,
             on_event=session.log.event,
         )
-    return finish(session, result)
+    code = finish(session, result)
+    if result.metrics["lines_refused"] and not result.samples:
+        session.log.error(f"{result.reason}; mend the lines, or [samples]", NOTHING_LEARNED)
+        return NOTHING_LEARNED
+    return code
 
 
 @contextmanager
@@ -71,21 +78,29 @@ def _stopping() -> Iterator[int]:
 
 
 def _pieces(source: int, stop: int) -> Iterator[list[bytes]]:
-    """Whole lines as they come, and an empty list now and then while none do; ends with the input or at ``stop``."""
+    """Whole lines as they come, and an empty list now and then while none do; ends with the input or at ``stop``.
+
+    What is in the pipe by then is handed on first, as it would be lost with it, but no more than any pipe holds. Half a
+    line is not.
+    """
     rest = b""
-    while True:
-        readable, _, _ = select.select([source, stop], [], [], _LOOK_EVERY_S)
+    stopped, n_left = False, _MOST_AT_STOP
+    while n_left > 0:
+        readable, _, _ = select.select([source] if stopped else [source, stop], [], [], 0 if stopped else _LOOK_EVERY_S)
         if stop in readable:
+            stopped = True
+        elif source in readable:
+            piece = os.read(source, _PIECE)
+            if not piece:
+                break
+            n_left -= len(piece) if stopped else 0
+            *lines, rest = (rest + piece).split(b"\n")
+            yield lines
+        elif stopped:
             return
-        if source not in readable:
+        else:
             yield []
-            continue
-        piece = os.read(source, _PIECE)
-        if not piece:
-            break
-        *lines, rest = (rest + piece).split(b"\n")
-        yield lines
-    if rest.strip():
+    if rest.strip() and not stopped:
         yield [rest]
 
 

@@ -30,11 +30,14 @@ from gbdtlr.metrics import Quality
 from gbdtlr.release import Release
 from gbdtlr.samples import MAX_WEIGHT, Samples
 from gbdtlr.store import Store
+from gbdtlr.tables import count
 from gbdtlr.times import to_us
 
 Clock = Callable[[], datetime]
 Row = NDArray[np.int64]
 GOLDEN = 8
+KEPT = 1 << 16
+"""Samples in no release yet that are kept: a release is due after as many, and if it is refused, the newest stay."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -51,7 +54,9 @@ def learn(
 
     A line is a JSON object with the label and the features, sent when its label is final; it is learned whole,
     whatever ``negative_keep_rate`` says. Lines that are no sample are counted and passed over. Whatever else is
-    published meanwhile, new trees or another head, the samples not yet published are learned again on top of it.
+    published meanwhile, new trees or another head, the samples not yet published are learned again on top of it: all
+    of them, unless guards have refused more than ``KEPT``. What was learned stays learned then, but guards look at
+    the newest ``KEPT``, and only these are learned again.
 
     Parameters
     ----------
@@ -63,7 +68,9 @@ def learn(
 
     Returns
     -------
-    result : ``published``, ``unchanged`` (no sample came) or ``refused`` (the last release a guard did not let pass)
+    result : ``published``, ``unchanged`` (no sample came) or ``refused`` (the last release a guard did not let pass).
+        Its metrics count the lines, of which each is in ``samples``, ``lines_refused`` or ``lines_blank``; of the
+        samples, those ``unpublished`` at the end, and those ``lost`` when more were refused than are kept
 
     Raises
     ------
@@ -79,10 +86,11 @@ def learn(
         )
     threads.set_threads(config.threads)
     stream = _Stream(config, Store.open(config.store), Reporter(on_event), clock())
+    most = KEPT if publish_samples is None else min(publish_samples, KEPT)
     for lines in pieces:
         stream.learn(lines, clock)
         due = clock() - stream.published_at >= publish_every
-        if due or (publish_samples is not None and len(stream.pending) - stream.n_tried >= publish_samples):
+        if due or stream.n_new - stream.n_tried >= most:
             stream.publish(clock())
     stream.publish(clock())
     return stream.result(clock())
@@ -90,7 +98,7 @@ def learn(
 
 @dataclass
 class _Pending:
-    """Samples that are in no release yet, in the order they came: as they came, and coded on the live trees."""
+    """Samples that are in no release yet, the newest of them, in the order they came: as they came, and coded."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     codes: list[Row] = field(default_factory=list)
@@ -104,6 +112,10 @@ class _Pending:
     def add(self, others: _Pending) -> None:
         for name, values in vars(others).items():
             getattr(self, name).extend(values)
+
+    def keep_newest(self, n: int) -> None:
+        for values in vars(self).values():
+            del values[:-n]
 
     def coded(self, release: Release) -> Codes:
         """All of them as the head reads them."""
@@ -127,9 +139,10 @@ class _Stream:
         self._say = say
         self.pending = _Pending()
         self.published_at = now
-        self.n_tried = 0  # of the pending samples, those that were in the release a guard refused last
+        self.n_new = 0  # samples learned since the live release, pending or let go
+        self.n_tried = 0  # of these, those that were in the release a guard refused last
         self._status, self._reason = "unchanged", "no sample came"
-        self._n_lines = self._n_refused = self._n_learned = 0
+        self._n_lines = self._n_blank = self._n_refused = self._n_learned = self._n_lost = 0
         self._refusal = ""
         self._quality = self._quality_of_release = Quality()
         self._load()
@@ -161,9 +174,10 @@ class _Stream:
         reason = ""
         now_us = to_us(clock())
         for line in lines:
-            if not line.strip():
-                continue
             self._n_lines += 1
+            if not line.strip():
+                self._n_blank += 1
+                continue
             try:
                 row, label, weight = _sample(line, self._config.samples)
                 codes = _row_codes(row, self._base)
@@ -186,19 +200,20 @@ class _Stream:
         self._quality += quality
         self._quality_of_release += quality
         self._n_learned += len(new)
+        self.n_new += len(new)
         self.pending.add(new)
 
     def publish(self, now: datetime) -> None:
         """Publish the head if it has learned anything since it last was."""
         self.published_at = now
-        while len(self.pending):
+        while self.n_new:
             as_of = max(now, self._base.head_as_of)
             coded = self.pending.coded(self._base)
             fitted = Fitted(self._head.head(), {"online.npz": self._head.to_bytes()}, sparsity(self._head))
             quality = judge(fitted.head, self._base.trees, [coded])
-            ledger = self._ledger.streamed(as_of, len(coded)).judged(quality, self._config.guard)
+            ledger = self._ledger.streamed(as_of, self.n_new).judged(quality, self._config.guard)
             metrics = {
-                "fresh": len(coded),
+                "fresh": self.n_new,
                 **self._metrics(self._quality_of_release),
                 "fit": quality.as_dict(),
                 **fitted.metrics,
@@ -209,9 +224,10 @@ class _Stream:
                 gate.judge(guards.not_finite(fitted.head), final=True)
                 gate.judge(self._objections(fitted, coded, ledger, seen, as_of))
             except Refused as refusal:
-                self._status, self._reason, self.n_tried = "refused", str(refusal), len(coded)
+                self._status, self._reason, self.n_tried = "refused", str(refusal), self.n_new
                 note_refusal(self._store, self._base.entry, "learn", as_of, self._reason)
-                self._say.say("release.refused", reason=self._reason, samples=len(coded))
+                self._say.say("release.refused", reason=self._reason, samples=self.n_new)
+                self.pending.keep_newest(KEPT)
                 return
             entry = self._base.entry
             with self._say.timed("release.publish") as told:
@@ -231,12 +247,14 @@ class _Stream:
                 )
                 values = {"why": "learn", "reason": "", "forced": False, "metrics": metrics}
                 published = publish_head(self._store, entry, head, values)
-                told.update(release=published.entry.number, samples=len(coded))
+                told.update(release=published.entry.number, samples=self.n_new)
             if published.superseded:
-                self._say.say("release.superseded", reason=published.reason)
+                lost = self.n_new - len(self.pending)
+                self._n_lost, self.n_new = self._n_lost + lost, len(self.pending)
+                self._say.say("release.superseded", reason=published.reason, again=self.n_new, lost=lost)
                 self._relearn()
                 continue
-            self._status, self._reason, self.n_tried = "published", "", 0
+            self._status, self._reason, self.n_new, self.n_tried = "published", "", 0, 0
             self._ledger, self.pending, self._quality_of_release = ledger, _Pending(), Quality()
             self._base = replace(
                 self._base,
@@ -272,18 +290,23 @@ class _Stream:
         return observer.seen
 
     def _relearn(self) -> None:
-        """Learn what is not yet published again, on top of what was published meanwhile."""
+        """Learn what is pending again, on top of what was published meanwhile."""
         self._load()
         self.pending.codes = [_row_codes(row, self._base) for row in self.pending.rows]
         self._head.learn_many(self.pending.coded(self._base))
 
     def _metrics(self, quality: Quality) -> dict[str, Any]:
-        return {"progressive": quality.as_dict(), "lines": self._n_lines, "lines_refused": self._n_refused}
+        return {
+            "progressive": quality.as_dict(),
+            "lines": self._n_lines,
+            "lines_refused": self._n_refused,
+            "lines_blank": self._n_blank,
+        }
 
     def result(self, now: datetime) -> JobResult:
         """How the stream ended."""
         if self._n_refused and not self._n_learned:
-            self._reason = f"none of {self._n_lines} lines was a sample: {self._refusal}"
+            self._reason = f"{count(self._n_lines, 'line')} came, and none was a sample: {self._refusal}"
         entry = self._base.entry
         return JobResult(
             self._status,
@@ -292,7 +315,7 @@ class _Stream:
             entry.head,
             now,
             self._n_learned,
-            self._metrics(self._quality),
+            {**self._metrics(self._quality), "unpublished": self.n_new, "lost": self._n_lost},
             self._reason,
         )
 

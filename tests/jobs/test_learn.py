@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from methods_kit import DAY, HOUR, ONLINE, START, config, rows, write_log
 
+from gbdtlr.cli import main
+from gbdtlr.cli.learn import _pieces
 from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, NoReleaseError
 from gbdtlr.head import OnlineHead
@@ -26,6 +31,7 @@ from gbdtlr.jobs.operate import rollback
 from gbdtlr.release import Release
 from gbdtlr.store import Store
 
+learning = importlib.import_module("gbdtlr.jobs.learn")  # the package's attribute of this name is the function
 NOW = START + 2 * DAY
 ROOT = Path(__file__).parent.parent.parent
 
@@ -151,7 +157,8 @@ def test_lines_that_are_no_samples_are_counted_and_passed_over(log: Path) -> Non
     mixed = [good[0], *bad[:6], good[1], "", "  ", *bad[6:], good[2]]
     result = stream(c, [mixed], Clock(), on_event=lambda name, **fields: told.append((name, fields)))
     assert result.samples == 3
-    assert (result.metrics["lines"], result.metrics["lines_refused"]) == (3 + len(bad), len(bad))
+    counted = [result.metrics[name] for name in ("lines", "lines_refused", "lines_blank", "unpublished", "lost")]
+    assert counted == [3 + len(bad) + 2, len(bad), 2, 0, 0]
     assert "not JSON" in dict(told)["lines.refused"]["reason"]
 
 
@@ -195,7 +202,7 @@ def test_nothing_came(log: Path) -> None:
     assert (result.status, result.release) == ("unchanged", 1)
     result = stream(c, [["nonsense"]], Clock(NOW + HOUR))
     assert result.status == "unchanged"
-    assert result.reason.startswith("none of 1 lines was a sample: a line that is not JSON: ")
+    assert result.reason.startswith("1 line came, and none was a sample: a line that is not JSON: ")
 
 
 @pytest.mark.parametrize("other", ["trees", "update", "rollback"])
@@ -238,6 +245,7 @@ def test_a_guard_keeps_the_old_release_and_what_was_learned(log: Path) -> None:
     result = stream(strict, [lines(40)], Clock())
     assert (result.status, live(c).entry.number) == ("refused", 1)
     assert "min_samples" in result.reason
+    assert (result.samples, result.metrics["unpublished"]) == (40, 40)
 
 
 def test_what_is_refused_is_tried_again_only_with_as_many_new_samples(log: Path) -> None:
@@ -247,6 +255,60 @@ def test_what_is_refused_is_tried_again_only_with_as_many_new_samples(log: Path)
     pieces = [[line] for line in lines(25)]
     stream(strict, pieces, Clock(), publish_samples=10, on_event=lambda name, **fields: told.append((name, fields)))
     assert [fields["samples"] for name, fields in told if name == "release.refused"] == [10, 20, 25]
+
+
+def test_a_release_is_due_when_as_many_samples_wait_as_are_kept(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "KEPT", 20)
+    c = config(log, "ftrl", store="kept")
+    train_trees(c, NOW)
+    stream(c, [[line] for line in lines(50)], Clock(), publish_samples=1000)
+    assert [entry.metrics["fresh"] for entry in Store.open(c.store).entries()[1:]] == [20, 20, 10]
+
+
+@pytest.mark.parametrize("meanwhile", [False, True], ids=["alone", "with other trees meanwhile"])
+def test_however_long_a_guard_refuses_few_samples_are_kept_and_all_stay_learned(
+    log: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: bool
+) -> None:
+    monkeypatch.setattr(learning, "KEPT", 20)
+    c = config(log, "ftrl", store=f"long-{meanwhile}")
+    train_trees(c, NOW)
+    before, expected = head_of(c).n_learned, head_of(c)
+    n_needed = Ledger.from_dict(live(c).head_manifest["ledger"]).learned_since_full + 190
+    strict = replace(c, guard=replace(c.guard, min_samples=n_needed))
+    kept: list[int] = []
+
+    def pieces() -> Iterator[list[str]]:
+        for i, line in enumerate(lines(200)):
+            if meanwhile and i == 170:
+                assert train_trees(c, NOW + HOUR).status == "published"
+            yield [line]
+            kept.append(max(len(each.pending) for each in watched))
+
+    watched: list[Any] = []
+    made = learning._Stream.__init__
+    monkeypatch.setattr(learning._Stream, "__init__", lambda self, *args: (made(self, *args), watched.append(self))[0])
+    told: list[tuple[str, dict[str, Any]]] = []
+    result = stream(strict, pieces(), Clock(), on_event=lambda name, **fields: told.append((name, fields)))
+    assert max(kept) <= 40
+    tried = [fields["samples"] for name, fields in told if name == "release.refused"]
+    if not meanwhile:
+        assert tried == list(range(20, 190, 20))
+        assert (result.status, result.samples, result.metrics["lost"]) == ("published", 200, 0)
+        assert head_of(c).n_learned == before + 200
+        release = live(c)
+        for line in lines(200):
+            row = json.loads(line)
+            codes = [*release.trees.encode_row(row), *release.head.wide.row_buckets(row)]
+            expected.learn_one(codes, row["label"])
+        assert head_of(c).to_bytes() == expected.to_bytes(), "of those let go, too"
+        entries = Store.open(c.store).entries()
+        assert [entry.metrics["fresh"] for entry in entries[1:]] == [200]
+        assert Ledger.from_dict(live(c).head_manifest["ledger"]).rows == 200
+    else:
+        fields = dict(told)["release.superseded"]
+        assert fields["again"] + fields["lost"] == 200
+        assert 20 <= fields["again"] <= 40
+        assert result.metrics["lost"] == fields["lost"]
 
 
 def test_a_stream_that_loses_a_column_is_refused(log: Path) -> None:
@@ -327,8 +389,53 @@ def test_the_command_stops_cleanly(log: Path, number: int | None) -> None:
     result = json.loads(out)
     assert result["status"] == "published"
     assert result["samples"] == (60 if number is None else 59)
+    assert result["metrics"]["lines"] == result["samples"], "half a line was not read"
     assert live(c).entry.number == 3
     assert head_of(c).n_learned == result["samples"] + _learned_by_trees(c)
+
+
+def test_what_is_in_the_pipe_when_it_is_stopped_is_learned() -> None:
+    """Half a line is not, and from a file that has more than any pipe only so much."""
+    source, into = os.pipe()
+    stop, stopper = os.pipe()
+    os.write(into, b"a\nb\n\nc\nhalf")
+    os.write(stopper, b".")
+    assert [line for lines in _pieces(source, stop) for line in lines] == [b"a", b"b", b"", b"c"]
+    with tempfile.TemporaryFile() as file:
+        file.write(b"a line\n" * 300_000)
+        file.seek(0)
+        taken = sum(len(lines) for lines in _pieces(file.fileno(), stop))
+        assert 0 < 7 * taken <= 1 << 20
+    for each in (source, into, stop, stopper):
+        os.close(each)
+
+
+def test_a_stream_without_a_sample_is_an_error(log: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    c = config(log, "ftrl", store="silent")
+    train_trees(c, NOW)
+    monkeypatch.setattr(Config, "load", lambda _: c)
+    monkeypatch.setattr("gbdtlr.cli.learn.sys", SimpleNamespace(stdin=SimpleNamespace(fileno=lambda: 0)))
+
+    def run(*given: str) -> tuple[int, dict[str, Any], str]:
+        monkeypatch.setattr("gbdtlr.cli.learn._pieces", lambda *_: [list(given)])
+        code = main(["learn", "-c", "x.toml", "-q", "--json"])
+        out, err = capsys.readouterr()
+        return code, json.loads(out)["metrics"], err
+
+    code, metrics, err = run("x", "", "{}")
+    assert (code, metrics["lines_refused"]) == (1, 2)
+    assert err.startswith("gbdtlr: error: 3 lines came, and none was a sample: a line that is not JSON")
+    assert run()[::2] == (0, "")
+    code, metrics, err = run("x", *lines(30))
+    assert (code, metrics["lines_refused"], err) == (0, 1, "")
+
+
+def test_the_example_of_the_command_has_a_config_it_works_with() -> None:
+    from gbdtlr.cli.group import group
+
+    (line,) = [each for each in (group.commands["learn"].help or "").splitlines() if "| gbdtlr learn" in each]
+    words = line.split()
+    assert Config.load(ROOT / words[words.index("-c") + 1]).head.method in ONLINE
 
 
 def _learned_by_trees(c: Config) -> int:
