@@ -17,6 +17,7 @@ from gbdtlr.errors import ConfigError
 from gbdtlr.times import format_duration, parse_duration, zone
 
 METHODS = ("refit", "incremental", "ftrl", "rda", "fobos")
+ONE_BY_ONE = ("ftrl", "rda", "fobos")
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,11 @@ class HeadConfig:
             raise ConfigError(f"[head] method is {self.method!r}; choose one of {', '.join(METHODS)}")
         if self.method == "refit" and self.full_every is not None:
             raise ConfigError('[head] full_every has no meaning for method = "refit", which always fits in full')
+        if self.method not in ONE_BY_ONE and self.online.min_occurrences > 1:
+            raise ConfigError(
+                f"[head.online] min_occurrences has no meaning for method = {self.method!r}, where l2 keeps rare ids "
+                f"near zero; leave it out, or choose one of {', '.join(ONE_BY_ONE)}"
+            )
         if not self.half_lives or not self.l2:
             raise ConfigError("[head] half_lives and l2 need at least one value each")
         if not all(0 < value < math.inf for value in self.l2):

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,8 @@ from pyarrow import csv, parquet
 from gbdtlr.cli import main
 from gbdtlr.cli.explain import write_page
 from gbdtlr.cli.group import group
+from gbdtlr.cli.replay import _others
+from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -533,6 +536,15 @@ def test_replay_compares_strategies_and_cadences(run: Run) -> None:
     assert "two-speed" in told
     assert "3h" in told
     assert "enough: trees every 1d, head every" in told
+
+
+def test_replay_leaves_out_what_has_no_meaning_for_another_method() -> None:
+    text = CONFIG.replace("[guard]", 'method = "ftrl"\nfull_every = "1d"\n[head.online]\nmin_occurrences = 3\n[guard]')
+    others = _others(Config.from_dict(tomllib.loads(text)), (), ("refit", "incremental", "rda"))
+    heads = [each.head for each in others.values()]
+    assert [head.method for head in heads] == ["refit", "incremental", "rda"]
+    assert [head.full_every for head in heads] == [None, timedelta(days=1), timedelta(days=1)]
+    assert [head.online.min_occurrences for head in heads] == [1, 1, 3]
 
 
 def test_replay_names_the_strategies_there_are(run: Run) -> None:

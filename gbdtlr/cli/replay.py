@@ -14,7 +14,7 @@ import click
 from gbdtlr import tables
 from gbdtlr.cli.explain import check_page, write_page
 from gbdtlr.cli.session import Session, durations, with_config
-from gbdtlr.config import Config
+from gbdtlr.config import ONE_BY_ONE, Config
 
 _ENDS = ("published", "unchanged", "superseded", "refused", "failed")
 _FIGURES = {"ne": "NE", "log_loss": "log loss", "calibration": "calibration", "auc": "AUC"}
@@ -85,10 +85,21 @@ def replay(
 
 
 def _others(config: Config, files: tuple[str, ...], methods: tuple[str, ...]) -> dict[str, Config]:
-    """Further configs by name: whole files, and this config with another method of its head."""
+    """Further configs by name: whole files, and this config with another method of its head.
+
+    What has no meaning for that method is left out.
+    """
     others = {Path(file).stem: Config.load(file) for file in files}
     for method in methods:
-        others[f"two-speed-{method}"] = config.replace(head=dataclasses.replace(config.head, method=method))
+        online = config.head.online
+        others[f"two-speed-{method}"] = config.replace(
+            head=dataclasses.replace(
+                config.head,
+                method=method,
+                full_every=None if method == "refit" else config.head.full_every,
+                online=online if method in ONE_BY_ONE else dataclasses.replace(online, min_occurrences=1),
+            )
+        )
     return others
 
 

@@ -341,6 +341,11 @@ def test_a_damaged_ledger_is_told() -> None:
         ({"method": "refit", "full_every": "1d"}, "no meaning"),
         ({"online": {"alpha": 0}}, r"\[head.online\] alpha must be above zero"),
         ({"online": {"l1": -1}}, r"\[head.online\] l1 must be at least zero"),
+        ({"method": "refit", "online": {"min_occurrences": 3}}, r"\[head.online\] min_occurrences has no meaning"),
+        (
+            {"method": "incremental", "online": {"min_occurrences": 2}},
+            "leave it out, or choose one of ftrl",
+        ),
         ({"online": {"min_occurrences": 0}}, "at least 1"),
         ({"online": {"min_occurrences": 300}}, "at most 255"),
         ({"online": {"apha": 1}}, r"unknown key \[head.online\] apha; did you mean alpha"),
