@@ -74,10 +74,12 @@ class OnlineHead:
         n_wide = len(wide.names)
         self._first = len(anchor) + wide.n_buckets * np.arange(n_wide + 1, dtype=np.int64)
         n = int(self._first[-1]) + 1
-        if n > 2**32:
+        if n >= 2**31:
             raise ValueError(f"{n_wide} wide columns of {wide.n_buckets} buckets are more than can be told apart")
-        # Zeros cost memory only where something is written; whole pages of buckets never are.
-        self._state = np.zeros((n, 2))
+        # Zeros cost memory only where something is written; whole pages of buckets never are. One more than there are
+        # coordinates: where nothing is learned.
+        self._state = np.zeros((n + 1, 2))
+        self._state[n] = 0.0, 1.0
         self._touched = np.zeros(n if rule.method == "fobos" else 0, np.int64)
         self._counts = np.zeros(n_wide * wide.n_buckets, np.uint8)
 
@@ -161,7 +163,7 @@ class OnlineHead:
         leaves, index, wide, bias : float64 (n_codes,); int64 (n_nonzero,), coordinates of wide buckets counted through
             all columns, in rising order; float64 (n_nonzero,); log-odds
         """
-        n_codes, bias = len(self._anchor), len(self._state) - 1
+        n_codes, bias = len(self._anchor), self._first[-1]
         seen = np.flatnonzero(self._counts) + n_codes
         leaves = self._distance(np.arange(n_codes), self.rule.l1)
         wide = self._distance(seen, self.rule.l1)
@@ -170,13 +172,13 @@ class OnlineHead:
 
     def _distance(self, at: NDArray[np.intp], l1: float) -> NDArray[np.float64]:
         rule, t = self.rule, self.n_learned
-        sums, root = self._state[at].T
+        sums, root = np.ascontiguousarray(self._state[at].T)
         if rule.method == "fobos":
             rate = rule.alpha / (rule.beta + root)
             steps = t - self._touched[at]
-            return np.array(
-                [_fobos(*each, l1, rule.l2) for each in zip(sums, steps, rate, strict=True)], np.float64
-            ).reshape(-1)
+            distance = np.empty(len(at))
+            kernels.fobos_distances(sums, steps, rate, l1, rule.l2, distance)
+            return distance
         times = 1 if rule.method == "ftrl" else t
         shrunk = np.copysign(np.maximum(np.abs(sums) - times * l1, 0.0), sums)
         with np.errstate(invalid="ignore"):  # 0 / 0 of a coordinate nothing has touched, without beta
@@ -199,7 +201,7 @@ class OnlineHead:
         """All it needs to go on learning as an npz; of wide buckets, those that ever occurred."""
         n_codes = len(self._anchor)
         seen = np.flatnonzero(self._counts)
-        at = np.concatenate([np.arange(n_codes), seen + n_codes, [len(self._state) - 1]])
+        at = np.concatenate([np.arange(n_codes), seen + n_codes, self._first[-1:]])
         rule = self.rule
         return to_npz(
             {
@@ -241,7 +243,7 @@ class OnlineHead:
             if len(seen) and (seen[0] < 0 or seen[-1] >= len(head._counts) or (np.diff(seen) <= 0).any()):
                 raise ValueError("wide buckets out of order")
             n = len(anchor) + len(seen) + 1
-            at = np.concatenate([np.arange(len(anchor)), seen + len(anchor), [len(head._state) - 1]])
+            at = np.concatenate([np.arange(len(anchor)), seen + len(anchor), head._first[-1:]])
             head._counts[seen] = checked(arrays["counts"], np.uint8, (len(seen),))
             head._state[at, 0] = checked(arrays["sums"], np.float64, (n,))
             head._state[at, 1] = checked(arrays["root"], np.float64, (n,))
@@ -255,7 +257,3 @@ class OnlineHead:
         except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise DamagedError(f"the online head is damaged: {error}") from None
         return head
-
-
-def _fobos(x: float, steps: int, rate: float, l1: float, l2: float) -> float:
-    return float(kernels.fobos_distance(float(x), int(steps), float(rate), float(l1), float(l2)))

@@ -20,11 +20,26 @@ from typing import Any
 import numpy as np
 
 from gbdtlr.compiled import inline, kernel
-from gbdtlr.head.pair_kernels import PAIRS, put_pairs, take_pairs
+from gbdtlr.head.eights import (
+    EIGHT,
+    TURNED,
+    eight,
+    load,
+    put,
+    soon,
+    square_root,
+    store,
+    sum_of,
+    take,
+    total,
+    turn,
+    where_same,
+    zero_at,
+)
 
 SATURATED = 255
 BLOCK = 64
-"""Samples whose coordinates are laid out together: the codes of one tree lie together, those of a sample do not."""
+"""Samples laid out together: the codes of one tree lie together, those of a sample do not."""
 
 
 @inline
@@ -58,51 +73,63 @@ def _residual(margin: Any, label: Any) -> Any:
 
 
 @inline
-def _admitted(counts: Any, bucket: Any, least: Any) -> Any:
-    """Count the bucket; whether it has now been seen ``least`` times."""
-    seen = counts[bucket]
-    if seen < SATURATED:
-        seen += 1
-        counts[bucket] = seen
-    return seen >= least
-
-
-@inline
-def _block(
+def _lay_out(
     leaves: Any,
     offsets: Any,
-    anchor: Any,
     buckets: Any,
     first: Any,
     counts: Any,
-    state: Any,
+    least: Any,
+    numbers: Any,
     start: Any,
     size: Any,
-    at: Any,
-    base: Any,
+    places: Any,
 ) -> None:
-    """Coordinates of samples ``start`` to ``start + size``, a line each, into ``at``, and their anchors' sums.
+    """Where in ``numbers`` the coordinates of samples ``start`` to ``start + size`` begin, a line of ``places`` each.
 
-    Reads on the way what the ids will need: all misses of a block wait for memory together, not one after the other.
+    Counts the ids; those seen less than ``least`` times, this time included, are at the end, where nothing is learned.
+    Has fetched what the ids of the next samples will need: all misses wait for memory together, while these learn.
     """
-    n_trees = leaves.shape[0]
-    base[:size] = 0.0
+    n_trees, n = leaves.shape
+    in_eights, turned = n_trees // EIGHT * EIGHT, size // TURNED * TURNED
+    for t in range(0, in_eights, EIGHT):
+        for i in range(0, turned, TURNED):
+            turn(leaves, t, start + i, offsets, places, i)
     for t in range(n_trees):
         begin = np.uint32(offsets[t])
-        for i in range(size):
-            c = begin + np.uint32(leaves[t, start + i])
-            at[i, t] = c
-            base[i] += anchor[c]
-    near = 0.0
+        for i in range(turned if t < in_eights else 0, size):
+            places[i, t] = np.uint32(2) * (begin + np.uint32(leaves[t, start + i]))
+    ids, nothing = np.uint64(first[0]), np.uint64(len(numbers) - 2)
     for j in range(buckets.shape[0]):
-        bucket_0 = np.uint64(first[j])
+        bucket_0 = np.uint64(first[j]) - ids
         for i in range(size):
-            id_ = bucket_0 + np.uint64(buckets[j, start + i])
-            at[i, n_trees + j] = id_
-            near += state[id_, 0] + counts[id_ - np.uint64(first[0])]
-    # Never so, but the compiler cannot know, and so has to read.
-    if near == np.inf:
-        base[:size] = 0.0
+            bucket = bucket_0 + np.uint64(buckets[j, start + i])
+            seen = counts[bucket]
+            seen += np.uint8(seen < SATURATED)
+            counts[bucket] = seen
+            places[i, n_trees + j] = np.uint64(2) * (ids + bucket) if seen >= least else nothing
+        for i in range(start + size, min(start + size + BLOCK, n)):
+            bucket = bucket_0 + np.uint64(buckets[j, i])
+            soon(numbers, np.uint64(2) * (ids + bucket))
+            soon(counts, bucket)
+
+
+@inline
+def _begun(z: Any, r: Any, w: Any, k: Any, sums: Any, root: Any, threshold: Any, intercept: Any, slope: Any) -> Any:
+    """Lay eight coordinates of a sample by until its gradient is known; returns their weights, with the other sign."""
+    minus = _shrunk(sums, threshold) / (intercept + slope * root)
+    store(z, k, sums)
+    store(r, k, root)
+    store(w, k, minus)
+    return minus
+
+
+@inline
+def _on_a_line(n: Any) -> Any:
+    """float64 (n,), not initialised, at the start of a cache line: a vector that lies on two takes twice as long."""
+    room = np.empty(n + 7)
+    skip = -(np.int64(room.ctypes.data) // 8) % 8
+    return room[skip : skip + n]
 
 
 @inline
@@ -137,6 +164,13 @@ def fobos_distance(x: Any, steps: Any, rate: Any, l1: Any, l2: Any) -> Any:
 
 
 @kernel()
+def fobos_distances(x: Any, steps: Any, rate: Any, l1: float, l2: float, out: Any) -> None:
+    """``fobos_distance`` of each: float64 (n,), int64 (n,), float64 (n,), two numbers, float64 (n,)."""
+    for i in range(len(x)):
+        out[i] = fobos_distance(x[i], steps[i], rate[i], l1, l2)
+
+
+@kernel()
 def learn_ftrl(
     leaves: Any,  # uint8 or uint16 (n_trees, n)
     offsets: Any,  # int64 (n_trees + 1,)
@@ -147,7 +181,7 @@ def learn_ftrl(
     least: int,
     label: Any,  # float32 (n,)
     weight: Any,  # float64 (n,)
-    state: Any,  # float64 (n_coordinates, 2), sums and root, changed
+    state: Any,  # float64 (n_coordinates + 1, 2), sums and root, changed; the last is where nothing is learned
     touched: Any,  # noqa: ARG001 - of FOBOS
     t: int,  # noqa: ARG001 - of RDA and FOBOS
     alpha: float,
@@ -156,50 +190,58 @@ def learn_ftrl(
     l2: float,
     margin_out: Any,  # float64 (n,), log-odds before each sample was learned
 ) -> None:
-    n_trees, n_wide = leaves.shape[0], buckets.shape[0]
+    n_trees, n_wide, n = leaves.shape[0], buckets.shape[0], leaves.shape[1]
     n_most = n_trees + n_wide
-    paired = n_trees // PAIRS * PAIRS
-    bias, ids = np.uint64(first[n_wide]), np.uint64(first[0])
-    at, base = np.empty((BLOCK, n_most), np.uint32), np.empty(BLOCK)
-    # A vector's worth longer than needed, so that no loop over them has a rest that goes one by one.
-    z, r, w = np.zeros(n_most + PAIRS), np.ones(n_most + PAIRS), np.empty(n_most + PAIRS)
-    per_alpha = 1.0 / alpha
-    flat = beta * per_alpha + l2
+    n_padded, in_eights = (n_most + EIGHT - 1) // EIGHT * EIGHT, n_trees // EIGHT * EIGHT
+    numbers, codes = state.reshape(-1), leaves.reshape(-1)
+    bias, nothing = np.uint64(first[n_wide]), np.uint32(len(numbers) - 2)
+    places = np.empty((min(n, BLOCK) + 1, n_padded), np.uint32)
+    places[:, n_most:] = nothing
+    z, r, w = _on_a_line(n_padded), _on_a_line(n_padded), _on_a_line(n_padded)
+    per_alpha, flat = 1.0 / alpha, beta / alpha + l2
+    threshold, slope, intercept, none = eight(l1), eight(per_alpha), eight(flat), eight(0.0)
     bias_z, bias_r = state[bias, 0], state[bias, 1]
-    for start in range(0, leaves.shape[1], BLOCK):
-        size = min(BLOCK, leaves.shape[1] - start)
-        _block(leaves, offsets, anchor, buckets, first, counts, state, start, size, at, base)
+    for start in range(0, n, BLOCK):
+        size = min(BLOCK, n - start)
+        _lay_out(leaves, offsets, buckets, first, counts, least, numbers, start, size, places)
+        places[size, :n_most] = 0  # of the sample after the last: read, but nothing comes of it
+        base, sums = 0.0, none
+        for k in range(0, n_padded, EIGHT):
+            base += sum_of(anchor, places[0], k) if k < in_eights else 0.0
+            sums_z, root = take(numbers, places[0], k)
+            sums_z = zero_at(places[0], k, nothing, sums_z)
+            sums += _begun(z, r, w, k, sums_z, root, threshold, intercept, slope)
         for i in range(size):
-            row = at[i]
-            for k in range(0, paired, PAIRS):
-                take_pairs(state, row, k, z, r)
-            for k in range(paired, n_trees):
-                z[k], r[k] = state[row[k], 0], state[row[k], 1]
-            n = n_trees
-            for k in range(n_trees, n_most):
-                c = np.uint64(row[k])
-                if _admitted(counts, c - ids, least):
-                    row[n] = c
-                    z[n], r[n] = state[c, 0], state[c, 1]
-                    n += 1
-            n_padded = (n + PAIRS - 1) // PAIRS * PAIRS
-            for k in range(n_padded):
-                w[k] = _shrunk(z[k], l1) / (flat + per_alpha * r[k])
+            mine, after = places[i], places[i + 1]
+            for k in range(in_eights, n_trees):
+                base += anchor[mine[k] // 2]
             bias_w = bias_z / (flat + per_alpha * bias_r)
-            margin = base[i] - _total(w, n) - bias_w
+            margin = (base - bias_w) - total(sums)
             margin_out[start + i] = margin
             g = weight[start + i] * _residual(margin, label[start + i])
-            for k in range(n_padded):
-                new = np.sqrt(r[k] * r[k] + g * g)
-                z[k] += g + per_alpha * (new - r[k]) * w[k]
-                r[k] = new
-            for k in range(0, paired, PAIRS):
-                put_pairs(state, row, k, z, r)
-            for k in range(paired, n):
-                state[row[k], 0], state[row[k], 1] = z[k], r[k]
-            new = np.sqrt(bias_r * bias_r + g * g)
-            bias_z += g + per_alpha * (new - bias_r) * bias_w
-            bias_r = new
+            bias_new = np.sqrt(bias_r * bias_r + g * g)
+            bias_z += g + per_alpha * (bias_new - bias_r) * bias_w
+            bias_r = bias_new
+            # Of all trees, a share each: the line in which the next block's codes end.
+            for tree in range(i * n_trees // BLOCK, (i + 1) * n_trees // BLOCK):
+                soon(codes, tree * n + start + 2 * BLOCK - 1)
+            # One sample's last step and the next one's first are one loop: numbers are read and written while roots and
+            # quotients are computed, and none is read that was written just before.
+            gradient, square = eight(g), eight(g * g)
+            base, sums = 0.0, none
+            for k in range(0, n_padded, EIGHT):
+                base += sum_of(anchor, after, k) if k < in_eights else 0.0
+                next_z, next_r = take(numbers, after, k)
+                root = load(r, k)
+                new = square_root(root * root + square)
+                sums_z = load(z, k) + (gradient + slope * (new - root) * load(w, k))
+                put(numbers, mine, k, sums_z, new)
+                # A coordinate of both was read before this sample changed it.
+                next_z = where_same(mine, after, k, sums_z, next_z)
+                next_r = where_same(mine, after, k, new, next_r)
+                if k >= in_eights:
+                    next_z = zero_at(after, k, nothing, next_z)
+                sums += _begun(z, r, w, k, next_z, next_r, threshold, intercept, slope)
     state[bias, 0], state[bias, 1] = bias_z, bias_r
 
 

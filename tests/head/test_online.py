@@ -38,8 +38,9 @@ def head_of(rule: Rule) -> OnlineHead:
 class Naive:
     """Distances from the anchor as dictionaries, every coordinate treated at every step, as the papers write it."""
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Rule, offsets: np.ndarray = OFFSETS, anchor: np.ndarray = ANCHOR) -> None:
         self.rule, self.t = rule, 0
+        self.offsets, self.anchor = offsets, anchor
         self.sum: dict[object, float] = {}
         self.squares: dict[object, float] = {}
         self.w: dict[object, float] = {}
@@ -58,8 +59,8 @@ class Naive:
 
     def learn(self, leaves: list[int], buckets: list[int], label: float, importance: float) -> float:
         rule = self.rule
-        keys: list[object] = [("leaf", OFFSETS[t] + leaf) for t, leaf in enumerate(leaves)]
-        base = sum(ANCHOR[key[1]] for key in keys)
+        keys: list[object] = [("leaf", self.offsets[t] + leaf) for t, leaf in enumerate(leaves)]
+        base = sum(self.anchor[key[1]] for key in keys)
         for j, bucket in enumerate(buckets):
             key = ("wide", j, bucket)
             self.seen[key] = self.seen.get(key, 0) + 1
@@ -117,6 +118,40 @@ def test_predictions_and_weights_are_those_of_the_papers(rule: Rule, n: int, see
         expected_wide = [naive.weight(("wide", j, b)) if ok else 0.0 for b, ok in enumerate(admitted)]
         assert wide == pytest.approx(expected_wide, abs=1e-9)
         assert (learned.wide_weights[j] != 0).all()
+
+
+def many_trees(n_trees: int, n: int, dtype: type = np.uint8) -> tuple[np.ndarray, np.ndarray, Codes]:
+    """Offsets, anchors, and samples whose leaves and ids often come again at once."""
+    rng = np.random.default_rng(n_trees)
+    sizes = rng.integers(2, 6, n_trees)
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    leaves = np.stack([rng.integers(0, size, n) for size in sizes]) if n_trees else np.empty((0, n))
+    buckets = np.minimum(rng.geometric(0.4, (2, n)) - 1, 15).astype(np.uint32)
+    label = (rng.random(n) < 0.2 + 0.5 * (buckets[0] == 1)).astype(np.float32)
+    codes = Codes(leaves.astype(dtype), buckets, label, rng.choice([0.5, 2.0], n), np.arange(n), np.arange(n))
+    return offsets, rng.normal(0, 0.1, offsets[-1]), codes
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("n_trees", "n"), [(0, 70), (8, 64), (13, 150), (24, 145)])
+@pytest.mark.parametrize("least", [1, 4])
+def test_blocks_of_samples_and_eights_of_trees_change_nothing(method: str, n_trees: int, n: int, least: int) -> None:
+    offsets, anchor, codes = many_trees(n_trees, n)
+    rule = Rule(method, 0.3, 1.0, 0.01, 0.01, least)
+    naive, head = Naive(rule, offsets, anchor), OnlineHead(rule, offsets, anchor, WIDE)
+    expected = [
+        naive.learn(codes.leaves[:, i].tolist(), codes.buckets[:, i].tolist(), float(codes.label[i]), codes.weight[i])
+        for i in range(n)
+    ]
+    assert head.learn_many(codes) == pytest.approx(expected, abs=1e-9)
+    parts = OnlineHead(rule, offsets, anchor, WIDE)
+    margins = [parts.learn_many(codes.take(np.arange(*cut))) for cut in ((0, 1), (1, 50), (50, n))]
+    whole = OnlineHead(rule, offsets, anchor, WIDE)
+    assert whole.learn_many(codes).tobytes() == np.concatenate(margins).tobytes()
+    assert whole.to_bytes() == parts.to_bytes()
+    wider = OnlineHead(rule, offsets, anchor, WIDE)
+    wider.learn_many(many_trees(n_trees, n, np.uint16)[2])
+    assert wider.to_bytes() == whole.to_bytes()
 
 
 @settings(max_examples=40, deadline=None)
