@@ -8,6 +8,8 @@ weight from its anchor, never as such but as what the method keeps of the past, 
     RDA      sum g                   sqrt(sum g^2)     -
     FOBOS    the distance itself     sqrt(sum g^2)     number of samples learned when it was last brought up to date
 
+After the bias there is one more, where nothing is learned: it stands for an id not admitted, and fills up eights.
+
 Every code is 0 or 1, so the gradient ``g`` is one number per sample. ``t`` counts samples; RDA and FOBOS shrink each
 coordinate once per sample, those not touched included: RDA's closed form has it anyway, FOBOS makes up for it when
 the coordinate is next looked at.
