@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +233,17 @@ def test_without_its_samples_a_release_can_still_be_told_from_another(tmp_path: 
     path.unlink()
     found = diff(Store.open(cfg.store))
     assert (found["rows"], found["moves"]) == (0, [])
+
+
+def test_a_release_is_told_whatever_is_now_refused_in_its_config(store: Store) -> None:
+    live = release(store, 3)
+    config = live.head_manifest["config"]
+    head = {**config["head"], "method": "refit", "online": {"min_occurrences": 3}, "gone": 1}
+    made = replace(live, head_manifest={**live.head_manifest, "config": {**config, "head": head}})
+    expected, found = window_samples(live), window_samples(made)
+    assert expected is not None
+    assert found is not None
+    np.testing.assert_array_equal(found.event_us, expected.event_us)
 
 
 def test_a_row_of_a_file(store: Store, tmp_path: Path) -> None:
