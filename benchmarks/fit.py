@@ -149,9 +149,9 @@ def optimum(today: Problem, l2: float) -> float:
     """The objective where nothing is left to gain that our sums can see."""
     objective = Objective(today.window, today.trees.offsets, np.zeros(today.trees.n_codes), [Setting(ALIKE, l2)], AS_OF)
     curvature = objective.curvature()
-    delta, _, _ = minimise(
+    delta, _, _, _ = minimise(
         objective.value_and_gradient,
-        np.zeros((objective.parameters.n, objective.lanes)),
+        np.zeros((objective.parameters.n, len(objective.l2))),
         curvature.solve,
         tolerance=1e-9,
         max_passes=400,

@@ -13,15 +13,18 @@ from numpy.typing import NDArray
 from gbdtlr.errors import DamagedError
 from gbdtlr.head import kernels
 from gbdtlr.head.codes import Codes
+from gbdtlr.head.curvature import Curvature
 from gbdtlr.head.head import Head, lookup
-from gbdtlr.head.lines import aligned
-from gbdtlr.head.objective import Objective, Parameters, Setting
+from gbdtlr.head.lines import Lanes, Lines, aligned, blocks, zeros
+from gbdtlr.head.objective import Objective, Setting
 from gbdtlr.head.solver import minimise
 from gbdtlr.head.wide import WideColumns
+from gbdtlr.head.window import Parameters
 from gbdtlr.npz import checked, from_npz, to_npz
 from gbdtlr.times import format_duration
 
-MAX_PASSES = 200
+MAX_PASSES, PATIENCE = 200, 80
+"""Passes at most, and passes after which the curvature is taken anew, where the search has come by then."""
 MANY = 2**20
 """Weights of wide columns from which they are written as they are: two seconds of compressing would gain 7%."""
 
@@ -79,15 +82,13 @@ class Candidates:
 
     def _leaf_margins(self, leaves: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[np.float32]:
         """What the leaves add to the anchor's margin, (n, n_settings)."""
-        k, no_wide = len(self.settings), np.empty((0, leaves.shape[1]), np.int32)
-        lanes = 1 if k == 1 else kernels.LANES
-        groups = []
-        for first in range(0, k, lanes):
-            group = self.leaves[:, first : first + lanes]
-            lines = aligned(np.pad(group, ((0, 0), (0, lanes - group.shape[1]))))
-            groups.append(np.zeros((leaves.shape[1], lanes), np.float32))
-            kernels.add_lane_margins(leaves, offsets, no_wide, lines, tuple(range(lanes)), groups[-1])
-        return np.concatenate(groups, axis=1)[:, :k]
+        k, n = len(self.settings), leaves.shape[1]
+        out, no_wide = np.empty((n, k), np.float32), np.empty((0, n), np.int32)
+        for block, width in blocks(k, kernels.LANES):
+            lines, moved = aligned(self.leaves[:, block], width), zeros(n, width)
+            kernels.add_lane_margins(leaves, offsets, no_wide, lines, tuple(range(width)), moved)
+            out[:, block] = moved[:, : block.stop - block.start]
+        return out
 
     def blended(self, weights: NDArray[np.float64], anchor: NDArray[np.float64], columns: WideColumns) -> Head:
         """The one head whose margin is the weighted average of all candidates' margins.
@@ -155,7 +156,7 @@ def fit(
     """Candidates that minimise the anchored objective of each setting, to a relative 1e-5.
 
     Samples of weights in the thousands, which make labels all but certain, may keep it from coming so close within
-    ``MAX_PASSES``: the curvature it is guided by is that at the anchor.
+    ``MAX_PASSES``.
 
     Parameters
     ----------
@@ -172,46 +173,15 @@ def fit(
     """
     from threadpoolctl import threadpool_limits
 
-    window = [part for part in window if len(part)]
-    groups = [tuple(settings[first : first + kernels.LANES]) for first in range(0, len(settings), kernels.LANES)]
+    objective = Objective([part for part in window if len(part)], offsets, anchor, settings, as_of)
     # The lanes are spread over our own threads: BLAS's would fight them, and change the last bits of the sums.
     with threadpool_limits(limits=1, user_api="blas"):
-        parts = [_fit_group(window, offsets, anchor, group, as_of, start) for group in groups]
-    first = parts[0]
-    slowest = max(range(len(settings)), key=lambda k: (settings[k].half_life, -k))
-    return Candidates(
-        tuple(settings),
-        np.concatenate([part.leaves for part in parts], axis=1),
-        np.concatenate([part.bias for part in parts]),
-        first.wide_index,
-        tuple(np.concatenate(each, axis=1) for each in zip(*(part.wide for part in parts), strict=True)),
-        parts[slowest // kernels.LANES].background,
-        sum(part.passes for part in parts),
-    )
-
-
-def _fit_group(
-    window: Sequence[Codes],
-    offsets: NDArray[np.int64],
-    anchor: NDArray[np.float64],
-    settings: tuple[Setting, ...],
-    as_of: datetime,
-    start: Candidates | None,
-) -> Candidates:
-    objective = Objective(window, offsets, anchor, settings, as_of)
-    parameters, curvature = objective.parameters, objective.curvature()
-    delta, _, passes = minimise(
-        objective.value_and_gradient,
-        _start(start, settings, parameters, objective.lanes),
-        curvature.solve,
-        tolerance=curvature.tolerance,
-        max_passes=MAX_PASSES,
-    )
-    fitted = delta[:, : len(settings)].astype(np.float32)
+        delta, passes = _search(objective, _start(start, settings, objective.parameters))
+    parameters, fitted = objective.parameters, delta.astype(np.float32)
     first = parameters.wide_offsets
     slowest = max(range(len(settings)), key=lambda k: (settings[k].half_life, -k))
     return Candidates(
-        settings,
+        tuple(settings),
         fitted[: parameters.n_codes],
         fitted[-1],
         parameters.wide_index,
@@ -221,11 +191,36 @@ def _fit_group(
     )
 
 
-def _start(
-    start: Candidates | None, settings: tuple[Setting, ...], parameters: Parameters, lanes: int
-) -> NDArray[np.float64]:
+def _search(objective: Objective, start: Lines) -> tuple[Lines, int]:
+    """The optimum of each setting, and the passes that took."""
+    x, passes, curvature = start, 0, objective.curvature()
+    left = np.arange(start.shape[1])
+    while True:
+
+        def evaluate(lines: Lines, lanes: Lanes, left: NDArray[np.intp] = left) -> tuple[NDArray[np.float64], Lines]:
+            return objective.value_and_gradient(lines, left[lanes])
+
+        def precondition(
+            lines: Lines, lanes: Lanes, left: NDArray[np.intp] = left, curvature: Curvature = curvature
+        ) -> Lines:
+            return curvature.solve(lines, left[lanes])
+
+        x[:, left], _, took, done = minimise(
+            evaluate,
+            x[:, left],
+            precondition,
+            tolerance=curvature.tolerance,
+            max_passes=min(PATIENCE, MAX_PASSES - passes),
+        )
+        passes, left = passes + took, left[~done]
+        if not len(left) or passes >= MAX_PASSES:
+            return x, passes
+        curvature = objective.curvature(x)
+
+
+def _start(start: Candidates | None, settings: Sequence[Setting], parameters: Parameters) -> NDArray[np.float64]:
     """Where the search begins: at the anchor, or where ``start`` has the same setting and columns, from there."""
-    lines = np.zeros((parameters.n, lanes))
+    lines = np.zeros((parameters.n, len(settings)))
     if start is None or len(start.wide) != len(parameters.wide_index):
         return lines
     first = parameters.wide_offsets

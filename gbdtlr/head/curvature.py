@@ -23,32 +23,16 @@ from numpy.typing import NDArray
 
 from gbdtlr import threads
 from gbdtlr.head import kernels
-from gbdtlr.head.lines import Lines, aligned
+from gbdtlr.head.conjugate import conjugate_gradients
+from gbdtlr.head.lines import Lanes, Lines, aligned, blocks, zeros
 
-MAX_ROWS, MAX_ROWS_BELOW_SUBSAMPLE = 2048, 1024
-MIN_ROWS = 64
-ROWS_PER_SAMPLE = 24
-"""The sample grows with the rows until inverting a matrix of its size costs as much as the passes it saves."""
 EXACT = 4e6
 """Trace from which float32 would lose the ones on the diagonal among the rest."""
 
-SUBSAMPLE = 2**15
-SUBSAMPLE_FROM = 4 * SUBSAMPLE
-"""Rows from which the larger sample pays; it has a sixteenth of them, or SUBSAMPLE."""
 STEPS, ENOUGH = 8, 0.05
 """Conjugate gradients end after so many steps, or once the residual's square is that share of what it was."""
 PIECES = 4
 """Parts of the larger sample that are summed apart; fixed, so that the sum does not depend on the threads."""
-
-
-def sample_size(n: int, ratio: float, most: int) -> int:
-    """Rows to sample out of n so that a setting takes about as many passes as others.
-
-    Parameters
-    ----------
-    ratio : how many times the pull of its anchor a leaf's samples weigh; the cube root was found by trial
-    """
-    return min(n, max(MIN_ROWS, min(most, n // ROWS_PER_SAMPLE, int(1024 * np.cbrt(ratio / 10)))))
 
 
 class Curvature:
@@ -61,13 +45,13 @@ class Curvature:
     def __init__(self, of_lane: Sequence[SampledCurvature]) -> None:
         self._of_lane = of_lane
 
-    def solve(self, lines: Lines) -> Lines:
-        """Inverse Hessian of each lane times its column, (n_params, lanes)."""
+    def solve(self, lines: Lines, lanes: Lanes) -> Lines:
+        """Inverse Hessian of each of these k lanes times its column, (n_params, k)."""
         rows = np.ascontiguousarray(lines.T.astype(np.float32))
         out = np.empty_like(rows)
 
-        def work(lane: int) -> None:
-            out[lane] = self._of_lane[lane].solve(rows[lane])
+        def work(i: int) -> None:
+            out[i] = self._of_lane[lanes[i]].solve(rows[i])
 
         threads.run(len(rows), work)
         result: Lines = np.ascontiguousarray(out.T).astype(lines.dtype, copy=False)
@@ -91,7 +75,7 @@ class SubsampledNewton(Curvature):
         wide: NDArray[np.int32],
         offsets: NDArray[np.int64],
         strength: NDArray[np.float32],
-        half_of_lane: Sequence[int],
+        strength_of_lane: Sequence[int],
         l2: NDArray[np.float64],
     ) -> None:
         """Curvature of sampled rows.
@@ -100,61 +84,47 @@ class SubsampledNewton(Curvature):
         ----------
         leaves, wide : (n_trees, m) and int32 (n_wide, m), codes of the sampled rows
         offsets : int64 (n_trees + 1,)
-        strength : float32 (n_half_lives, m), ``s p (1 - p)`` over the share of the rows like it that are sampled
-        half_of_lane : (lanes,), index into ``strength``
+        strength : float32 (n_strengths, m), ``s p (1 - p)`` over the share of the rows like it that are sampled
+        strength_of_lane : (lanes,), index into ``strength``
+        l2 : (lanes,)
         """
         super().__init__(of_lane)
         self._leaves, self._wide, self._offsets, self._strength = leaves, wide, offsets, strength
-        self._half_of_lane, self._l2 = tuple(half_of_lane), l2.astype(np.float32)
+        self._strength_of_lane, self._l2 = tuple(strength_of_lane), l2.astype(np.float32)
 
-    def solve(self, lines: Lines) -> Lines:
-        x = np.zeros(lines.shape, np.float32)
-        residual = lines.astype(np.float32)
-        z = super().solve(residual)
-        direction, size = z, _dot(residual, z)
-        enough = ENOUGH * size
-        for _ in range(STEPS):
-            image = self.times(direction)
-            step = _ratio(size, _dot(direction, image))
-            x += step * direction
-            residual -= step * image
-            z = super().solve(residual)
-            left = _dot(residual, z)
-            if (left <= enough).all():
-                break
-            direction, size = z + _ratio(left, size) * direction, left
+    def solve(self, lines: Lines, lanes: Lanes) -> Lines:
+        thin = lines.astype(np.float32)
+        x = conjugate_gradients(self.times, super().solve, thin, lanes, steps=STEPS, enough=ENOUGH)
         result: Lines = x.astype(lines.dtype)
         return result
 
-    def times(self, lines: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Hessian of each lane times its column, float32 (n_params, lanes)."""
-        vectors, m = aligned(lines), self._leaves.shape[1]
+    def times(self, lines: NDArray[np.float32], lanes: Lanes) -> NDArray[np.float32]:
+        """Hessian of each of these k lanes times its column, float32 (n_params, k)."""
+        m = self._leaves.shape[1]
         share = -(-m // PIECES)
-        images: list[NDArray[np.float32]] = [None] * PIECES  # type: ignore[list-item]
+        total: NDArray[np.float32] = self._l2[lanes] * lines
+        for block, width in blocks(len(lanes), kernels.LANES):
+            chosen = [self._strength_of_lane[lane] for lane in lanes[block]]
+            chosen += [0] * (width - len(chosen))
+            vectors = aligned(lines[:, block], width)
+            images = [zeros(len(lines), width) for _ in range(PIECES)]
 
-        def work(piece: int) -> None:
-            images[piece] = aligned(np.zeros(lines.shape, np.float32))
-            start, stop = piece * share, min(m, (piece + 1) * share)
-            kernels.curvature_times(
-                self._leaves, self._offsets, self._wide, self._strength, self._half_of_lane, vectors, start, stop,
-                images[piece],
-            )  # fmt: skip
+            def work(
+                piece: int,
+                chosen: Sequence[int] = chosen,
+                vectors: Lines = vectors,
+                images: Sequence[NDArray[np.float32]] = images,
+            ) -> None:
+                start, stop = piece * share, min(m, (piece + 1) * share)
+                kernels.curvature_times(
+                    self._leaves, self._offsets, self._wide, self._strength, tuple(chosen), vectors, start, stop,
+                    images[piece],
+                )  # fmt: skip
 
-        threads.run(PIECES, work)
-        total: NDArray[np.float32] = self._l2 * lines
-        for image in images:
-            total += image
+            threads.run(PIECES, work)
+            for image in images:
+                total[:, block] += image[:, : block.stop - block.start]
         return total
-
-
-def _dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    result: NDArray[np.float32] = np.einsum("pk,pk->k", a, b)
-    return result
-
-
-def _ratio(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``a / b``, zero where there is nothing left to divide: a lane of zeros stays one."""
-    return np.divide(a, b, out=np.zeros_like(a), where=b > 0)
 
 
 class SampledCurvature:
@@ -204,14 +174,6 @@ class SampledCurvature:
         kernels.scatter_rows(self._codes, (self._inner @ sums) @ self._inner, back)
         result: NDArray[np.float32] = q - self._scale * back * self._inverse_b
         return result
-
-
-def sample_rows(strength: NDArray[np.float64], m: int) -> NDArray[np.intp]:
-    """``m`` rows, each as often as its share of ``strength`` says, always the same ones (systematic sampling)."""
-    total = np.cumsum(strength)
-    marks = (np.arange(m) + 0.5) * (total[-1] / m)
-    rows: NDArray[np.intp] = np.minimum(total.searchsorted(marks), len(strength) - 1)
-    return rows
 
 
 def _inverse_of_factor(lower: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.head import memory_kernels as kernels
-from gbdtlr.head.curvature import sample_rows
 from gbdtlr.head.kernels import add_leaf_counts
+from gbdtlr.head.sampling import sample_rows
 
 SPARE = 8
 """Directions looked at beyond those kept."""

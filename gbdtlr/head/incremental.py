@@ -20,14 +20,14 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr.head import kernels
 from gbdtlr.head.candidates import MAX_PASSES, Candidates
 from gbdtlr.head.codes import Codes
 from gbdtlr.head.lines import Lines
 from gbdtlr.head.memory import Memory, half_lives_of, rows_of
-from gbdtlr.head.objective import Objective, Parameters, Setting
+from gbdtlr.head.objective import Objective, Setting
 from gbdtlr.head.solver import minimise
 from gbdtlr.head.together import Together
+from gbdtlr.head.window import Parameters
 
 TOLERANCE = 2e-6
 """Of the decrease the solver still expects."""
@@ -117,39 +117,26 @@ def _fit_on(
     unmoved = _candidates(base.settings, start, parameters, base.background, 0)
     rows = rows_of(unmoved, news, offsets, anchor, as_of)
     expected = memory.learn(rows, len(anchor), sample=GUIDES)
-    background, passes = base.background, 0
+    objective = Objective(news, offsets, anchor, base.settings, as_of)
+    met = _columns(objective.parameters, parameters)
+    free = np.union1d(met, np.union1d(memory.core, expected.core))
+    place = np.full(parameters.n, -1, np.int32)
+    place[free] = np.arange(len(free))
+    together = Together(
+        objective,
+        place[met].astype(np.intp),
+        memory.of(free),
+        expected.of(free),
+        [each.sampled(GUIDES).at(place) for each in rows] if len(rows[0]) >= THOROUGH else [],
+        base.settings,
+        start[free],
+        passed,
+    )
+    found[free], _, passes, _ = minimise(
+        together.value_and_gradient, start[free], together.precondition, tolerance=TOLERANCE, max_passes=MAX_PASSES
+    )
     slowest = max(range(len(base.settings)), key=lambda k: (base.settings[k].half_life, -k))
-    for first in range(0, len(base.settings), kernels.LANES):
-        lanes = np.arange(first, min(first + kernels.LANES, len(base.settings)))
-        group = [base.settings[k] for k in lanes]
-        objective = Objective(news, offsets, anchor, group, as_of)
-        met = _columns(objective.parameters, parameters)
-        free = np.union1d(met, np.union1d(memory.core, expected.core))
-        place = np.full(parameters.n, -1, np.int32)
-        place[free] = np.arange(len(free))
-        together = Together(
-            objective,
-            place[met].astype(np.intp),
-            memory.of(free),
-            expected.of(free),
-            [each.sampled(GUIDES).at(place) for each in rows] if len(rows[0]) >= THOROUGH else [],
-            group,
-            start[np.ix_(free, lanes)],
-            passed,
-        )
-        lines, _, n = minimise(
-            together.value_and_gradient,
-            together.start,
-            together.precondition,
-            tolerance=TOLERANCE,
-            max_passes=MAX_PASSES,
-        )
-        found[np.ix_(free, lanes)] = lines[:, : len(group)]
-        passes += n
-        if slowest in lanes:
-            background = _background(
-                base.background, memory.half_lives[-1], objective.background(slowest - first), passed
-            )
+    background = _background(base.background, memory.half_lives[-1], objective.background(slowest), passed)
     fitted = _candidates(base.settings, found, parameters, background, passes)
     memory = memory.learn(rows_of(fitted, news, offsets, anchor, as_of), len(anchor))
     return _without_forgotten(fitted, memory)

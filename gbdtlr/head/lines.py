@@ -1,7 +1,8 @@
-"""Lines: one column per setting, so that what all settings read of a code lies in one cache line."""
+"""Lines: one column per setting, so that what several settings read of a code lies side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,26 @@ from numpy.typing import NDArray
 
 Lines = NDArray[Any]
 """(n_params, lanes), float64 or float32"""
+Lanes = Sequence[int] | NDArray[np.intp]
+"""Which lanes they are, (k,)"""
 
 
-def aligned(lines: Lines) -> NDArray[np.float32]:
-    """Copy as float32 that starts on a cache line: a line of 16 lanes then never straddles two."""
-    raw = np.empty(lines.size * 4 + 64, np.uint8)
-    start = -raw.ctypes.data % 64
-    copy = raw[start : start + lines.size * 4].view(np.float32).reshape(lines.shape)
-    copy[:] = lines
+def aligned(lines: Lines, width: int) -> NDArray[np.float32]:
+    """Copy as float32 that starts on a cache line, with zeros for lanes up to ``width``: no line straddles two."""
+    copy = zeros(len(lines), width)
+    copy[:, : lines.shape[1]] = lines
     return copy
+
+
+def zeros(n: int, width: int) -> NDArray[np.float32]:
+    """``n`` lines of zeros, the first at the start of a cache line."""
+    raw = np.zeros(n * width * 4 + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + n * width * 4].view(np.float32).reshape(n, width)
+
+
+def blocks(n_lanes: int, most: int) -> Iterator[tuple[slice, int]]:
+    """Which lanes a kernel serves at once, at most ``most``, and how wide their lines are: one lane, or ``most``."""
+    for first in range(0, n_lanes, most):
+        block = slice(first, min(first + most, n_lanes))
+        yield block, 1 if block.stop - first == 1 else most

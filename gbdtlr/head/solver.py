@@ -1,22 +1,22 @@
 """Preconditioned L-BFGS over many independent problems that share every pass over the data.
 
-Each problem, a *lane*, searches for itself: a pass evaluates one trial point of every lane, and a lane that has to
-shorten its step keeps no other waiting.
+Each problem, a *lane*, searches for itself: a pass evaluates one trial point of every lane that is not done, and a
+lane that has to shorten its step keeps no other waiting.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr import threads
-from gbdtlr.head.lines import Lines
+from gbdtlr.head.lines import Lanes, Lines
 
 Vector = NDArray[np.float64]  # (n_params,): one problem's
-ValueAndGradient = Callable[[Lines], tuple[NDArray[np.float64], Lines]]
-Precondition = Callable[[Lines], Lines]
+ValueAndGradient = Callable[[Lines, Lanes], tuple[NDArray[np.float64], Lines]]
+Precondition = Callable[[Lines, Lanes], Lines]
 
 MEMORY = 10
 ARMIJO = 1e-4
@@ -31,24 +31,24 @@ def minimise(
     *,
     tolerance: float,
     max_passes: int,
-) -> tuple[Lines, NDArray[np.float64], int]:
+) -> tuple[Lines, NDArray[np.float64], int, NDArray[np.bool_]]:
     """Minimum of each lane's convex function, to about a relative ``tolerance`` of its value.
 
     A lane stops when the decrease its quadratic model still expects, ``g' P g / 2``, falls below
-    ``tolerance * value``.
+    ``tolerance * value``, or, if it goes on falling as it last did, with the step it takes.
 
     Parameters
     ----------
-    evaluate : (n_params, lanes) -> values (lanes,), gradients (n_params, lanes)
+    evaluate : (n_params, k) and which k lanes these are -> values (k,), gradients (n_params, k)
     start : float64 (n_params, lanes)
-    precondition : lines (n_params, lanes), of zeros where a lane asks for nothing -> lines close to the inverse
-        Hessian of each lane times them; symmetric, positive definite
+    precondition : lines (n_params, k) and which k lanes these are -> lines close to the inverse Hessian of each lane
+        times them; symmetric, positive definite
     tolerance : expected decrease left over, relative to the value
     max_passes : evaluations at most
 
     Returns
     -------
-    x, value, passes : float64 (n_params, lanes), float64 (lanes,), evaluations made
+    x, value, passes, done : float64 (n_params, lanes), float64 (lanes,), evaluations made, bool (lanes,)
 
     Source
     ------
@@ -56,24 +56,31 @@ def minimise(
     """
     lanes = [_Lane(x) for x in np.ascontiguousarray(start.T)]
     passes = 0
-    while passes < max_passes and not all(lane.done for lane in lanes):
-        value, gradient = evaluate(np.stack([lane.trial for lane in lanes], axis=1))
+    while passes < max_passes and (going := [k for k, lane in enumerate(lanes) if not lane.done]):
+        value, gradient = evaluate(np.stack([lanes[k].trial for k in going], axis=1), going)
         passes += 1
         rows = np.ascontiguousarray(gradient.T)
 
-        def accept(k: int, value: NDArray[np.float64] = value, rows: Lines = rows) -> None:
-            rows[k] = lanes[k].accept(float(value[k]), rows[k])
+        def accept(i: int, value: Vector = value, rows: Lines = rows, going: Sequence[int] = going) -> None:
+            rows[i] = lanes[going[i]].accept(float(value[i]), rows[i])
 
-        threads.run(len(lanes), accept)
-        if not any(lane.asks for lane in lanes):
+        threads.run(len(going), accept)
+        asking = [i for i, k in enumerate(going) if lanes[k].asks]
+        if not asking:
             continue
-        rows = np.ascontiguousarray(precondition(rows.T).T)
+        asked = [going[i] for i in asking]
+        rows = np.ascontiguousarray(precondition(rows[asking].T, asked).T)
 
-        def turn(k: int, rows: Lines = rows) -> None:
-            lanes[k].turn(rows[k], tolerance)
+        def turn(i: int, rows: Lines = rows, asked: Sequence[int] = asked) -> None:
+            lanes[asked[i]].turn(rows[i], tolerance)
 
-        threads.run(len(lanes), turn)
-    return np.stack([lane.x for lane in lanes], axis=1), np.array([lane.value for lane in lanes]), passes
+        threads.run(len(asked), turn)
+    return (
+        np.stack([lane.x for lane in lanes], axis=1),
+        np.array([lane.value for lane in lanes]),
+        passes,
+        np.array([lane.done for lane in lanes]),
+    )
 
 
 class _Lane:
@@ -93,10 +100,11 @@ class _Lane:
         self._shares: list[np.float32] = []
 
     def accept(self, value: float, gradient: Vector) -> Vector:
-        """Value and gradient at the trial point: go on from there, or take a shorter step to the next."""
+        """Value and gradient at the trial point: go on from there, or take a shorter step to the next.
+
+        Returns what is to be preconditioned, if the lane ``asks`` for it.
+        """
         self.asks = False
-        if self.done:
-            return np.zeros_like(gradient)
         # The last term: float32 sums cannot tell smaller decreases apart. A value that is no number is no decrease.
         if not value <= self.value + ARMIJO * self._length * self._slope + 1e-9 * abs(self.value):
             self._shortenings += 1
@@ -104,7 +112,7 @@ class _Lane:
             self.trial = self.x + self._length * self._direction
             if self._shortenings == MOST_SHORTENINGS:
                 self._stop()
-            return np.zeros_like(gradient)
+            return gradient
         if np.isfinite(self.value):
             self._remember(self.trial - self.x, gradient - self._gradient)
         self.x, self.value, self._gradient = self.trial, value, gradient.copy()
@@ -119,8 +127,6 @@ class _Lane:
 
     def turn(self, preconditioned: Vector, tolerance: float) -> None:
         """Take the direction towards the minimum that follows from what :meth:`accept` asked for."""
-        if not self.asks:
-            return
         r = preconditioned.astype(np.float32)
         for (step, change, curvature), share in zip(self._pairs, reversed(self._shares), strict=True):
             r += (share - np.float32(change @ r / curvature)) * step

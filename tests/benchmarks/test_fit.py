@@ -24,8 +24,8 @@ def test_the_objective_compared_is_the_one_we_minimise(today):
 
     zero = np.zeros(today.trees.n_codes)
     objective = Objective(today.window, today.trees.offsets, zero, [Setting(ALIKE, 10.0)], AS_OF)
-    weights = np.random.default_rng(1).normal(size=(objective.parameters.n, objective.lanes))
-    value, _ = objective.value_and_gradient(weights)
+    weights = np.random.default_rng(1).normal(size=(objective.parameters.n, len(objective.l2)))
+    value, _ = objective.value_and_gradient(weights, [0])
     assert objective_of(today, weights[:, 0], 10.0) == pytest.approx(value[0], rel=1e-5)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -12,9 +13,9 @@ from problems import AS_OF, Problem
 from scipy.optimize import minimize
 
 from gbdtlr import threads
-from gbdtlr.head import Codes, Setting, fit
-from gbdtlr.head.curvature import sample_rows
+from gbdtlr.head import Codes, Setting, candidates, fit
 from gbdtlr.head.objective import Objective
+from gbdtlr.head.sampling import sample_rows
 
 HOURS = [timedelta(hours=h) for h in (2, 12, 48)]
 GRID = [Setting(half_life, l2) for half_life in HOURS for l2 in (0.5, 5.0, 50.0)]
@@ -25,7 +26,7 @@ GRID = [Setting(half_life, l2) for half_life in HOURS for l2 in (0.5, 5.0, 50.0)
     n=st.integers(1, 900),
     n_wide=st.integers(0, 2),
     wide_leaves=st.booleans(),
-    n_settings=st.sampled_from([1, 2, 9]),
+    n_settings=st.sampled_from([1, 2, 9, 17]),
     parts=st.integers(1, 4),
 )
 @settings(max_examples=30, deadline=None)
@@ -35,8 +36,8 @@ def test_value_and_gradient_are_those_of_the_definition(seed, n, n_wide, wide_le
     objective = Objective(problem.window, problem.offsets, problem.anchor, chosen, AS_OF)
     index = objective.parameters.wide_index
     rng = np.random.default_rng(seed)
-    delta = rng.normal(0, 0.5, (objective.parameters.n, objective.lanes))
-    value, gradient = objective.value_and_gradient(delta)
+    delta = rng.normal(0, 0.5, (objective.parameters.n, len(objective.l2)))
+    value, gradient = objective.value_and_gradient(delta, range(len(chosen)))
     for k, setting in enumerate(chosen):
         expected, slope = problem.naive(setting, delta[:, k], index)
         assert value[k] == pytest.approx(expected, rel=1e-5)
@@ -57,7 +58,7 @@ def test_loss_of_any_margin(margin, label):
     from gbdtlr.times import EPOCH
 
     objective = Objective([codes], np.array([0, 1]), np.array([margin]), GRID[:2], EPOCH)
-    value, gradient = objective.value_and_gradient(np.zeros((2, objective.lanes)))
+    value, gradient = objective.value_and_gradient(np.zeros((2, 2)), [0, 1])
     expected = np.logaddexp(0, margin) - label * margin
     assert value[0] == pytest.approx(expected, rel=2e-6, abs=1e-9)
     probability = np.exp(-np.logaddexp(0, -margin))
@@ -139,3 +140,20 @@ def test_rows_are_sampled_by_their_strength():
     strength = np.array([0.0, 1.0, 3.0, 0.0, 6.0])
     rows = sample_rows(strength, 1000)
     np.testing.assert_allclose(np.bincount(rows, minlength=5) / 1000, strength / 10, atol=2e-3)
+
+
+def test_curvature_taken_anew_on_a_long_way_shortens_it(monkeypatch):
+    """Weights that make labels all but certain: far from the anchor the curvature is not what it was there."""
+    problem = Problem(2000, n_trees=40, seed=1)
+    heavy = [replace(part, weight=part.weight * 1e3) for part in problem.window]
+    setting = Setting(timedelta(hours=24), 1.0)
+    objective = Objective(heavy, problem.offsets, problem.anchor, [setting], AS_OF)
+    values, passes = [], []
+    for patience in (20, 1000):
+        monkeypatch.setattr(candidates, "PATIENCE", patience)
+        found = fit(heavy, problem.offsets, problem.anchor, [setting], AS_OF)
+        delta = np.append(found.leaves[:, 0], found.bias[0])[:, None].astype(float)
+        values.append(objective.value_and_gradient(delta, [0])[0][0])
+        passes.append(found.passes)
+    assert 20 < passes[0] < passes[1]
+    assert values[0] == pytest.approx(values[1], rel=1e-5)

@@ -10,8 +10,10 @@ from problems import AS_OF, Problem
 from scipy.optimize import minimize
 
 from gbdtlr import threads
-from gbdtlr.head import Setting, fit
-from gbdtlr.head.curvature import SampledCurvature, _inverse_of_factor, sample_size
+from gbdtlr.head import Setting, fit, sampling
+from gbdtlr.head.curvature import SampledCurvature, _inverse_of_factor
+from gbdtlr.head.objective import Objective
+from gbdtlr.head.sampling import sample_size
 from gbdtlr.head.solver import minimise
 from gbdtlr.times import from_us
 
@@ -20,27 +22,27 @@ def scaled_softplus(scales, n=12):
     """Convex functions ``sum softplus(scale x) - x / 3 + x² / 20``; the larger the scale the more a step overshoots."""
     scales = np.array(scales)
 
-    def evaluate(x):
-        z = scales * x
+    def evaluate(x, lanes):
+        z = scales[lanes] * x
         value = (np.logaddexp(0, z) - x / 3 + x * x / 20).sum(axis=0)
-        return value, scales * (1 + np.tanh(z / 2)) / 2 - 1 / 3 + x / 10
+        return value, scales[lanes] * (1 + np.tanh(z / 2)) / 2 - 1 / 3 + x / 10
 
     start = np.linspace(-8, 8, n)[:, None] + np.zeros(len(scales))
     return evaluate, start
 
 
-def none(gradient):
+def none(gradient, _lanes):
     return gradient
 
 
 def test_lanes_search_as_they_would_alone():
     scales = [0.1, 1.0, 40.0, 3.0]
     evaluate, start = scaled_softplus(scales)
-    x, value, passes = minimise(evaluate, start, none, tolerance=1e-9, max_passes=300)
+    x, value, passes, _ = minimise(evaluate, start, none, tolerance=1e-9, max_passes=300)
     alone = []
     for k, scale in enumerate(scales):
         one, one_start = scaled_softplus([scale])
-        found, least, n = minimise(one, one_start, none, tolerance=1e-9, max_passes=300)
+        found, least, n, _ = minimise(one, one_start, none, tolerance=1e-9, max_passes=300)
         np.testing.assert_array_equal(x[:, k], found[:, 0])
         assert value[k] == least[0]
         alone.append(n)
@@ -50,8 +52,8 @@ def test_lanes_search_as_they_would_alone():
 
 def test_the_minimum_is_found_and_its_value_told():
     evaluate, start = scaled_softplus([0.5, 5.0])
-    x, value, _ = minimise(evaluate, start, none, tolerance=1e-12, max_passes=500)
-    again, gradient = evaluate(x)
+    x, value, _, _ = minimise(evaluate, start, none, tolerance=1e-12, max_passes=500)
+    again, gradient = evaluate(x, [0, 1])
     np.testing.assert_array_equal(value, again)
     assert np.abs(gradient).max() < 1e-3
 
@@ -62,20 +64,20 @@ def test_a_good_preconditioner_needs_two_passes_on_a_quadratic():
     hessian = half @ half.T + 0.1 * np.eye(30)
     pull = rng.normal(size=30)
 
-    def evaluate(x):
+    def evaluate(x, _lanes):
         return 0.5 * np.einsum("pk,pk->k", x, hessian @ x) - pull @ x + 100.0, hessian @ x - pull[:, None]
 
     inverse = np.linalg.inv(hessian)
     start = np.zeros((30, 1))
-    x, _, passes = minimise(evaluate, start, lambda g: inverse @ g, tolerance=1e-9, max_passes=50)
+    x, _, passes, _ = minimise(evaluate, start, lambda g, _: inverse @ g, tolerance=1e-9, max_passes=50)
     np.testing.assert_allclose(x[:, 0], np.linalg.solve(hessian, pull), rtol=1e-3, atol=1e-3)
     assert passes == 2
 
 
 def test_the_pass_limit_ends_the_search_at_the_best_point_so_far():
     evaluate, start = scaled_softplus([40.0])
-    first, _ = evaluate(start)
-    _, value, passes = minimise(evaluate, start, none, tolerance=0.0, max_passes=4)
+    first, _ = evaluate(start, [0])
+    _, value, passes, _ = minimise(evaluate, start, none, tolerance=0.0, max_passes=4)
     assert passes == 4
     assert value[0] <= first[0]
 
@@ -83,31 +85,31 @@ def test_the_pass_limit_ends_the_search_at_the_best_point_so_far():
 def test_a_function_that_cannot_fall_leaves_the_lane_where_it_is():
     """Gradients that point the wrong way, as rounding may make them."""
 
-    def evaluate(x):
+    def evaluate(x, _lanes):
         return np.einsum("pk,pk->k", x, x) + 1.0, -2.0 * x
 
-    x, value, passes = minimise(evaluate, np.ones((3, 1)), none, tolerance=1e-9, max_passes=100)
+    x, value, passes, _ = minimise(evaluate, np.ones((3, 1)), none, tolerance=1e-9, max_passes=100)
     np.testing.assert_array_equal(x, 1.0)
     assert value[0] == 4.0
     assert passes < 100
 
 
 def test_a_step_to_where_there_is_no_number_is_shortened():
-    def evaluate(x):
+    def evaluate(x, _lanes):
         inside = np.where(x > 0, x, np.nan)
         return (x - np.log(inside)).sum(axis=0), 1 - 1 / inside
 
-    x, value, passes = minimise(evaluate, np.full((2, 1), 9.5), lambda g: 20 * g, tolerance=1e-9, max_passes=100)
+    x, value, passes, _ = minimise(evaluate, np.full((2, 1), 9.5), lambda g, _: 20 * g, tolerance=1e-9, max_passes=100)
     np.testing.assert_allclose(x, 1.0, rtol=1e-3)
     np.testing.assert_allclose(value, 2.0, rtol=1e-6)
     assert passes < 100
 
 
 def test_a_start_where_there_is_no_number_is_left_alone():
-    def evaluate(x):
-        return np.array([np.nan, 1.0]), np.full_like(x, np.nan) * [1, 0]
+    def evaluate(x, lanes):
+        return np.array([np.nan, 1.0])[lanes], np.where(np.asarray(lanes) == 0, np.nan, np.zeros_like(x))
 
-    x, _, passes = minimise(evaluate, np.ones((3, 2)), none, tolerance=1e-9, max_passes=100)
+    x, _, passes, _ = minimise(evaluate, np.ones((3, 2)), none, tolerance=1e-9, max_passes=100)
     np.testing.assert_array_equal(x[:, 0], 1.0)
     assert passes < 100
 
@@ -149,26 +151,24 @@ def test_samples_grow_with_what_the_anchor_does_not_hold():
 @pytest.fixture
 def few_are_many(monkeypatch):
     """The subsample's way for problems small enough for an oracle."""
-    from gbdtlr.head import objective
-
-    monkeypatch.setattr(objective, "SUBSAMPLE", 400)
-    monkeypatch.setattr(objective, "SUBSAMPLE_FROM", 1000)
+    monkeypatch.setattr(sampling, "SUBSAMPLE", 400)
+    monkeypatch.setattr(sampling, "SUBSAMPLE_FROM", 1000)
 
 
-def test_the_hessian_of_a_sample_that_is_all_rows_is_that_of_the_definition(monkeypatch):
-    from gbdtlr.head import objective as module
-
-    monkeypatch.setattr(module, "SUBSAMPLE", 50_000)  # every row many times over: weights as good as exact
-    monkeypatch.setattr(module, "SUBSAMPLE_FROM", 1)
+@pytest.mark.parametrize("anchored", [True, False])
+def test_the_hessian_of_a_sample_that_is_all_rows_is_that_of_the_definition(monkeypatch, anchored):
+    monkeypatch.setattr(sampling, "SUBSAMPLE", 50_000)  # every row many times over: weights as good as exact
+    monkeypatch.setattr(sampling, "SUBSAMPLE_FROM", 1)
     problem = Problem(300, seed=8, n_wide=1, parts=2)
     settings = [Setting(timedelta(hours=h), l2) for h in (6, 48) for l2 in (0.5, 20.0)]
-    objective = module.Objective(problem.window, problem.offsets, problem.anchor, settings, AS_OF)
-    curvature = objective.curvature()
-    index, n = objective.parameters.wide_index, objective.parameters.n
-    probe = np.random.default_rng(0).normal(size=(n, objective.lanes))
-    image = curvature.times(probe.astype(np.float32))
+    objective = Objective(problem.window, problem.offsets, problem.anchor, settings, AS_OF)
+    index, n, lanes = objective.parameters.wide_index, objective.parameters.n, range(len(settings))
+    at = np.zeros((n, len(settings))) if anchored else np.random.default_rng(1).normal(0, 0.3, (n, len(settings)))
+    curvature = objective.curvature(None if anchored else at)
+    probe = np.random.default_rng(0).normal(size=(n, len(settings)))
+    image = curvature.times(probe.astype(np.float32), lanes)
     for k, setting in enumerate(settings):
-        nearby = [problem.naive(setting, sign * 1e-5 * probe[:, k], index)[1] for sign in (1, -1)]
+        nearby = [problem.naive(setting, at[:, k] + sign * 1e-5 * probe[:, k], index)[1] for sign in (1, -1)]
         expected = (nearby[0] - nearby[1]) / 2e-5
         np.testing.assert_allclose(image[:, k], expected, rtol=0.02, atol=0.02 * np.abs(expected).max())
 
@@ -207,10 +207,8 @@ def test_subsampled_newton_gives_the_same_whatever_the_number_of_threads():
 
 @pytest.mark.parametrize("subsample_from", [1, 10**9])
 def test_samples_too_old_to_weigh_anything_leave_the_anchor(monkeypatch, subsample_from):
-    from gbdtlr.head import objective
-
-    monkeypatch.setattr(objective, "SUBSAMPLE_FROM", subsample_from)
-    monkeypatch.setattr(objective, "SUBSAMPLE", 200)
+    monkeypatch.setattr(sampling, "SUBSAMPLE_FROM", subsample_from)
+    monkeypatch.setattr(sampling, "SUBSAMPLE", 200)
     problem = Problem(900, seed=3, n_wide=1, parts=2)
     short, long = timedelta(seconds=1), timedelta(hours=12)
     last = max(part.event_us.max() for part in problem.window)
