@@ -7,7 +7,8 @@ rows, fits, and writes ``PEER.npz``: weights, seconds of the fit alone, iteratio
 when it takes too long, and its memory is its own.
 
 All minimise ``sum log loss + l2 / 2 |w|^2`` over one weight per leaf and a constant column, from zero. Tolerances are
-the loosest, of powers of ten, at which the peer came within a relative 1e-5 of the optimum.
+the loosest, of powers of ten, at which the peer came within a relative 1e-5 of the optimum in both cases of 200,000
+rows.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def _snapml(data: Any, label: Array, l2: float, n_threads: int) -> tuple[Array, 
 
     epochs = 300
     model = LogisticRegression(
-        regularizer=l2, max_iter=epochs, tol=1e-5, n_jobs=n_threads, fit_intercept=False, random_state=0
+        regularizer=l2, max_iter=epochs, tol=1e-3, n_jobs=n_threads, fit_intercept=False, random_state=0
     ).fit(data, label)
     return np.ravel(model.coef_), epochs
 
@@ -141,7 +142,7 @@ def _skglm(data: Any, label: Array, l2: float, n_threads: int) -> tuple[Array, i
 
 PEERS = {
     "scikit-learn lbfgs": Peer("sklearn", _csr64, _sklearn("lbfgs", 1e-5)),
-    "scikit-learn newton-cg": Peer("sklearn", _csr64, _sklearn("newton-cg", 1e-3)),
+    "scikit-learn newton-cg": Peer("sklearn", _csr64, _sklearn("newton-cg", 1e-5)),
     "scikit-learn newton-cholesky": Peer("sklearn", _csr64, _sklearn("newton-cholesky", 1e-3)),
     "scikit-learn liblinear": Peer("sklearn", _csr64, _sklearn("liblinear", 1e-3)),
     "scikit-learn saga": Peer("sklearn", _csr32, _sklearn("saga", 1e-3)),

@@ -43,9 +43,8 @@ class Rows:
         sizes = [len(each) for each in self.strength]
         if sum(sizes) <= most:
             return self
-        flat = np.concatenate(self.strength).astype(np.float64)
-        share = flat.sum() / most
-        rows, starts = sample_rows(flat, most), np.cumsum([0, *sizes])
+        share = sum(float(each.sum(dtype=np.float64)) for each in self.strength) / most
+        rows, starts = sample_rows(self.strength, most), np.cumsum([0, *sizes])
         mine = [rows[a:b] - start for (a, b), start in zip(pairwise(rows.searchsorted(starts)), starts, strict=False)]
         return Rows(
             [each[:, at] for each, at in zip(self.leaves, mine, strict=True)],

@@ -138,8 +138,11 @@ def test_the_fit_does_not_depend_on_where_it_starts():
 
 def test_rows_are_sampled_by_their_strength():
     strength = np.array([0.0, 1.0, 3.0, 0.0, 6.0])
-    rows = sample_rows(strength, 1000)
+    rows = sample_rows([strength], 1000)
     np.testing.assert_allclose(np.bincount(rows, minlength=5) / 1000, strength / 10, atol=2e-3)
+    for cut in range(1, 5):
+        np.testing.assert_array_equal(sample_rows([strength[:cut], strength[cut:]], 1000), rows)
+    assert len(sample_rows([np.zeros(2), np.zeros(3)], 4)) == 4
 
 
 def test_curvature_taken_anew_on_a_long_way_shortens_it(monkeypatch):
