@@ -95,11 +95,10 @@ def _sklearn(solver: str, tolerance: float) -> Fit:
 def _snapml(data: Any, label: Array, l2: float, n_threads: int) -> tuple[Array, int]:
     from snapml import LogisticRegression
 
-    epochs = 300
     model = LogisticRegression(
-        regularizer=l2, max_iter=epochs, tol=1e-3, n_jobs=n_threads, fit_intercept=False, random_state=0
+        regularizer=l2, max_iter=MAX_ITERATIONS, tol=1e-3, n_jobs=n_threads, fit_intercept=False, random_state=0
     ).fit(data, label)
-    return np.ravel(model.coef_), epochs
+    return np.ravel(model.coef_), int(model.n_iter_)
 
 
 def _categoricals(rows: Rows) -> Any:
