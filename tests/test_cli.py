@@ -614,6 +614,24 @@ def test_quiet_does_not_swallow_what_nobody_foresaw() -> None:
     assert ended.stderr.startswith("from the coreTraceback")
 
 
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("told", [b"", b"from the core"])
+def test_quiet_ends_as_it_would_where_stderr_cannot_be_written(told: bytes) -> None:
+    code = (
+        "import os, gbdtlr.cli.group as group\n"
+        "from gbdtlr.store import Store\n"
+        f"Store.is_empty = lambda *_: os.write(2, {told!r}) < 0\n"
+        "group.run()"
+    )
+    words = [sys.executable, "-c", code, "prune", "--store", "store", "-q"]
+    with open(os.devnull, "rb") as not_for_writing:
+        ended = subprocess.run(
+            words, stdout=subprocess.PIPE, stderr=not_for_writing, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+    assert ended.returncode == 0
+    assert ended.stdout.startswith(b"removed 0")
+
+
 @pytest.mark.parametrize(("asked", "used"), [({}, "system"), ({"ARROW_DEFAULT_MEMORY_POOL": "mimalloc"}, "mimalloc")])
 def test_memory_is_the_c_librarys_unless_another_is_asked_for(asked: dict[str, str], used: str) -> None:
     code = (

@@ -176,7 +176,9 @@ def _held_stderr() -> Iterator[None]:
             os.close(stderr)
             held.seek(0)
             if not told:
-                os.write(2, held.read())
+                # Where stderr cannot be written, the command has done its work all the same.
+                with contextlib.suppress(OSError), open(2, "wb", closefd=False) as passed_on:
+                    shutil.copyfileobj(held, passed_on)
 
 
 def _common(function: Function, config_help: str, required: bool) -> Function:
