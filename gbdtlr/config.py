@@ -16,8 +16,9 @@ from typing import Any
 from gbdtlr.errors import ConfigError
 from gbdtlr.times import format_duration, parse_duration, zone
 
-METHODS = ("refit", "incremental", "ftrl", "rda", "fobos")
-ONE_BY_ONE = ("ftrl", "rda", "fobos")
+ONLINE = ("ftrl", "rda", "fobos")
+"""Methods of the head that learn sample by sample."""
+METHODS = ("refit", "incremental", *ONLINE)
 
 
 @dataclass(frozen=True)
@@ -155,10 +156,10 @@ class HeadConfig:
             raise ConfigError(f"[head] method is {self.method!r}; choose one of {', '.join(METHODS)}")
         if self.method == "refit" and self.full_every is not None:
             raise ConfigError('[head] full_every has no meaning for method = "refit", which always fits in full')
-        if self.method not in ONE_BY_ONE and self.online.min_occurrences > 1:
+        if self.method not in ONLINE and self.online.min_occurrences > 1:
             raise ConfigError(
                 f"[head.online] min_occurrences has no meaning for method = {self.method!r}, where l2 keeps rare ids "
-                f"near zero; leave it out, or choose one of {', '.join(ONE_BY_ONE)}"
+                f"near zero; leave it out, or choose one of {', '.join(ONLINE)}"
             )
         if not self.half_lives or not self.l2:
             raise ConfigError("[head] half_lives and l2 need at least one value each")

@@ -14,7 +14,7 @@ import click
 from gbdtlr import tables
 from gbdtlr.cli.explain import check_page, write_page
 from gbdtlr.cli.session import Session, durations, with_config
-from gbdtlr.config import ONE_BY_ONE, Config
+from gbdtlr.config import ONLINE, Config
 
 _ENDS = ("published", "unchanged", "superseded", "refused", "failed")
 _FIGURES = {"ne": "NE", "log_loss": "log loss", "calibration": "calibration", "auc": "AUC"}
@@ -97,7 +97,7 @@ def _others(config: Config, files: tuple[str, ...], methods: tuple[str, ...]) ->
                 config.head,
                 method=method,
                 full_every=None if method == "refit" else config.head.full_every,
-                online=online if method in ONE_BY_ONE else dataclasses.replace(online, min_occurrences=1),
+                online=online if method in ONLINE else dataclasses.replace(online, min_occurrences=1),
             )
         )
     return others

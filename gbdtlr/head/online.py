@@ -21,7 +21,6 @@ from gbdtlr.head.head import Head
 from gbdtlr.head.wide import WideColumns
 from gbdtlr.npz import checked, from_npz, to_npz
 
-ONLINE = ("ftrl", "rda", "fobos")
 _KERNELS = {"ftrl": kernels.learn_ftrl, "rda": kernels.learn_rda, "fobos": kernels.learn_fobos}
 
 

@@ -15,11 +15,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gbdtlr import threads
-from gbdtlr.config import Config, SamplesConfig
+from gbdtlr.config import ONLINE, Config, SamplesConfig
 from gbdtlr.errors import ConfigError, NoReleaseError, Refused, SamplesError, SchemaError
 from gbdtlr.frames import texts
 from gbdtlr.head import Codes, OnlineHead
-from gbdtlr.head.online import ONLINE
 from gbdtlr.jobs import guards
 from gbdtlr.jobs.learning import CodedWindow, judge, ledger_of, wide_of, write_head
 from gbdtlr.jobs.ledger import Ledger
