@@ -1,4 +1,4 @@
-"""Loss and gradient of many candidate heads in one pass over the codes (the only numba in ``head``).
+"""Loss and gradient of many candidate heads in one pass over the codes.
 
 Layout, for one code shared by all candidates ("lanes")::
 

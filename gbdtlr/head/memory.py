@@ -1,10 +1,11 @@
 """Memory: what a fit has learned from samples that are gone, as curvature around it.
 
-Per half-life, the Hessian of the log loss is kept as a diagonal and a factor, ``H = diag(d) + U' U``, whose diagonal
-is exact and whose factor holds the directions the samples say most about. Leaves of different trees say much the same:
-a diagonal alone would forget just what all samples agree on, such as their common rate. So the factor spans the *core*,
-which is all leaves, the bias and, where these are fewer than ``DENSE``, the busiest ids. A core of up to ``DENSE``
-parameters has a square factor and loses nothing; the many ids outside have their diagonal, and cost an update nothing.
+Per half-life, the Hessian of the log loss is kept as a diagonal and a factor, ``H = diag(d) + U' U``. Its diagonal is
+exact, but where the factor of a sample of the rows has more of it; the factor holds the directions the samples say
+most about. Leaves of different trees say much the same: a diagonal alone would forget just what all samples agree on,
+such as their common rate. So the factor spans the *core*, which is all leaves, the bias and, where these are fewer than
+``DENSE``, the busiest ids. A core of up to ``DENSE`` parameters has a square factor and loses nothing that is in the
+sample; the many ids outside have their diagonal, and cost an update nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from gbdtlr.errors import DamagedError
 from gbdtlr.head.candidates import Candidates
 from gbdtlr.head.codes import Codes
 from gbdtlr.head.factor import Rows, square, thin
+from gbdtlr.head.window import Parameters
 from gbdtlr.metrics import sigmoid
 from gbdtlr.npz import checked, from_npz, to_npz
 from gbdtlr.times import to_us
@@ -178,18 +180,9 @@ def rows_of(
         for h, half_life in enumerate(half_lives):
             decayed = part.weight * np.exp2(-age_s / half_life.total_seconds())
             strengths[h].append((decayed * spread[:, lanes[h]].mean(axis=1)).astype(np.float32))
-    leaves, wide = [part.leaves for part in parts], [_wide_parameters(part, fitted, len(anchor)) for part in parts]
+    parameters = Parameters(len(anchor), fitted.wide_index)
+    leaves, wide = [part.leaves for part in parts], [parameters.of_buckets(part) for part in parts]
     return [Rows(leaves, offsets, wide, each) for each in strengths]
-
-
-def _wide_parameters(part: Codes, fitted: Candidates, n_codes: int) -> NDArray[np.int32]:
-    """Parameter of each row's wide buckets, int32 (n_wide, n)."""
-    out = np.empty(part.buckets.shape, np.int32)
-    first = n_codes
-    for j, index in enumerate(fitted.wide_index):
-        out[j] = first + index.searchsorted(part.buckets[j])
-        first += len(index)
-    return out
 
 
 def _core(total: NDArray[np.float64], n_codes: int) -> NDArray[np.int64]:

@@ -38,6 +38,13 @@ class Parameters:
         """How many there are, the bias included."""
         return self.wide_offsets[-1] + 1
 
+    def of_buckets(self, part: Codes) -> NDArray[np.int32]:
+        """Parameter of each row's wide buckets, which are all among them, int32 (n_wide, n)."""
+        out = np.empty(part.buckets.shape, np.int32)
+        for j, (first, index) in enumerate(zip(self.wide_offsets[:-1], self.wide_index, strict=True)):
+            out[j] = first + index.searchsorted(part.buckets[j])
+        return out
+
 
 class Window:
     """Coded samples in parts.
@@ -65,7 +72,7 @@ class Window:
         self.n = sum(map(len, parts))
         n_wide = len(parts[0].buckets) if parts else 0
         self.parameters = Parameters(len(anchor), tuple(_active(parts, j) for j in range(n_wide)))
-        self.wide = [self._wide_of(part) for part in parts]
+        self.wide = [self.parameters.of_buckets(part) for part in parts]
         self.base = []
         self.weight = []
         for part in parts:
@@ -75,14 +82,6 @@ class Window:
             age_s = (to_us(as_of) - part.event_us) / 1e6
             decay = [part.weight * np.exp2(-age_s / half_life.total_seconds()) for half_life in half_lives]
             self.weight.append(np.stack(decay).astype(np.float32))
-
-    def _wide_of(self, part: Codes) -> NDArray[np.int32]:
-        out = np.empty(part.buckets.shape, np.int32)
-        for j, (first, index) in enumerate(
-            zip(self.parameters.wide_offsets[:-1], self.parameters.wide_index, strict=True)
-        ):
-            out[j] = first + index.searchsorted(part.buckets[j])
-        return out
 
     def add_margins(self, p: int, delta: NDArray[np.float64], out: NDArray[np.float64]) -> None:
         """``out += the margins of part p's rows``, for a distance ``delta``, (n_params,), from the anchor."""

@@ -61,7 +61,7 @@ class Content(IntEnum):
 
 
 def content_of(file: File) -> dict[str, Content]:
-    """What each column holds; a number is one that JSON could write so, and too short to lose a digit as float64."""
+    """What each column holds; a number is one that JSON could write so, its whole part short enough for float64."""
     found = dict.fromkeys(csv_header(file), Content.NOTHING)
     for batch in _batches(file, dict.fromkeys(found, pa.string())):
         for name in [name for name, content in found.items() if content < Content.TEXTS]:
