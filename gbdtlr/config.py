@@ -54,7 +54,8 @@ class SamplesConfig:
         if not self.numeric and not self.categorical:
             raise ConfigError("[samples] needs features: list columns under numeric, categorical or both")
         if not 0 < self.negative_keep_rate <= 1:
-            raise ConfigError(f"[samples] negative_keep_rate must be above 0 and at most 1, not {self.negative_keep_rate:g}")
+            rate = self.negative_keep_rate
+            raise ConfigError(f"[samples] negative_keep_rate must be above 0 and at most 1, not {rate:g}")
         features = [*self.numeric, *self.categorical]
         twice = sorted({name for name in features if features.count(name) > 1})
         if twice:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from store_kit import publish, verified
 
-from gbdtlr.errors import Conflict
+from gbdtlr.errors import Conflict, DamagedError
 from gbdtlr.store import Store
 
 HERE = Path(__file__).parent
@@ -99,6 +99,10 @@ def test_readers_see_whole_releases_while_others_publish_and_prune(url):
                 known = live.number
                 store.read_version("trees", live.trees)
                 store.read_version("heads", live.head, live.trees)
+            except DamagedError as error:
+                if store.live(at_least=known).number < known + 3:  # else it may well be pruned by now
+                    errors.append(error)
+                    return
             except BaseException as error:
                 errors.append(error)
                 return
@@ -109,7 +113,7 @@ def test_readers_see_whole_releases_while_others_publish_and_prune(url):
     store = Store.open(url)
     for i in range(1, 8):
         publish(store, i)
-        # With a keep of 3, a reader would have to be overtaken three times while it reads one release.
+        # With a keep of 3, a reader is to find all of a release unless it is overtaken three times while it reads.
         store.prune(keep=3, min_age=timedelta(), now=datetime(2099, 1, 1, tzinfo=UTC))
     done.set()
     for thread in threads:
