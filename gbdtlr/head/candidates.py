@@ -14,6 +14,7 @@ from gbdtlr.errors import DamagedError
 from gbdtlr.head import kernels
 from gbdtlr.head.codes import Codes
 from gbdtlr.head.curvature import Curvature
+from gbdtlr.head.groups import Groups
 from gbdtlr.head.head import Head, lookup
 from gbdtlr.head.lines import Lanes, Lines, aligned, blocks, zeros
 from gbdtlr.head.objective import Objective, Setting
@@ -83,10 +84,10 @@ class Candidates:
     def _leaf_margins(self, leaves: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[np.float32]:
         """What the leaves add to the anchor's margin, (n, n_settings)."""
         k, n = len(self.settings), leaves.shape[1]
-        out, no_wide = np.empty((n, k), np.float32), np.empty((0, n), np.int32)
+        out, groups = np.empty((n, k), np.float32), Groups(offsets, n)
         for block, width in blocks(k, kernels.LANES):
-            lines, moved = aligned(self.leaves[:, block], width), zeros(n, width)
-            kernels.add_lane_margins(leaves, offsets, no_wide, lines, tuple(range(width)), moved)
+            table, moved = groups.table(aligned(self.leaves[:, block], width)), zeros(n, width)
+            kernels.add_lane_margins(leaves, *groups.arguments, table, tuple(range(width)), moved)
             out[:, block] = moved[:, : block.stop - block.start]
         return out
 

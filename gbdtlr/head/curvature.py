@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from gbdtlr import threads
 from gbdtlr.head import kernels
 from gbdtlr.head.conjugate import conjugate_gradients
+from gbdtlr.head.groups import Groups
 from gbdtlr.head.lines import Lanes, Lines, aligned, blocks, zeros
 
 EXACT = 4e6
@@ -89,7 +90,9 @@ class SubsampledNewton(Curvature):
         l2 : (lanes,)
         """
         super().__init__(of_lane)
-        self._leaves, self._wide, self._offsets, self._strength = leaves, wide, offsets, strength
+        self._wide, self._strength = wide, strength
+        self._groups = Groups(offsets, leaves.shape[1] // PIECES)
+        self._place = self._groups.places_of(leaves)
         self._strength_of_lane, self._l2 = tuple(strength_of_lane), l2.astype(np.float32)
 
     def solve(self, lines: Lines, lanes: Lanes) -> Lines:
@@ -100,26 +103,30 @@ class SubsampledNewton(Curvature):
 
     def times(self, lines: NDArray[np.float32], lanes: Lanes) -> NDArray[np.float32]:
         """Hessian of each of these k lanes times its column, float32 (n_params, k)."""
-        m = self._leaves.shape[1]
+        m = self._place.shape[1]
         share = -(-m // PIECES)
         total: NDArray[np.float32] = self._l2[lanes] * lines
         for block, width in blocks(len(lanes), kernels.LANES):
             chosen = [self._strength_of_lane[lane] for lane in lanes[block]]
             chosen += [0] * (width - len(chosen))
             vectors = aligned(lines[:, block], width)
+            table = self._groups.table(vectors)
             images = [zeros(len(lines), width) for _ in range(PIECES)]
 
             def work(
                 piece: int,
                 chosen: Sequence[int] = chosen,
                 vectors: Lines = vectors,
+                table: Lines = table,
                 images: Sequence[NDArray[np.float32]] = images,
             ) -> None:
                 start, stop = piece * share, min(m, (piece + 1) * share)
+                scratch = self._groups.scratch(vectors.shape[1])
                 kernels.curvature_times(
-                    self._leaves, self._offsets, self._wide, self._strength, tuple(chosen), vectors, start, stop,
-                    images[piece],
+                    self._place, *self._groups.arguments, self._wide, self._strength, tuple(chosen), vectors, table,
+                    start, stop, scratch, images[piece],
                 )  # fmt: skip
+                self._groups.give_back(scratch)
 
             threads.run(PIECES, work)
             for image in images:

@@ -4,9 +4,9 @@ Layout, for one code shared by all candidates ("lanes")::
 
     delta[code] = | lane 0 | lane 1 | ... | lane 7 |      float32, half a cache line
 
-so the margin of a row is a sum of ``n_trees`` lines, and its gradient scatters the residuals of all lanes
-back into the same lines. Deltas are the distance from the anchor: the anchor's own margin is computed once, in
-float64, and handed in as ``base``, which keeps float32 sums small.
+so the margin of a row is a sum of such lines, and its gradient scatters the residuals of all lanes back into the same
+lines: one for each group of trees (see ``groups``), each wide column, and the bias. Deltas are the distance from the
+anchor: the anchor's own margin is computed once, in float64, and handed in as ``base``, which keeps float32 sums small.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from numba.extending import intrinsic
 
 from gbdtlr.compiled import inline, kernel
 
-TILE = 256
+TILE = 512
 LANES = 8
-"""Of a line: eight cost little more than one (0.65 and 0.59 ns per row and tree, forth and back), sixteen more than
-twice eight (1.4)."""
+"""Of a line."""
 LN2 = np.float32(0.6931471805599453)
 
 
@@ -166,70 +165,134 @@ def _residuals(m: Any, s: Any, y: Any, power: Any, n: int) -> None:
 
 
 @inline
-def _gather(leaves: Any, first: Any, wide: Any, start: int, n: int, delta: Any, m: Any, lanes: Any) -> None:
-    """``m[i, :] += sum of the lines of row start + i's codes``, for n rows."""
-    # Four trees at a time: a row's line of m stays in registers for four additions.
-    fours = leaves.shape[0] // 4 * 4
-    for t in range(0, fours, 4):
-        f0, f1, f2, f3 = first[t], first[t + 1], first[t + 2], first[t + 3]
+def _add_digit(leaves: Any, n_leaves: Any, place: Any) -> None:
+    radix = np.uint16(n_leaves)
+    for i in range(len(leaves)):
+        place[i] = np.uint16(np.uint16(place[i] * radix) + np.uint16(leaves[i]))
+
+
+@inline
+def _find_places(leaves: Any, offsets: Any, first_tree: Any, start: int, n: int, place: Any) -> None:
+    """Of n rows from ``start``, in the table of each group; ``place``: uint16 (n_groups, TILE)."""
+    for g in range(len(first_tree) - 1):
+        mine = place[g, :n]
+        mine[:] = 0
+        for t in range(first_tree[g], first_tree[g + 1]):
+            _add_digit(leaves[t, start : start + n], offsets[t + 1] - offsets[t], mine)
+
+
+@kernel()
+def spread(offsets: Any, first_tree: Any, places: Any, delta: Any, lanes: Any, table: Any) -> None:
+    """``table[place, :] += the lines of the place's leaves``, float32 (n_places, lanes)."""
+    for g in range(len(first_tree) - 1):
+        step = places[g + 1] - places[g]
+        for t in range(first_tree[g], first_tree[g + 1]):
+            n = offsets[t + 1] - offsets[t]
+            size, step = step, step // n
+            for first in range(places[g], places[g + 1], size):
+                for low in range(first, first + step):
+                    for leaf in range(n):
+                        at = np.uint64(low + leaf * step)
+                        add_lines(table, at, delta, (np.uint64(offsets[t] + leaf),), lanes)
+
+
+@inline
+def _fold(offsets: Any, first_tree: Any, places: Any, table: Any, lanes: Any, grad: Any) -> None:
+    """``grad[leaf, :] += the lines of all its places``, which become zeros; the mirror of :func:`spread`."""
+    # Leaf by leaf in the inner loop: no sum waits for the one before it.
+    for g in range(len(first_tree) - 1):
+        step = places[g + 1] - places[g]
+        for t in range(first_tree[g], first_tree[g + 1]):
+            n = offsets[t + 1] - offsets[t]
+            size, step = step, step // n
+            for first in range(places[g], places[g + 1], size):
+                for low in range(first, first + step):
+                    for leaf in range(n):
+                        at = np.uint64(low + leaf * step)
+                        add_to_lines(grad, (np.uint64(offsets[t] + leaf),), table, at, lanes)
+    table[:] = 0
+
+
+@kernel()
+def find_places(leaves: Any, offsets: Any, first_tree: Any, place: Any) -> None:
+    """Of each row in the table of each group; ``place``: uint16 (n_groups, n)."""
+    _find_places(leaves, offsets, first_tree, 0, leaves.shape[1], place)
+
+
+@inline
+def _gather(
+    place: Any, begin: int, first: Any, table: Any, wide: Any, start: int, n: int, delta: Any, m: Any, lanes: Any
+) -> None:
+    """``m[i, :] += sum of the lines of row start + i``, whose places are ``place[:, begin + i]``, for n rows."""
+    # Four groups at a time: a row's line of m stays in registers for four additions.
+    fours = len(place) // 4 * 4
+    for g in range(0, fours, 4):
+        f0, f1, f2, f3 = first[g], first[g + 1], first[g + 2], first[g + 3]
         for i in range(n):
-            at = np.uint64(start + i)
-            c0, c1 = f0 + np.uint64(leaves[t, at]), f1 + np.uint64(leaves[t + 1, at])
-            c2, c3 = f2 + np.uint64(leaves[t + 2, at]), f3 + np.uint64(leaves[t + 3, at])
-            add_lines(m, np.uint64(i), delta, (c0, c1, c2, c3), lanes)
-    for t in range(fours, leaves.shape[0]):
+            at = np.uint64(begin + i)
+            c0, c1 = f0 + np.uint64(place[g, at]), f1 + np.uint64(place[g + 1, at])
+            c2, c3 = f2 + np.uint64(place[g + 2, at]), f3 + np.uint64(place[g + 3, at])
+            add_lines(m, np.uint64(i), table, (c0, c1, c2, c3), lanes)
+    for g in range(fours, len(place)):
         for i in range(n):
-            c = first[t] + np.uint64(leaves[t, np.uint64(start + i)])
-            add_lines(m, np.uint64(i), delta, (c,), lanes)
+            add_lines(m, np.uint64(i), table, (first[g] + np.uint64(place[g, np.uint64(begin + i)]),), lanes)
     for j in range(wide.shape[0]):
         for i in range(n):
             add_lines(m, np.uint64(i), delta, (np.uint64(wide[j, start + i]),), lanes)
 
 
 @inline
-def _scatter(leaves: Any, first: Any, wide: Any, start: int, n: int, m: Any, out: Any, lanes: Any) -> None:
-    """``out[c, :] += m[i, :]`` for each code c of row start + i, the bias's too; the mirror of :func:`_gather`."""
-    last = np.uint64(out.shape[0] - 1)
+def _scatter(
+    place: Any, begin: int, first: Any, wide: Any, start: int, n: int, m: Any, table: Any, grad: Any, lanes: Any
+) -> None:
+    """Add line ``m[i, :]`` to those of row start + i, the bias's too; the mirror of :func:`_gather`."""
+    last = np.uint64(grad.shape[0] - 1)
     for i in range(n):
-        add_to_lines(out, (last,), m, np.uint64(i), lanes)
-    fours = leaves.shape[0] // 4 * 4
-    for t in range(0, fours, 4):
-        f0, f1, f2, f3 = first[t], first[t + 1], first[t + 2], first[t + 3]
+        add_to_lines(grad, (last,), m, np.uint64(i), lanes)
+    fours = len(place) // 4 * 4
+    for g in range(0, fours, 4):
+        f0, f1, f2, f3 = first[g], first[g + 1], first[g + 2], first[g + 3]
         for i in range(n):
-            at = np.uint64(start + i)
-            c0, c1 = f0 + np.uint64(leaves[t, at]), f1 + np.uint64(leaves[t + 1, at])
-            c2, c3 = f2 + np.uint64(leaves[t + 2, at]), f3 + np.uint64(leaves[t + 3, at])
-            add_to_lines(out, (c0, c1, c2, c3), m, np.uint64(i), lanes)
-    for t in range(fours, leaves.shape[0]):
+            at = np.uint64(begin + i)
+            c0, c1 = f0 + np.uint64(place[g, at]), f1 + np.uint64(place[g + 1, at])
+            c2, c3 = f2 + np.uint64(place[g + 2, at]), f3 + np.uint64(place[g + 3, at])
+            add_to_lines(table, (c0, c1, c2, c3), m, np.uint64(i), lanes)
+    for g in range(fours, len(place)):
         for i in range(n):
-            c = first[t] + np.uint64(leaves[t, np.uint64(start + i)])
-            add_to_lines(out, (c,), m, np.uint64(i), lanes)
+            add_to_lines(table, (first[g] + np.uint64(place[g, np.uint64(begin + i)]),), m, np.uint64(i), lanes)
     for j in range(wide.shape[0]):
         for i in range(n):
-            add_to_lines(out, (np.uint64(wide[j, start + i]),), m, np.uint64(i), lanes)
+            add_to_lines(grad, (np.uint64(wide[j, start + i]),), m, np.uint64(i), lanes)
 
 
 @kernel()
-def add_lane_margins(leaves: Any, offsets: Any, wide: Any, delta: Any, lanes: Any, out: Any) -> None:
-    """``out[i, :] += sum of the lines of row i's codes``, float32 (n, lanes); other arguments as below."""
-    first = offsets.astype(np.uint64)
+def add_lane_margins(leaves: Any, offsets: Any, first_tree: Any, places: Any, table: Any, lanes: Any, out: Any) -> None:
+    """``out[i, :] += sum of the lines of row i's places``, float32 (n, lanes); other arguments as below."""
+    first = places.astype(np.uint64)
+    place = np.empty((len(places) - 1, TILE), np.uint16)
+    no_wide = np.empty((0, 0), np.int32)
     for start in range(0, leaves.shape[1], TILE):
         n = min(TILE, leaves.shape[1] - start)
-        _gather(leaves, first, wide, start, n, delta, out[start : start + n], lanes)
+        _find_places(leaves, offsets, first_tree, start, n, place)
+        _gather(place, 0, first, table, no_wide, start, n, table, out[start : start + n], lanes)
 
 
 @kernel()
 def loss_and_gradient(
     leaves: Any,  # uint8 or uint16 (n_trees, n)
     offsets: Any,  # int64 (n_trees + 1,)
+    first_tree: Any,  # int64 (n_groups + 1,)
+    places: Any,  # int64 (n_groups + 1,)
     wide: Any,  # int32 (n_wide, n), row of delta
     base: Any,  # float32 (n,), anchor's margin
     label: Any,  # float32 (n,)
     weight: Any,  # float32 (n_half_lives, n)
     half_of_lane: Any,  # tuple of int64: its length, known when compiled, is the number of lanes
     delta: Any,  # float32 (n_params, lanes); the last row is the bias
+    table: Any,  # float32 (n_places, lanes), delta spread
     lo: int,
     hi: int,
+    grad_table: Any,  # float32 (n_places, lanes), zeros, before and after
     grad: Any,  # float32 (n_params, lanes), added to
     loss: Any,  # float64 (lanes,), added to
 ) -> None:
@@ -239,8 +302,9 @@ def loss_and_gradient(
     y = np.empty((TILE, lanes), np.float32)
     power = np.empty((TILE, lanes), np.int32)
     total = np.empty((1, lanes), np.float32)
+    place = np.empty((len(places) - 1, TILE), np.uint16)
     last = np.uint64(delta.shape[0] - 1)
-    first = offsets.astype(np.uint64)
+    first = places.astype(np.uint64)
     for start in range(lo, hi, TILE):
         n = min(TILE, hi - start)
         for i in range(n):
@@ -248,40 +312,47 @@ def loss_and_gradient(
                 m[i, k] = base[start + i] + delta[last, k]
                 s[i, k] = weight[half_of_lane[k], start + i]
                 y[i, k] = label[start + i]
-        _gather(leaves, first, wide, start, n, delta, m, half_of_lane)
+        _find_places(leaves, offsets, first_tree, start, n, place)
+        _gather(place, 0, first, table, wide, start, n, delta, m, half_of_lane)
         _residuals(m.reshape(-1), s.reshape(-1), y.reshape(-1), power.reshape(-1), n * lanes)
         total[:] = 0
         for i in range(n):
             add_to_lines(total, (np.uint64(0),), s, np.uint64(i), half_of_lane)
         for k in range(lanes):
             loss[k] += total[0, k]
-        _scatter(leaves, first, wide, start, n, m, grad, half_of_lane)
+        _scatter(place, 0, first, wide, start, n, m, grad_table, grad, half_of_lane)
+    _fold(offsets, first_tree, places, grad_table, half_of_lane, grad)
 
 
 @kernel()
 def curvature_times(
-    leaves: Any,  # uint8 or uint16 (n_trees, n)
+    place: Any,  # uint16 (n_groups, n), in the table of each group
     offsets: Any,  # int64 (n_trees + 1,)
+    first_tree: Any,  # int64 (n_groups + 1,)
+    places: Any,  # int64 (n_groups + 1,)
     wide: Any,  # int32 (n_wide, n)
     strength: Any,  # float32 (n_strengths, n), second derivative of each row's loss in its margin
     strength_of_lane: Any,  # tuple of int64, as long as there are lanes
     vectors: Any,  # float32 (n_params, lanes)
+    table: Any,  # float32 (n_places, lanes), vectors spread
     lo: int,
     hi: int,
+    out_table: Any,  # float32 (n_places, lanes), zeros, before and after
     out: Any,  # float32 (n_params, lanes), added to
 ) -> None:
     """``out += X' diag(strength) X vectors`` of each lane, X the one-hot rows ``lo:hi``."""
     lanes = len(strength_of_lane)
     m = np.empty((TILE, lanes), np.float32)
     last = np.uint64(vectors.shape[0] - 1)
-    first = offsets.astype(np.uint64)
+    first = places.astype(np.uint64)
     for start in range(lo, hi, TILE):
         n = min(TILE, hi - start)
         for i in range(n):
             for k in range(lanes):
                 m[i, k] = vectors[last, k]
-        _gather(leaves, first, wide, start, n, vectors, m, strength_of_lane)
+        _gather(place, start, first, table, wide, start, n, vectors, m, strength_of_lane)
         for i in range(n):
             for k in range(lanes):
                 m[i, k] *= strength[strength_of_lane[k], start + i]
-        _scatter(leaves, first, wide, start, n, m, out, strength_of_lane)
+        _scatter(place, start, first, wide, start, n, m, out_table, out, strength_of_lane)
+    _fold(offsets, first_tree, places, out_table, strength_of_lane, out)

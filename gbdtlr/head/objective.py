@@ -23,6 +23,7 @@ from gbdtlr import threads
 from gbdtlr.head import kernels
 from gbdtlr.head.codes import Codes
 from gbdtlr.head.curvature import Curvature
+from gbdtlr.head.groups import Groups
 from gbdtlr.head.lines import Lanes, Lines, aligned, blocks, zeros
 from gbdtlr.head.sampling import curvature_of
 from gbdtlr.head.window import Window
@@ -66,6 +67,7 @@ class Objective:
         self._window = Window(window, offsets, anchor, half_lives, as_of)
         self.parameters = self._window.parameters
         self._pieces = _pieces([len(part) for part in window])
+        self._groups = Groups(offsets, self._window.n // PIECES)
 
     def value_and_gradient(self, delta: Lines, lanes: Lanes) -> tuple[NDArray[np.float64], Lines]:
         """Objective of each of these k settings, (k,), and its gradient, float64 (n_params, k)."""
@@ -77,7 +79,8 @@ class Objective:
         return value, gradient
 
     def _add_loss(self, delta: Lines, lanes: Lanes, width: int, value: NDArray[np.float64], gradient: Lines) -> None:
-        window, lines = self._window, aligned(delta, width)
+        window, groups, lines = self._window, self._groups, aligned(delta, width)
+        table = groups.table(lines)
         k = len(lanes)
         halves = [self._half_of_lane[lane] for lane in lanes]
         halves += halves[:1] * (width - k)
@@ -91,21 +94,24 @@ class Objective:
             loss = np.zeros(width)
             total = np.zeros(lines.shape)
             for p, start, stop in self._pieces[piece]:
-                part = zeros(len(lines), width)
+                part, scratch = zeros(len(lines), width), groups.scratch(width)
                 kernels.loss_and_gradient(
                     window.parts[p].leaves,
-                    window.offsets,
+                    *groups.arguments,
                     window.wide[p],
                     window.base[p],
                     window.parts[p].label,
                     window.weight[p],
                     tuple(halves),
                     lines,
+                    table,
                     start,
                     stop,
+                    scratch,
                     part,
                     loss,
                 )
+                groups.give_back(scratch)
                 total += part
             with adding:
                 waiting[piece] = loss, total

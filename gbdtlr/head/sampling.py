@@ -52,9 +52,16 @@ def curvature_of(
         groups = [Strength(window.weight, half_of_lane[lane], _spread(window, at[:, lane])) for lane in lanes]
     made: list[SampledCurvature] = [None] * len(lanes)  # type: ignore[list-item]
     subsampled = window.n >= SUBSAMPLE_FROM
+    subsample: list[tuple[NDArray[np.unsignedinteger], NDArray[np.int32], NDArray[np.float32]]] = []
     most = MAX_ROWS_BELOW_SUBSAMPLE if subsampled else MAX_ROWS
 
-    def work(group: int) -> None:
+    def work(task: int) -> None:
+        if task == len(groups):
+            subsample.append(_subsample(window, groups))
+        else:
+            invert(task)
+
+    def invert(group: int) -> None:
         strength = groups[group]
         total = max(sum(_sums(strength)), NOTHING)
         squares = sum(float(part @ part) for part in strength)
@@ -65,10 +72,10 @@ def curvature_of(
             share = min(1.0, m * squares / total**2)
             made[lane] = SampledCurvature(codes, share, total / m, diagonal, l2[lane], window.parameters.n_codes)
 
-    threads.run(len(groups), work)
+    threads.run(len(groups) + subsampled, work)
     if not subsampled:
         return Curvature(made)
-    leaves, wide, scaled = _subsample(window, groups)
+    leaves, wide, scaled = subsample[0]
     return SubsampledNewton(made, leaves, wide, window.offsets, scaled, group_of_lane, l2)
 
 

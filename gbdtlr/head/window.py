@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr import threads
 from gbdtlr.head import kernels
 from gbdtlr.head.codes import Codes
 from gbdtlr.times import to_us
@@ -73,15 +74,19 @@ class Window:
         n_wide = len(parts[0].buckets) if parts else 0
         self.parameters = Parameters(len(anchor), tuple(_active(parts, j) for j in range(n_wide)))
         self.wide = [self.parameters.of_buckets(part) for part in parts]
-        self.base = []
-        self.weight = []
-        for part in parts:
+        self.base: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(parts)
+        self.weight = list(self.base)
+
+        def work(p: int) -> None:
+            part = parts[p]
             base = np.zeros(len(part))
             kernels.add_leaf_weights(part.leaves, offsets, anchor, base)
-            self.base.append(base.astype(np.float32))
+            self.base[p] = base.astype(np.float32)
             age_s = (to_us(as_of) - part.event_us) / 1e6
             decay = [part.weight * np.exp2(-age_s / half_life.total_seconds()) for half_life in half_lives]
-            self.weight.append(np.stack(decay).astype(np.float32))
+            self.weight[p] = np.stack(decay).astype(np.float32)
+
+        threads.run(len(parts), work)
 
     def add_margins(self, p: int, delta: NDArray[np.float64], out: NDArray[np.float64]) -> None:
         """``out += the margins of part p's rows``, for a distance ``delta``, (n_params,), from the anchor."""

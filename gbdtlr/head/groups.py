@@ -1,0 +1,78 @@
+"""Groups of neighbouring trees whose leaves are looked up together: one look-up for two or more trees.
+
+The leaves of a group's trees make one number, a digit for each tree, and a table holds the sum of their lines for every
+such number::
+
+    place of a row in its group's table:  (leaf of tree 1) * n_leaves of tree 2 + (leaf of tree 2)
+
+A pass over many rows gathers from these tables and scatters into them; spreading lines over the tables before, and
+folding the tables into lines after it, costs little beside. Where there are few rows, or many leaves, each tree is a
+group of its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gbdtlr.head import kernels
+from gbdtlr.head.lines import Lines, zeros
+
+MOST_OF_TWO, MOST = 1024, 256
+"""Places at most of a group of two trees, and of more: larger tables fall out of the caches, and cost more than the
+look-ups they save."""
+ROWS_PER_PLACE = 4
+"""Rows of a pass that pay for one place of a table."""
+
+
+class Groups:
+    """How trees are grouped.
+
+    Attributes
+    ----------
+    offsets : int64 (n_trees + 1,), first leaf of each tree, and the number of leaves
+    first_tree : int64 (n_groups + 1,), first tree of each group, and the number of trees
+    places : int64 (n_groups + 1,), first place of each group, and the number of places
+    """
+
+    def __init__(self, offsets: NDArray[np.int64], n_rows: int) -> None:
+        """Groups that pay where ``n_rows`` rows are gathered from a table or scattered into one."""
+        first_tree, sizes = [0], [1]
+        for tree, n in enumerate(np.diff(offsets).tolist()):
+            n_before = tree - first_tree[-1]
+            most = min(MOST_OF_TWO if n_before == 1 else MOST, n_rows // ROWS_PER_PLACE)
+            if n_before and sizes[-1] * n > most:
+                first_tree.append(tree)
+                sizes.append(1)
+            sizes[-1] *= n
+        self.offsets, self.first_tree = offsets, np.array([*first_tree, len(offsets) - 1])
+        self.places = np.cumsum([0, *sizes])
+        self._spare: dict[int, list[NDArray[np.float32]]] = {}
+
+    @property
+    def arguments(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """What kernels know the groups by."""
+        return self.offsets, self.first_tree, self.places
+
+    def places_of(self, leaves: NDArray[np.unsignedinteger]) -> NDArray[np.uint16]:
+        """Each row's place in the table of each group, (n_groups, n), from its leaves, (n_trees, n)."""
+        place = np.empty((len(self.places) - 1, leaves.shape[1]), np.uint16)
+        kernels.find_places(leaves, self.offsets, self.first_tree, place)
+        return place
+
+    def table(self, lines: Lines) -> NDArray[np.float32]:
+        """The leaves' lines, float32 (n_leaves or more, lanes), spread over the places, (n_places, lanes)."""
+        table = zeros(int(self.places[-1]), lines.shape[1])
+        kernels.spread(*self.arguments, lines, tuple(range(lines.shape[1])), table)
+        return table
+
+    def scratch(self, width: int) -> NDArray[np.float32]:
+        """A table of zeros, (n_places, width), for one thread at a time."""
+        try:
+            return self._spare[width].pop()
+        except (KeyError, IndexError):
+            return zeros(int(self.places[-1]), width)
+
+    def give_back(self, scratch: NDArray[np.float32]) -> None:
+        """Keep a table, all zeros again, for the next that wants one: new memory would cost as much as its use."""
+        self._spare.setdefault(scratch.shape[1], []).append(scratch)
