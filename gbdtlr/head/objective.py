@@ -131,9 +131,14 @@ class Objective:
         """Log-odds of the rate of positives as setting ``lane`` discounts it, half a sample of each class added."""
         h = self._half_of_lane[lane]
         window = self._window
-        positives = sum(float(weight[h] @ part.label) for weight, part in zip(window.weight, window.parts, strict=True))
-        total = sum(float(weight[h].sum(dtype=np.float64)) for weight in window.weight)
-        return float(np.log((positives + 0.5) / (total - positives + 0.5)))
+        negatives, positives = (
+            sum(
+                float(weight[h][part.label == each].sum(dtype=np.float64))
+                for weight, part in zip(window.weight, window.parts, strict=True)
+            )
+            for each in (0, 1)
+        )
+        return float(np.log((positives + 0.5) / (negatives + 0.5)))
 
 
 def _pieces(sizes: Sequence[int]) -> list[list[tuple[int, int, int]]]:

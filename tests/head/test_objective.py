@@ -160,3 +160,12 @@ def test_curvature_taken_anew_on_a_long_way_shortens_it(monkeypatch):
         passes.append(found.passes)
     assert 20 < passes[0] < passes[1]
     assert values[0] == pytest.approx(values[1], rel=1e-5)
+
+
+def test_one_class_of_heavy_samples_leaves_the_background_a_number():
+    problem = Problem(2000, seed=1)
+    for label in (0.0, 1.0):
+        labels, weight = np.full(2000, label, np.float32), np.full(2000, 1e6)
+        heavy = replace(problem.codes, label=labels, weight=weight)
+        objective = Objective([heavy], problem.offsets, problem.anchor, [Setting(HOURS[2], 3.0)], AS_OF)
+        assert 15 < (2 * label - 1) * objective.background(0) < 25
