@@ -23,6 +23,11 @@ def sigmoid(margin: NDArray[np.float64]) -> NDArray[np.float64]:
     return probability
 
 
+def weighted_sum(weight: NDArray[np.float64], values: NDArray[Any]) -> float:
+    """``weight @ values``, (n,) each, the same to the last bit whatever the number of BLAS's threads."""
+    return float((weight * values).sum())
+
+
 @dataclass(frozen=True)
 class Quality:
     """Weighted sums over scored rows, which add up: those of two sets are those of both.
@@ -46,9 +51,7 @@ class Quality:
         return cls(
             len(label),
             float(w.sum()),
-            float(w @ label),
-            float(w @ sigmoid(margin)),
-            float(w @ log_loss_of(margin, label)),
+            *(weighted_sum(w, each) for each in (label, sigmoid(margin), log_loss_of(margin, label))),
         )
 
     def __add__(self, other: Quality) -> Quality:

@@ -6,10 +6,17 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 
+import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from gbdtlr import threads
+from gbdtlr.head import Candidates, Codes, Setting, WideColumns, fit
+from gbdtlr.jobs.guards.traffic import Totals
+from gbdtlr.metrics import Quality
+from gbdtlr.times import EPOCH
 
 
 @pytest.fixture(autouse=True)
@@ -97,3 +104,28 @@ def test_forked_child_gets_threads_of_its_own() -> None:
     child.join(60)
     assert child.exitcode == 0
     assert queue.get() == 45
+
+
+def test_nothing_that_is_kept_depends_on_the_threads_of_blas() -> None:
+    rng = np.random.default_rng(0)
+    n, codes, settings = 50_000, 31_172, tuple(Setting(timedelta(hours=h), 3.0) for h in range(1, 17))
+    margin, weight = rng.normal(size=n), rng.random(n)
+    label = (rng.random(n) < 0.3).astype(np.float32)
+    lines = rng.normal(size=(codes, len(settings))).astype(np.float32)
+    index = np.arange(codes, dtype=np.uint32)
+    candidates = Candidates(settings, lines, lines[0], (index,), (lines[::-1].copy(),), -1.0)
+    shares, wide = rng.dirichlet(np.ones(len(settings) + 2)), WideColumns(("id",), codes)
+    part = Codes(np.zeros((1, n), np.uint8), np.zeros((0, n), np.uint32), label, weight, *np.zeros((2, n), np.int64))
+    kept = []
+    for n_threads in (1, 2, 4):
+        with threadpool_limits(n_threads, user_api="blas"):
+            kept.append(
+                (
+                    Quality.of(margin, label, weight),
+                    Totals.of(label, weight, timedelta(hours=1)),
+                    candidates.blended(shares, np.zeros(codes), wide).to_bytes(np.zeros(codes)),
+                    fit([part], np.array([0, 1]), np.zeros(1), settings[:1], EPOCH).to_bytes(),
+                )
+            )
+    for each in zip(*kept, strict=True):
+        assert len(set(each)) == 1

@@ -100,11 +100,12 @@ class Candidates:
         anchor : float64 (n_codes,)
         """
         fitted, background = weights[:-2], float(weights[-1])
-        wide = [np.asarray(each.astype(np.float64) @ fitted) for each in self.wide]
+        # Not by BLAS, whose sums depend on its threads.
+        leaves, *wide = (np.einsum("pk,k->p", each, fitted) for each in (self.leaves, *self.wide))
         kept = [each != 0 for each in wide]
         return Head(
             float(self.bias.astype(np.float64) @ fitted) + background * self.background,
-            (1.0 - background) * anchor + self.leaves.astype(np.float64) @ fitted,
+            (1.0 - background) * anchor + leaves,
             columns,
             tuple(index[keep] for index, keep in zip(self.wide_index, kept, strict=True)),
             tuple(each[keep] for each, keep in zip(wide, kept, strict=True)),

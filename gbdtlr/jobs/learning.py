@@ -113,16 +113,13 @@ def settings_changed(config: Config, base: Release) -> bool:
 
 def judge(head: Head, trees: FrozenTrees, parts: Sequence[Codes]) -> Quality:
     """Quality of a head on coded samples."""
-    from threadpoolctl import threadpool_limits
-
     qualities = [Quality()] * len(parts)
 
     def work(p: int) -> None:
         part = parts[p]
         qualities[p] = Quality.of(head.margin(part.leaves, trees.offsets, part.buckets), part.label, part.weight)
 
-    with threadpool_limits(limits=1, user_api="blas"):  # its own threads would fight ours, and change the last bits
-        threads.run(len(parts), work)
+    threads.run(len(parts), work)
     return Quality.total(qualities)
 
 

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from gbdtlr import threads
 from gbdtlr.config import GuardConfig
 from gbdtlr.head import Codes, Head, WideColumns
-from gbdtlr.metrics import Quality, auc, log_loss_of
+from gbdtlr.metrics import Quality, auc, log_loss_of, weighted_sum
 from gbdtlr.trees import FrozenTrees
 
 ENOUGH_POSITIVES = 20
@@ -114,21 +114,18 @@ def worse(
 
     It must be so by more than the configured share, and by more than chance explains.
     """
-    from threadpoolctl import threadpool_limits
-
     n, weighed = sum(map(len, parts)), sum(float(part.weight.sum()) for part in parts)
     if n < guard.min_samples or not weighed > 0:
         return
     # Part by part: what is worked out for each row would take more memory than its leaves.
     sums, squares, start = np.zeros(4), 0.0, 0
-    with threadpool_limits(limits=1, user_api="blas"):
-        for part in parts:
-            rows = slice(start, start + len(part))
-            start = rows.stop
-            loss, before = log_loss_of(new[rows], part.label), log_loss_of(old[rows], part.label)
-            excess = loss - before * (1 + guard.worse)
-            sums += [float(part.weight @ each) for each in (loss, before, excess, excess * excess)]
-            squares += float(part.weight @ part.weight)
+    for part in parts:
+        rows = slice(start, start + len(part))
+        start = rows.stop
+        loss, before = log_loss_of(new[rows], part.label), log_loss_of(old[rows], part.label)
+        excess = loss - before * (1 + guard.worse)
+        sums += [weighted_sum(part.weight, each) for each in (loss, before, excess, excess * excess)]
+        squares += weighted_sum(part.weight, part.weight)
     loss, before, mean, square = sums / weighed
     error = np.sqrt(np.maximum(square - mean * mean, 0.0) * squares) / weighed  # Kish 1965: of uneven weights
     if not mean <= Z * error:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gbdtlr.config import GuardConfig
 from gbdtlr.jobs.guards.noted import count, measure, number
+from gbdtlr.metrics import weighted_sum
 from gbdtlr.times import to_us
 
 HOUR_US = 3_600_000_000
@@ -169,7 +170,7 @@ class Totals:
     @classmethod
     def of(cls, label: NDArray[Any], weight: NDArray[np.float64], window: timedelta) -> Totals:
         """Sums over samples, (n,) each."""
-        return cls(len(label), float(weight.sum()), float(weight @ label), window / timedelta(hours=1))
+        return cls(len(label), float(weight.sum()), weighted_sum(weight, label), window / timedelta(hours=1))
 
     def to_dict(self) -> dict[str, Any]:
         """The sums in JSON's types."""
