@@ -16,6 +16,7 @@ steps of conjugate gradients on it, preconditioned by the first, come much close
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,6 +30,8 @@ from gbdtlr.head.lines import Lanes, Lines, aligned, blocks, zeros
 
 EXACT = 4e6
 """Trace from which float32 would lose the ones on the diagonal among the rest."""
+TRIES = 8
+"""Times the diagonal is raised at most, eight times as much each time: at last by as much as the trace."""
 
 STEPS, ENOUGH = 8, 0.05
 """Conjugate gradients end after so many steps, or once the residual's square is that share of what it was."""
@@ -169,8 +172,7 @@ class SampledCurvature:
         gram *= self._scale
         if gram.trace() > EXACT:
             gram = gram.astype(np.float64)
-        gram[np.diag_indices(m)] += 1.0
-        self._inner = _inverse_of_factor(gram).astype(np.float32, copy=False)
+        self._inner = _inverse_of_root(gram).astype(np.float32, copy=False)
 
     def solve(self, gradient: NDArray[np.float32]) -> NDArray[np.float32]:
         """Inverse Hessian times the gradient, float32 (n_params,)."""
@@ -181,6 +183,23 @@ class SampledCurvature:
         kernels.scatter_rows(self._codes, (self._inner @ sums) @ self._inner, back)
         result: NDArray[np.float32] = q - self._scale * back * self._inverse_b
         return result
+
+
+def _inverse_of_root(gram: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Inverse of the Cholesky factor of ``1 + gram``, whose lower half is given and is changed.
+
+    Where there are more rows than directions, and they weigh so much that rounding outweighs the ones, the diagonal is
+    raised until there is a factor: as if each row weighed less.
+    """
+    diagonal = np.diag_indices(len(gram))
+    lost = np.finfo(np.float32).eps * gram.trace()
+    gram[diagonal] += 1.0
+    for _ in range(TRIES):
+        with contextlib.suppress(np.linalg.LinAlgError):
+            return _inverse_of_factor(gram)
+        gram[diagonal] += lost
+        lost *= 8.0
+    return _inverse_of_factor(gram)
 
 
 def _inverse_of_factor(lower: NDArray[np.floating]) -> NDArray[np.floating]:

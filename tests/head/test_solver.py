@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -139,6 +140,25 @@ def test_curvature_of_a_sample_that_is_all_rows_is_the_inverse_hessian(scale):
     np.testing.assert_allclose(
         curvature.solve(gradient.astype(np.float32)), expected, rtol=2e-2, atol=2e-3 * np.abs(expected).max()
     )
+
+
+@pytest.mark.parametrize(("weight", "l2"), [(1.0, 1e-9), (1e6, 1e-3), (1e12, 3.0)])
+def test_heavy_rows_of_few_directions_are_fitted_as_far_as_rounding_lets(weight, l2):
+    """Far more rows than they have directions: rounding makes the sample's matrix negative in the others."""
+    problem = Problem(300, seed=1, n_trees=3, n_leaves=2, n_wide=1)
+    heavy = replace(problem.codes, weight=np.full(300, weight))
+    codes = problem.codes = replace(heavy, buckets=heavy.buckets % 3)
+    settings = [Setting(timedelta(hours=h), l2) for h in (2, 48)]
+    fitted = fit([codes], problem.offsets, problem.anchor, settings, AS_OF)
+    for k, setting in enumerate(settings):
+        ours = np.concatenate([fitted.leaves[:, k], fitted.wide[0][:, k], [fitted.bias[k]]]).astype(float)
+
+        def scaled(delta, setting=setting):
+            value, gradient = problem.naive(setting, delta, fitted.wide_index)
+            return value / weight, gradient / weight
+
+        best = minimize(scaled, ours, jac=True, method="BFGS")
+        assert scaled(ours)[0] < min(1.5 * best.fun, scaled(np.zeros_like(ours))[0])
 
 
 def test_samples_grow_with_what_the_anchor_does_not_hold():
