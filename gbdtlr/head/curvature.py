@@ -33,8 +33,6 @@ EXACT = 4e6
 TRIES = 8
 """Times the diagonal is raised at most, eight times as much each time: at last by as much as the trace."""
 
-STEPS, ENOUGH = 8, 0.05
-"""Conjugate gradients end after so many steps, or once the residual's square is that share of what it was."""
 PIECES = 4
 """Parts of the larger sample that are summed apart; fixed, so that the sum does not depend on the threads."""
 
@@ -81,6 +79,8 @@ class SubsampledNewton(Curvature):
         strength: NDArray[np.float32],
         strength_of_lane: Sequence[int],
         l2: NDArray[np.float64],
+        steps: int,
+        enough: float,
     ) -> None:
         """Curvature of sampled rows.
 
@@ -91,16 +91,18 @@ class SubsampledNewton(Curvature):
         strength : float32 (n_strengths, m), ``s p (1 - p)`` over the share of the rows like it that are sampled
         strength_of_lane : (lanes,), index into ``strength``
         l2 : (lanes,)
+        steps, enough : as of ``conjugate_gradients``
         """
         super().__init__(of_lane)
         self._wide, self._strength = wide, strength
         self._groups = Groups(offsets, leaves.shape[1] // PIECES)
         self._place = self._groups.places_of(leaves)
         self._strength_of_lane, self._l2 = tuple(strength_of_lane), l2.astype(np.float32)
+        self._steps, self._enough = steps, enough
 
     def solve(self, lines: Lines, lanes: Lanes) -> Lines:
         thin = lines.astype(np.float32)
-        x = conjugate_gradients(self.times, super().solve, thin, lanes, steps=STEPS, enough=ENOUGH)
+        x = conjugate_gradients(self.times, super().solve, thin, lanes, steps=self._steps, enough=self._enough)
         result: Lines = x.astype(lines.dtype)
         return result
 
@@ -124,7 +126,7 @@ class SubsampledNewton(Curvature):
                 images: Sequence[NDArray[np.float32]] = images,
             ) -> None:
                 start, stop = piece * share, min(m, (piece + 1) * share)
-                scratch = self._groups.scratch(vectors.shape[1])
+                scratch = self._groups.zeros(vectors.shape[1])
                 kernels.curvature_times(
                     self._place, *self._groups.arguments, self._wide, self._strength, tuple(chosen), vectors, table,
                     start, stop, scratch, images[piece],
@@ -132,6 +134,7 @@ class SubsampledNewton(Curvature):
                 self._groups.give_back(scratch)
 
             threads.run(PIECES, work)
+            self._groups.give_back(table)
             for image in images:
                 total[:, block] += image[:, : block.stop - block.start]
         return total

@@ -62,17 +62,20 @@ class Groups:
 
     def table(self, lines: Lines) -> NDArray[np.float32]:
         """The leaves' lines, float32 (n_leaves or more, lanes), spread over the places, (n_places, lanes)."""
-        table = zeros(int(self.places[-1]), lines.shape[1])
+        table = self.zeros(lines.shape[1])
         kernels.spread(*self.arguments, lines, tuple(range(lines.shape[1])), table)
         return table
 
-    def scratch(self, width: int) -> NDArray[np.float32]:
-        """A table of zeros, (n_places, width), for one thread at a time."""
+    def zeros(self, width: int) -> NDArray[np.float32]:
+        """A table of zeros, (n_places, width), in memory that was given back if there is any."""
         try:
-            return self._spare[width].pop()
+            table = self._spare[width].pop()
         except (KeyError, IndexError):
             return zeros(int(self.places[-1]), width)
+        table[:] = 0
+        return table
 
-    def give_back(self, scratch: NDArray[np.float32]) -> None:
-        """Keep a table, all zeros again, for the next that wants one: new memory would cost as much as its use."""
-        self._spare.setdefault(scratch.shape[1], []).append(scratch)
+    def give_back(self, *tables: NDArray[np.float32]) -> None:
+        """Keep tables for whoever wants one next: new memory would cost as much as its use."""
+        for table in tables:
+            self._spare.setdefault(table.shape[1], []).append(table)

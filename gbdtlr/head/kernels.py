@@ -198,7 +198,7 @@ def spread(offsets: Any, first_tree: Any, places: Any, delta: Any, lanes: Any, t
 
 @inline
 def _fold(offsets: Any, first_tree: Any, places: Any, table: Any, lanes: Any, grad: Any) -> None:
-    """``grad[leaf, :] += the lines of all its places``, which become zeros; the mirror of :func:`spread`."""
+    """``grad[leaf, :] += the lines of all its places``; the mirror of :func:`spread`."""
     # Leaf by leaf in the inner loop: no sum waits for the one before it.
     for g in range(len(first_tree) - 1):
         step = places[g + 1] - places[g]
@@ -210,7 +210,6 @@ def _fold(offsets: Any, first_tree: Any, places: Any, table: Any, lanes: Any, gr
                     for leaf in range(n):
                         at = np.uint64(low + leaf * step)
                         add_to_lines(grad, (np.uint64(offsets[t] + leaf),), table, at, lanes)
-    table[:] = 0
 
 
 @kernel()
@@ -292,7 +291,7 @@ def loss_and_gradient(
     table: Any,  # float32 (n_places, lanes), delta spread
     lo: int,
     hi: int,
-    grad_table: Any,  # float32 (n_places, lanes), zeros, before and after
+    grad_table: Any,  # float32 (n_places, lanes), zeros; scratch
     grad: Any,  # float32 (n_params, lanes), added to
     loss: Any,  # float64 (lanes,), added to
 ) -> None:
@@ -337,7 +336,7 @@ def curvature_times(
     table: Any,  # float32 (n_places, lanes), vectors spread
     lo: int,
     hi: int,
-    out_table: Any,  # float32 (n_places, lanes), zeros, before and after
+    out_table: Any,  # float32 (n_places, lanes), zeros; scratch
     out: Any,  # float32 (n_params, lanes), added to
 ) -> None:
     """``out += X' diag(strength) X vectors`` of each lane, X the one-hot rows ``lo:hi``."""

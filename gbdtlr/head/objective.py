@@ -94,7 +94,7 @@ class Objective:
             loss = np.zeros(width)
             total = np.zeros(lines.shape)
             for p, start, stop in self._pieces[piece]:
-                part, scratch = zeros(len(lines), width), groups.scratch(width)
+                part, scratch = zeros(len(lines), width), groups.zeros(width)
                 kernels.loss_and_gradient(
                     window.parts[p].leaves,
                     *groups.arguments,
@@ -122,6 +122,7 @@ class Objective:
                     n_added += 1
 
         threads.run(len(self._pieces), work)
+        groups.give_back(table)
 
     def curvature(self, at: Lines | None = None) -> Curvature:
         """Approximate Hessian of each setting at the anchor, or at these points, (n_params, lanes)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from gbdtlr.metrics import sigmoid
 
 Floats = NDArray[np.floating]
 
-MAX_ROWS, MAX_ROWS_BELOW_SUBSAMPLE = 2048, 1024
+MAX_ROWS = 2048
 MIN_ROWS = 64
 ROWS_PER_SAMPLE = 24
 """The sample grows with the rows until inverting a matrix of its size costs as much as the passes it saves."""
@@ -24,6 +24,26 @@ ROWS_PER_SAMPLE = 24
 SUBSAMPLE, SUBSAMPLE_SHARE = 24_576, 24
 SUBSAMPLE_FROM = 65_536
 """Rows from which the larger sample pays; it has one in SUBSAMPLE_SHARE of them, or SUBSAMPLE."""
+
+
+class Care(NamedTuple):
+    """How closely the larger sample's Hessian is inverted.
+
+    Attributes
+    ----------
+    max_rows : of the small sample that guides it, at most
+    steps, enough : conjugate gradients end after so many steps, or once the residual's square is that share of what
+        it was
+    """
+
+    max_rows: int
+    steps: int
+    enough: float
+
+
+SOME, MUCH = Care(768, 6, 0.1), Care(1024, 8, 0.05)
+MUCH_FROM = 400_000
+"""Rows from which a pass costs so much more than a step on the larger sample that more care pays; all by trial."""
 
 FLAT = 0.01
 """Least ``p (1 - p)`` a row is taken to have: what is all but certain at one point need not be so at the next."""
@@ -53,7 +73,8 @@ def curvature_of(
     made: list[SampledCurvature] = [None] * len(lanes)  # type: ignore[list-item]
     subsampled = window.n >= SUBSAMPLE_FROM
     subsample: list[tuple[NDArray[np.unsignedinteger], NDArray[np.int32], NDArray[np.float32]]] = []
-    most = MAX_ROWS_BELOW_SUBSAMPLE if subsampled else MAX_ROWS
+    care = MUCH if window.n >= MUCH_FROM else SOME
+    most = care.max_rows if subsampled else MAX_ROWS
 
     def work(task: int) -> None:
         if task == len(groups):
@@ -76,7 +97,7 @@ def curvature_of(
     if not subsampled:
         return Curvature(made)
     leaves, wide, scaled = subsample[0]
-    return SubsampledNewton(made, leaves, wide, window.offsets, scaled, group_of_lane, l2)
+    return SubsampledNewton(made, leaves, wide, window.offsets, scaled, group_of_lane, l2, care.steps, care.enough)
 
 
 class Strength(Sequence[Floats]):
