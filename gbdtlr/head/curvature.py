@@ -29,8 +29,8 @@ from gbdtlr.head.groups import Groups
 from gbdtlr.head.lines import Lanes, Lines, aligned, blocks, zeros
 
 EXACT = 4e6
-"""Trace from which float32 would lose the ones on the diagonal among the rest."""
-TRIES = 8
+"""Trace from which float32 would lose the ones on the diagonal among the rest: float64 takes its place."""
+TRIES = 18
 """Times the diagonal is raised at most, eight times as much each time: at last by as much as the trace."""
 
 PIECES = 4
@@ -163,28 +163,28 @@ class SampledCurvature:
         n_codes : leaves of all trees: the first parameters
         """
         self._codes = codes
-        self._scale = np.float32(scale)
         # The same for all leaves: every tree's leaves sum to the same thing, and a B that differed among them would
         # push the search into directions the data say nothing about, which only l2 leads back from, slowly.
         rest = (1.0 - share) * diagonal
         rest[:n_codes] = rest[:n_codes].mean()
-        self._inverse_b = (1.0 / (l2 + rest)).astype(np.float32)
+        inverse_b = 1.0 / (l2 + rest)
+        kind = np.float32 if scale * inverse_b[codes].sum() <= EXACT else np.float64
+        self._inverse_b: NDArray[np.floating] = inverse_b.astype(kind)
+        self._scale = kind(scale)
         m = len(codes)
-        gram = np.zeros((m, m), np.float32)  # below its diagonal only, as is all that is read of it
+        gram = np.zeros((m, m), kind)  # below its diagonal only, as is all that is read of it
         kernels.add_gram(np.ascontiguousarray(codes.T), self._inverse_b, gram)
         gram *= self._scale
-        if gram.trace() > EXACT:
-            gram = gram.astype(np.float64)
-        self._inner = _inverse_of_root(gram).astype(np.float32, copy=False)
+        self._inner = _inverse_of_root(gram)
 
     def solve(self, gradient: NDArray[np.float32]) -> NDArray[np.float32]:
         """Inverse Hessian times the gradient, float32 (n_params,)."""
         q = gradient * self._inverse_b
-        sums = np.empty(len(self._codes), np.float32)
+        sums = np.empty(len(self._codes), q.dtype)
         kernels.gather_rows(self._codes, q, sums)
         back = np.zeros_like(q)
         kernels.scatter_rows(self._codes, (self._inner @ sums) @ self._inner, back)
-        result: NDArray[np.float32] = q - self._scale * back * self._inverse_b
+        result: NDArray[np.float32] = (q - self._scale * back * self._inverse_b).astype(np.float32, copy=False)
         return result
 
 
@@ -195,7 +195,7 @@ def _inverse_of_root(gram: NDArray[np.floating]) -> NDArray[np.floating]:
     raised until there is a factor: as if each row weighed less.
     """
     diagonal = np.diag_indices(len(gram))
-    lost = np.finfo(np.float32).eps * gram.trace()
+    lost = np.finfo(gram.dtype).eps * gram.trace()
     gram[diagonal] += 1.0
     for _ in range(TRIES):
         with contextlib.suppress(np.linalg.LinAlgError):

@@ -143,7 +143,7 @@ def test_curvature_of_a_sample_that_is_all_rows_is_the_inverse_hessian(scale):
 
 
 @pytest.mark.parametrize(("weight", "l2"), [(1.0, 1e-9), (1e6, 1e-3), (1e12, 3.0)])
-def test_heavy_rows_of_few_directions_are_fitted_as_far_as_rounding_lets(weight, l2):
+def test_heavy_rows_of_few_directions_are_fitted(weight, l2):
     """Far more rows than they have directions: rounding makes the sample's matrix negative in the others."""
     problem = Problem(300, seed=1, n_trees=3, n_leaves=2, n_wide=1)
     heavy = replace(problem.codes, weight=np.full(300, weight))
@@ -158,7 +158,7 @@ def test_heavy_rows_of_few_directions_are_fitted_as_far_as_rounding_lets(weight,
             return value / weight, gradient / weight
 
         best = minimize(scaled, ours, jac=True, method="BFGS")
-        assert scaled(ours)[0] < min(1.5 * best.fun, scaled(np.zeros_like(ours))[0])
+        assert scaled(ours)[0] == pytest.approx(best.fun, rel=1e-4)
 
 
 def test_samples_grow_with_what_the_anchor_does_not_hold():
