@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gbdtlr import threads
 from gbdtlr.config import ONLINE, Config, SamplesConfig
-from gbdtlr.errors import ConfigError, NoReleaseError, Refused, SamplesError, SchemaError
+from gbdtlr.errors import ConfigError, NoReleaseError, Refused, SamplesError, SchemaError, StoreUnavailable
 from gbdtlr.frames import texts
 from gbdtlr.head import Codes, OnlineHead
 from gbdtlr.jobs import guards
@@ -55,7 +55,8 @@ def learn(
     whatever ``negative_keep_rate`` says. Lines that are no sample are counted and passed over. Whatever else is
     published meanwhile, new trees or another head, the samples not yet published are learned again on top of it: all
     of them, unless guards have refused more than ``KEPT``. What was learned stays learned then, but guards look at
-    the newest ``KEPT``, and only these are learned again.
+    the newest ``KEPT``, and only these are learned again. A store that does not answer is tried again when the next
+    release is due.
 
     Parameters
     ----------
@@ -77,6 +78,8 @@ def learn(
         There are no trees yet.
     ConfigError
         The method is not one that learns sample by sample, or the live head was not learned by it.
+    StoreUnavailable
+        The store did not answer at the start, or when the stream had ended.
     """
     if config.head.method not in ONLINE:
         raise ConfigError(
@@ -90,7 +93,7 @@ def learn(
         stream.learn(lines, clock)
         due = clock() - stream.published_at >= publish_every
         if due or stream.n_new - stream.n_tried >= most:
-            stream.publish(clock())
+            stream.publish_if_there(clock())
     stream.publish(clock())
     return stream.result(clock())
 
@@ -143,6 +146,7 @@ class _Stream:
         self._status, self._reason = "unchanged", "no sample came"
         self._n_lines = self._n_blank = self._n_refused = self._n_learned = self._n_lost = 0
         self._refusal = ""
+        self._refusal_told = False  # since a release was due last: a broken sender would fill the log
         self._quality = self._quality_of_release = Quality()
         self._load()
 
@@ -191,7 +195,9 @@ class _Stream:
             new.known_us.append(now_us)
         if reason:
             self._refusal = reason
-            self._say.say("lines.refused", refused=self._n_refused, lines=self._n_lines, reason=reason)
+            if not self._refusal_told:
+                self._say.say("lines.refused", refused=self._n_refused, lines=self._n_lines, reason=reason)
+            self._refusal_told = True
         if not new.rows:
             return
         coded = new.coded(self._base)
@@ -202,9 +208,18 @@ class _Stream:
         self.n_new += len(new)
         self.pending.add(new)
 
+    def publish_if_there(self, now: datetime) -> None:
+        """As :meth:`publish`, but what was learned waits for the next time if the store does not answer."""
+        try:
+            self.publish(now)
+        except StoreUnavailable as error:
+            self.n_tried = self.n_new
+            self.pending.keep_newest(KEPT)
+            self._say.say("store.unavailable", reason=str(error), samples=self.n_new)
+
     def publish(self, now: datetime) -> None:
         """Publish the head if it has learned anything since it last was."""
-        self.published_at = now
+        self.published_at, self._refusal_told = now, False
         while self.n_new:
             as_of = max(now, self._base.head_as_of)
             coded = self.pending.coded(self._base)
@@ -267,14 +282,19 @@ class _Stream:
     def _objections(
         self, fitted: Fitted, coded: Codes, ledger: Ledger, seen: guards.Seen, as_of: datetime
     ) -> list[str]:
-        """What speaks against a release; volume does not, as a stream may carry any part of the traffic."""
+        """What speaks against a release; volume does not, as a stream may carry any part of the traffic.
+
+        A new stream has no days before it to compare its rate of positives with, but a head that expected another.
+        """
         trees, guard = self._base.trees, self._config.guard
         whatever_volume = replace(guard, volume=(0.0, math.inf))
         before = guards.margins(self._base.head, trees, [coded])
         after = guards.margins(fitted.head, trees, [coded])
+        known = guards.Seen.of_manifest(self._base.head_manifest).traffic.has_rates(as_of)
         return [
             *guards.too_few(ledger.learned_since_full, guard),
             *guards.given(self._base, seen, as_of, whatever_volume),
+            *([] if known else guards.unpredicted(before, [coded], guard)),
             *guards.contradiction(self._base.head, trees, [coded], guard),
             *guards.worse(after, before, [coded], "the new head is worse than the live one", guard),
             *guards.calibration(ledger.recent, guard),

@@ -22,7 +22,7 @@ from methods_kit import DAY, HOUR, ONLINE, START, config, rows, write_log
 from gbdtlr.cli import main
 from gbdtlr.cli.learn import _pieces
 from gbdtlr.config import Config
-from gbdtlr.errors import ConfigError, NoReleaseError
+from gbdtlr.errors import ConfigError, NoReleaseError, StoreUnavailable
 from gbdtlr.head import OnlineHead
 from gbdtlr.jobs import train_trees, update_lr
 from gbdtlr.jobs.learn import learn
@@ -318,6 +318,78 @@ def test_a_stream_that_loses_a_column_is_refused(log: Path) -> None:
     result = stream(c, [without], Clock())
     assert (result.status, live(c).entry.number) == ("refused", 1)
     assert "column kind is missing in 100% of 60 rows" in result.reason
+
+
+def test_a_store_that_is_away_for_a_while_loses_nothing(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    c = config(log, "ftrl", store="away")
+    train_trees(c, NOW)
+    before, clock = head_of(c).n_learned, Clock()
+    calls: list[int] = []
+    told: list[tuple[str, dict[str, Any]]] = []
+    append = Store.append
+
+    def away(store: Store, *args: Any) -> Any:
+        calls.append(1)
+        if len(calls) <= 2:
+            raise StoreUnavailable("no route to host")
+        return append(store, *args)
+
+    def pieces() -> Iterator[list[str]]:
+        for line in lines(40):
+            clock.now += timedelta(seconds=6)
+            yield [line]
+
+    monkeypatch.setattr(Store, "append", away)
+    result = stream(c, pieces(), clock, on_event=lambda name, **fields: told.append((name, fields)))
+    waited = [fields for name, fields in told if name == "store.unavailable"]
+    assert [fields["samples"] for fields in waited] == [10, 20]
+    assert waited[0]["reason"] == "no route to host"
+    assert (result.status, result.metrics["unpublished"]) == ("published", 0)
+    assert head_of(c).n_learned == before + 40
+    assert [entry.metrics["fresh"] for entry in Store.open(c.store).entries()[1:]] == [30, 10]
+
+
+def test_a_store_that_is_away_at_the_end_is_an_error(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    c = config(log, "ftrl", store="gone")
+    train_trees(c, NOW)
+
+    def away(*_: Any) -> Any:
+        raise StoreUnavailable("no route to host")
+
+    monkeypatch.setattr(Store, "append", away)
+    with pytest.raises(StoreUnavailable, match="no route"):
+        stream(c, [lines(20)], Clock())
+
+
+def test_refused_lines_are_told_once_between_releases(log: Path) -> None:
+    c = config(log, "ftrl", store="once")
+    train_trees(c, NOW)
+    clock = Clock()
+    told: list[int] = []
+
+    def pieces() -> Iterator[list[str]]:
+        for line in lines(20):
+            clock.now += timedelta(seconds=6)
+            yield ["nothing", line]
+
+    def note(name: str, **fields: Any) -> None:
+        if name == "lines.refused":
+            told.append(fields["refused"])
+
+    stream(c, pieces(), clock, on_event=note)
+    assert told == [1, 11]
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_new_stream_of_one_label_is_refused_where_the_head_expected_others(log: Path, label: int) -> None:
+    c = config(log, "ftrl", store=f"label-{label}")
+    train_trees(c, NOW)
+    alike = [json.dumps({**json.loads(line), "label": label}) for line in lines(120)]
+    later = Clock(NOW + 400 * DAY)  # no day before it has labels
+    result = stream(c, [alike], later)
+    assert (result.status, live(c).entry.number) == ("refused", 1)
+    assert f"label rate {label} of 120 labels, where the live head expected 0." in result.reason
+    assert stream(c, [lines(120)], later).status == "published"
 
 
 @pytest.mark.parametrize("method", ["refit", "incremental"])

@@ -20,7 +20,7 @@ from gbdtlr.jobs.guards.columns import Profile
 from gbdtlr.jobs.guards.noted import reading
 from gbdtlr.jobs.guards.quality import bare, calibration, contradiction, margins, worse
 from gbdtlr.jobs.guards.seen import Observer, Seen, profile_of
-from gbdtlr.jobs.guards.traffic import Totals, Traffic
+from gbdtlr.jobs.guards.traffic import Totals, Traffic, unpredicted
 from gbdtlr.jobs.result import Reporter
 from gbdtlr.release import Release
 from gbdtlr.samples import Samples
@@ -43,6 +43,7 @@ __all__ = [
     "profile_of",
     "seen_by",
     "too_few",
+    "unpredicted",
     "worse",
 ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.config import GuardConfig
+from gbdtlr.head import Codes
 from gbdtlr.jobs.guards.noted import count, measure, number
-from gbdtlr.metrics import weighted_sum
+from gbdtlr.metrics import sigmoid, weighted_sum
 from gbdtlr.times import to_us
 
 HOUR_US = 3_600_000_000
@@ -102,19 +103,26 @@ class Traffic:
         for start in sorted(starts, reverse=True):
             yield from self._of_span(start, end, part / HOUR_US, guard)
 
+    def has_rates(self, until: datetime) -> bool:
+        """Whether the days before the last one have labels enough for its rate to be compared with theirs."""
+        end, part = divmod(to_us(until), HOUR_US)
+        before = self._before(end - 23, end, part / HOUR_US)
+        return sum(rows >= ENOUGH_ROWS for rows, _, _ in before) >= ENOUGH_DAYS
+
+    def _before(self, start: int, end: int, part: float) -> list[tuple[float, float, float]]:
+        """Sums over the same hours of up to seven days before, the day before first."""
+        step = 24 * -(-(end - start + 1) // 24)
+        starts = (start - k * step for k in range(1, DAYS + 1))
+        return [self._sums(first, first + end - start, part) for first in starts if first > self.first]
+
     def _of_span(self, start: int, end: int, part: float, guard: GuardConfig) -> Iterator[str]:
         now = self._sums(start, end, 1.0)
-        step = 24 * -(-(end - start + 1) // 24)
-        before = [
-            self._sums(start - k * step, end - k * step, part)
-            for k in range(1, DAYS + 1)
-            if start - k * step > self.first
-        ]
+        before = self._before(start, end, part)
         if len(before) < ENOUGH_DAYS:
             return
         hours = end - start + part
         usual = float(np.median([rows for rows, _, _ in before]))
-        week = before[-1][0] if len(before) == DAYS and step == 24 else usual
+        week = before[-1][0] if len(before) == DAYS and end - start < 24 else usual
         fewest, most = guard.volume[0] * min(usual, week), guard.volume[1] * max(usual, week)
         low, high = guard.volume
         for edge, outside, word in ((fewest, now[0] < fewest, "few"), (most, now[0] > most, "many")):
@@ -207,6 +215,31 @@ class Totals:
                 f"label rate {rate:.4g} in the trees' window, where the live trees had {_sigmoid(odds):.4g}; "
                 f"[guard] label_rate = [{low:g}, {high:g}] allows {lowest:.4g} to {highest:.4g}"
             )
+
+
+def unpredicted(margin: NDArray[np.float64], parts: Sequence[Codes], guard: GuardConfig) -> Iterator[str]:
+    """Objection to a rate of positives far from what a head said of the same rows.
+
+    Parameters
+    ----------
+    margin : the head's, of rows it had not learned, (n,)
+    parts : these rows
+    """
+    label, weight = (np.concatenate([getattr(part, name) for part in parts]) for name in ("label", "weight"))
+    total = float(weight.sum())
+    if not total > 0:
+        return
+    rate, expected = weighted_sum(weight, label) / total, weighted_sum(weight, sigmoid(margin)) / total
+    n = total / float(weight.max()) if weight.max() > 0 else 0.0  # no more rows than the heaviest stand for
+    low, high = guard.label_rate
+    odds = math.log(expected / (1 - expected)) if 0 < expected < 1 else math.copysign(700.0, expected - 0.5)
+    lowest, highest = _sigmoid(odds + _log(low)), _sigmoid(odds + _log(high))
+    edge = min(max(rate, lowest), highest)
+    if edge != rate and n * _bernoulli(rate, edge) > CERTAIN:
+        yield (
+            f"label rate {rate:.4g} of {len(label)} labels, where the live head expected {expected:.4g}; "
+            f"[guard] label_rate = [{low:g}, {high:g}] allows {lowest:.4g} to {highest:.4g}"
+        )
 
 
 def _log(factor: float) -> float:
