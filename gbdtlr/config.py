@@ -62,6 +62,14 @@ class SamplesConfig:
             raise ConfigError(f"[samples] lists {', '.join(twice)} more than once under numeric and categorical")
         if len(set(self.wide)) < len(self.wide):
             raise ConfigError("[samples] wide lists a column more than once")
+        crossed: dict[frozenset[str], str] = {}
+        for name in self.wide:
+            parts = name.split(":")
+            if len(set(parts)) < len(parts):
+                raise ConfigError(f"[samples] wide crosses a column with itself in {name!r}; list each column once")
+            first = crossed.setdefault(frozenset(parts), name)
+            if first != name:
+                raise ConfigError(f"[samples] wide has {first!r} and {name!r}, which say the same; remove one")
         told = {name for name in (self.label, self.event_time, self.label_time, self.weight) if name}
         leaks = sorted(told & {*features, *self.wide_columns})
         if leaks:

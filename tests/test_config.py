@@ -124,6 +124,8 @@ MISTAKES = [
     (LEAST.replace('"data"', "[]"), r"\[samples\] path is empty"),
     (LEAST + 'categorical = ["x"]', "lists x more than once"),
     (LEAST + 'wide = ["a", "a"]', "wide lists a column more than once"),
+    (LEAST + 'wide = ["a:b:a"]', "wide crosses a column with itself in 'a:b:a'; list each column once"),
+    (LEAST + 'wide = ["a:b", "b:a"]', "wide has 'a:b' and 'b:a', which say the same; remove one"),
     (LEAST + 'wide = ["a:ts"]', "ts is the label, a time or the weight"),
     (LEAST.replace('["x"]', '["x", "label"]'), "label is the label, a time or the weight"),
     (LEAST + 'timezone = "Mars"', "'Mars' is not a time zone"),
