@@ -94,7 +94,8 @@ class Bench:
             row["ratio"] = row["seconds"] / base if base else None
         row.update(more)
         self.rows.append(row)
-        print(f"{self.name}: {case}: {system}: {_seconds(row, 'seconds')}", file=sys.stderr, flush=True)
+        took = _seconds(row, "seconds") + (" s" if seconds else "")
+        print(f"{self.name}: {case}: {system}: {took}", file=sys.stderr, flush=True)
 
     def result(self) -> dict[str, Any]:
         """What ``--json`` prints."""

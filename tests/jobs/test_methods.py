@@ -285,6 +285,22 @@ def test_other_settings_call_for_a_full_fit(log: Path, change: dict) -> None:
     assert ledger(c).after is None
 
 
+@pytest.mark.parametrize("method", ["refit", "incremental", "ftrl"])
+@pytest.mark.parametrize("wide", [["shop", "kind:shop"], []], ids=["one more", "none left"])
+def test_wide_columns_that_are_listed_or_taken_away_count_from_the_next_update(
+    log: Path, method: str, wide: list[str]
+) -> None:
+    store = f"wide-{method}-{len(wide)}"
+    published(config(log, method, store=store), NOW, NOW + HOUR)
+    c = config(log, method, store=store, samples={"wide": wide})
+    assert update_lr(c, NOW + 2 * HOUR).status == "published"
+    head = live(c).head
+    assert head.wide.names == tuple(wide)
+    assert [len(index) > 0 for index in head.wide_index] == [True] * len(wide)
+    assert ledger(c).after is None
+    assert update_lr(c, NOW + 3 * HOUR).status == "published"
+
+
 def test_other_rates_call_for_a_full_fit(log: Path) -> None:
     published(config(log, "ftrl", store="rates"), NOW)
     c = config(log, "ftrl", store="rates", online={"alpha": 0.5})
