@@ -632,6 +632,21 @@ def test_quiet_ends_as_it_would_where_stderr_cannot_be_written(told: bytes) -> N
     assert ended.stdout.startswith(b"removed 0")
 
 
+@pytest.mark.usefixtures("folder")
+def test_quiet_works_where_nothing_can_be_written() -> None:
+    code = (
+        "import tempfile, gbdtlr.cli.group as group\n"
+        "from gbdtlr.store import Store\n"
+        "def no_folder(*_, **__): raise FileNotFoundError(2, 'No usable temporary directory found')\n"
+        "tempfile.TemporaryFile = no_folder\n"
+        "Store.is_empty = lambda *_: False\n"
+        "group.run()"
+    )
+    words = [sys.executable, "-c", code, "prune", "--store", "store", "-q"]
+    ended = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(("asked", "used"), [({}, "system"), ({"ARROW_DEFAULT_MEMORY_POOL": "mimalloc"}, "mimalloc")])
 def test_memory_is_the_c_librarys_unless_another_is_asked_for(asked: dict[str, str], used: str) -> None:
     code = (

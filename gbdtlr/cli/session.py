@@ -157,10 +157,17 @@ def _held_stderr() -> Iterator[None]:
     """While inside, hold what is written to stderr: LightGBM's core writes there what it then raises.
 
     After an error of ours, which says it again, it is dropped, and else passed on. A crash still shows its stack.
+    Where there is no folder to hold it in, as in a container that may write nowhere, it is not held.
     """
     sys.stderr.flush()
     told = False
-    with tempfile.TemporaryFile() as held:
+    with contextlib.ExitStack() as stack:
+        held = None
+        with contextlib.suppress(OSError):
+            held = stack.enter_context(tempfile.TemporaryFile())
+        if held is None:
+            yield
+            return
         stderr = os.dup(2)
         os.dup2(held.fileno(), 2)
         faulthandler.enable(stderr)
