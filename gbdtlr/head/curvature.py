@@ -128,9 +128,10 @@ class SubsampledNewton(Curvature):
                 start, stop = piece * share, min(m, (piece + 1) * share)
                 scratch = self._groups.zeros(vectors.shape[1])
                 kernels.curvature_times(
-                    self._place, *self._groups.arguments, self._wide, self._strength, tuple(chosen), vectors, table,
+                    self._place, self._groups.places, self._wide, self._strength, tuple(chosen), vectors, table,
                     start, stop, scratch, images[piece],
                 )  # fmt: skip
+                self._groups.fold(scratch, images[piece])
                 self._groups.give_back(scratch)
 
             threads.run(PIECES, work)

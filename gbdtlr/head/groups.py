@@ -75,6 +75,10 @@ class Groups:
         table[:] = 0
         return table
 
+    def fold(self, table: NDArray[np.float32], lines: NDArray[np.float32]) -> None:
+        """Add the table's lines, (n_places, lanes), to those of the leaves, (n_leaves or more, lanes)."""
+        kernels.fold(*self.arguments, table, tuple(range(table.shape[1])), lines)
+
     def give_back(self, *tables: NDArray[np.float32]) -> None:
         """Keep tables for whoever wants one next: new memory would cost as much as its use."""
         for table in tables:

@@ -20,7 +20,8 @@ from numba.extending import intrinsic
 
 from gbdtlr.compiled import inline, kernel
 
-TILE = 512
+TILE, PART = 2048, 256
+"""Rows that are gathered and scattered in one go, and of these, rows whose residuals are worked out in one go."""
 LANES = 8
 """Of a line."""
 LN2 = np.float32(0.6931471805599453)
@@ -196,8 +197,8 @@ def spread(offsets: Any, first_tree: Any, places: Any, delta: Any, lanes: Any, t
                         add_lines(table, at, delta, (np.uint64(offsets[t] + leaf),), lanes)
 
 
-@inline
-def _fold(offsets: Any, first_tree: Any, places: Any, table: Any, lanes: Any, grad: Any) -> None:
+@kernel()
+def fold(offsets: Any, first_tree: Any, places: Any, table: Any, lanes: Any, grad: Any) -> None:
     """``grad[leaf, :] += the lines of all its places``; the mirror of :func:`spread`."""
     # Leaf by leaf in the inner loop: no sum waits for the one before it.
     for g in range(len(first_tree) - 1):
@@ -291,15 +292,15 @@ def loss_and_gradient(
     table: Any,  # float32 (n_places, lanes), delta spread
     lo: int,
     hi: int,
-    grad_table: Any,  # float32 (n_places, lanes), zeros; scratch
-    grad: Any,  # float32 (n_params, lanes), added to
+    grad_table: Any,  # float32 (n_places, lanes), added to: the leaves' gradient, to be folded
+    grad: Any,  # float32 (n_params, lanes), added to: that of wide columns and the bias
     loss: Any,  # float64 (lanes,), added to
 ) -> None:
     lanes = len(half_of_lane)
     m = np.empty((TILE, lanes), np.float32)  # margin, then residual
-    s = np.empty((TILE, lanes), np.float32)  # weight, then loss
-    y = np.empty((TILE, lanes), np.float32)
-    power = np.empty((TILE, lanes), np.int32)
+    s = np.empty((PART, lanes), np.float32)  # weight, then loss
+    y = np.empty((PART, lanes), np.float32)
+    power = np.empty((PART, lanes), np.int32)
     total = np.empty((1, lanes), np.float32)
     place = np.empty((len(places) - 1, TILE), np.uint16)
     last = np.uint64(delta.shape[0] - 1)
@@ -309,25 +310,27 @@ def loss_and_gradient(
         for i in range(n):
             for k in range(lanes):
                 m[i, k] = base[start + i] + delta[last, k]
-                s[i, k] = weight[half_of_lane[k], start + i]
-                y[i, k] = label[start + i]
         _find_places(leaves, offsets, first_tree, start, n, place)
         _gather(place, 0, first, table, wide, start, n, delta, m, half_of_lane)
-        _residuals(m.reshape(-1), s.reshape(-1), y.reshape(-1), power.reshape(-1), n * lanes)
-        total[:] = 0
-        for i in range(n):
-            add_to_lines(total, (np.uint64(0),), s, np.uint64(i), half_of_lane)
-        for k in range(lanes):
-            loss[k] += total[0, k]
+        for begin in range(0, n, PART):
+            n_part = min(PART, n - begin)
+            for i in range(n_part):
+                for k in range(lanes):
+                    s[i, k] = weight[half_of_lane[k], start + begin + i]
+                    y[i, k] = label[start + begin + i]
+            margins = m[begin : begin + n_part].reshape(-1)
+            _residuals(margins, s.reshape(-1), y.reshape(-1), power.reshape(-1), n_part * lanes)
+            total[:] = 0
+            for i in range(n_part):
+                add_to_lines(total, (np.uint64(0),), s, np.uint64(i), half_of_lane)
+            for k in range(lanes):
+                loss[k] += total[0, k]
         _scatter(place, 0, first, wide, start, n, m, grad_table, grad, half_of_lane)
-    _fold(offsets, first_tree, places, grad_table, half_of_lane, grad)
 
 
 @kernel()
 def curvature_times(
     place: Any,  # uint16 (n_groups, n), in the table of each group
-    offsets: Any,  # int64 (n_trees + 1,)
-    first_tree: Any,  # int64 (n_groups + 1,)
     places: Any,  # int64 (n_groups + 1,)
     wide: Any,  # int32 (n_wide, n)
     strength: Any,  # float32 (n_strengths, n), second derivative of each row's loss in its margin
@@ -336,7 +339,7 @@ def curvature_times(
     table: Any,  # float32 (n_places, lanes), vectors spread
     lo: int,
     hi: int,
-    out_table: Any,  # float32 (n_places, lanes), zeros; scratch
+    out_table: Any,  # float32 (n_places, lanes), added to, to be folded
     out: Any,  # float32 (n_params, lanes), added to
 ) -> None:
     """``out += X' diag(strength) X vectors`` of each lane, X the one-hot rows ``lo:hi``."""
@@ -354,4 +357,3 @@ def curvature_times(
             for k in range(lanes):
                 m[i, k] *= strength[strength_of_lane[k], start + i]
         _scatter(place, start, first, wide, start, n, m, out_table, out, strength_of_lane)
-    _fold(offsets, first_tree, places, out_table, strength_of_lane, out)

@@ -30,6 +30,8 @@ from gbdtlr.head.window import Window
 
 PIECES = 8
 """Parts of the rows that are summed apart; fixed, so that the sum does not depend on the number of threads."""
+IN_FLOAT32 = 65_536
+"""Rows after which sums in float32 are added to those in float64."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,9 @@ class Objective:
             nonlocal n_added
             loss = np.zeros(width)
             total = np.zeros(lines.shape)
+            part, part_table = zeros(len(lines), width), groups.zeros(width)
+            n_summed = 0
             for p, start, stop in self._pieces[piece]:
-                part, scratch = zeros(len(lines), width), groups.zeros(width)
                 kernels.loss_and_gradient(
                     window.parts[p].leaves,
                     *groups.arguments,
@@ -107,12 +110,18 @@ class Objective:
                     table,
                     start,
                     stop,
-                    scratch,
+                    part_table,
                     part,
                     loss,
                 )
-                groups.give_back(scratch)
-                total += part
+                n_summed += stop - start
+                if n_summed >= IN_FLOAT32:
+                    groups.fold(part_table, part)
+                    total += part
+                    part[:], part_table[:], n_summed = 0, 0, 0
+            groups.fold(part_table, part)
+            groups.give_back(part_table)
+            total += part
             with adding:
                 waiting[piece] = loss, total
                 while n_added in waiting:

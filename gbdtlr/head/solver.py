@@ -35,7 +35,7 @@ def minimise(
     """Minimum of each lane's convex function, to about a relative ``tolerance`` of its value.
 
     A lane stops when the decrease its quadratic model still expects, ``g' P g / 2``, falls below
-    ``tolerance * value``, or, if it goes on falling as it last did, with the step it takes.
+    ``tolerance * value``, or when no step of some lengths, each shorter, lowers its value.
 
     Parameters
     ----------

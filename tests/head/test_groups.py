@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from problems import AS_OF, Problem
 
 from gbdtlr.head import Setting, groups, kernels
+from gbdtlr.head import objective as objectives
 from gbdtlr.head.groups import Groups
 from gbdtlr.head.objective import Objective
 
@@ -37,8 +38,9 @@ def test_a_place_holds_the_sum_of_its_leaves_and_gives_back_to_each(sizes, n, wi
     strength = rng.random((1, n), np.float32)
     scratch, out = grouped.zeros(width), np.zeros_like(lines)
     kernels.curvature_times(
-        place, *grouped.arguments, np.empty((0, n), np.int32), strength, (0,) * width, lines, table, 0, n, scratch, out
+        place, grouped.places, np.empty((0, n), np.int32), strength, (0,) * width, lines, table, 0, n, scratch, out
     )
+    grouped.fold(scratch, out)
     expected = dense.T @ (strength.T * (dense @ lines))
     np.testing.assert_allclose(out, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
@@ -65,8 +67,10 @@ def test_pairs_of_usual_trees_are_grouped_where_there_are_many_rows():
 
 @pytest.mark.parametrize("n_settings", [1, 3])
 @pytest.mark.parametrize("n_wide", [0, 2])
-def test_the_objective_is_the_same_however_trees_are_grouped(monkeypatch, n_settings, n_wide):
-    problem = Problem(3000, n_trees=11, n_leaves=9, n_wide=n_wide, parts=3)
+@pytest.mark.parametrize("in_float32", [65_536, 100])
+def test_the_objective_is_the_same_however_trees_are_grouped(monkeypatch, n_settings, n_wide, in_float32):
+    monkeypatch.setattr(objectives, "IN_FLOAT32", in_float32)
+    problem = Problem(3000, n_trees=11, n_leaves=9, n_wide=n_wide, parts=40)
     chosen = [Setting(timedelta(hours=4.0**k), 5.0) for k in range(n_settings)]
     found = []
     for rows_per_place in (1, 10**9):
