@@ -19,6 +19,8 @@ from gbdtlr.times import format_duration, parse_duration, zone
 ONLINE = ("ftrl", "rda", "fobos")
 """Methods of the head that learn sample by sample."""
 METHODS = ("refit", "incremental", *ONLINE)
+L2 = (1e-9, 1e12)
+"""Least and largest ridge of a head: beyond them, its single precision says nothing any more."""
 
 
 @dataclass(frozen=True)
@@ -172,8 +174,9 @@ class HeadConfig:
             )
         if not self.half_lives or not self.l2:
             raise ConfigError("[head] half_lives and l2 need at least one value each")
-        if not all(0 < value < math.inf for value in self.l2):
-            raise ConfigError("[head] l2 values must be above zero and finite")
+        low, high = L2
+        if wrong := [value for value in self.l2 if not low <= value <= high]:
+            raise ConfigError(f"[head] l2 values must be from {low:g} to {high:g}, not {wrong[0]:g}")
         _at_least("[head] wide_buckets", self.wide_buckets, 2)
         if self.wide_buckets > 2**28:
             raise ConfigError("[head] wide_buckets must be at most 268435456 (2^28)")

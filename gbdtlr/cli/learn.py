@@ -19,6 +19,8 @@ from gbdtlr.cli.session import Session, duration, wall_clock, with_config
 _PIECE = 1 << 16
 _LOOK_EVERY_S = 0.5
 _MOST_AT_STOP = 1 << 20
+_LONGEST = 1 << 20
+"""Bytes of a line, which is cut there, and no JSON any more: one without an end would fill the memory."""
 NOTHING_LEARNED = 1
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 
@@ -94,8 +96,13 @@ def _pieces(source: int, stop: int) -> Iterator[list[bytes]]:
             if not piece:
                 break
             n_left -= len(piece) if stopped else 0
-            *lines, rest = (rest + piece).split(b"\n")
-            yield lines
+            end, *begun = piece.split(b"\n")
+            rest = (rest + end)[:_LONGEST]
+            if begun:
+                lines, rest = [rest, *begun[:-1]], begun[-1]
+                yield lines
+            else:
+                yield []
         elif stopped:
             return
         else:

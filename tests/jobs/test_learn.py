@@ -482,6 +482,18 @@ def test_what_is_in_the_pipe_when_it_is_stopped_is_learned() -> None:
         os.close(each)
 
 
+def test_a_line_without_an_end_is_cut() -> None:
+    stop, stopper = os.pipe()
+    with tempfile.TemporaryFile() as file:
+        file.write(b'{"a": "' + b"x" * (5 << 20) + b'"}\nnext\nlast')
+        file.seek(0)
+        long, *others = [line for lines in _pieces(file.fileno(), stop) for line in lines]
+    assert len(long) == 1 << 20
+    assert others == [b"next", b"last"]
+    for each in (stop, stopper):
+        os.close(each)
+
+
 def test_a_stream_without_a_sample_is_an_error(log: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     c = config(log, "ftrl", store="silent")
     train_trees(c, NOW)
