@@ -52,10 +52,12 @@ def test_batches_are_told_in_rows_per_second(case, bench):
     assert {row["system"] for row in bench.rows} >= {"lightgbm predict", "treelite gtil.predict"}
 
 
-def test_rows_are_told_with_their_slowest_calls(case, bench):
+def test_rows_are_told_with_their_slowest_calls(case, bench, monkeypatch):
+    monkeypatch.setattr(score, "TURN", 100)
     score.one_row(bench, case, 200)
     assert all(row["least"] <= row["seconds"] <= row["p99"] for row in bench.rows if not row["absent"])
     assert all(row["calls"] in (100, 200) for row in bench.rows if not row["absent"])
+    assert all(row["cold"] > 0 for row in bench.rows if not row["absent"])
     assert f"{OURS}, 3 wide columns" in {row["system"] for row in bench.rows}
 
 
@@ -72,5 +74,5 @@ def test_absent_peers_are_reported(case, bench, monkeypatch):
 def test_calls_are_of_the_rows_in_turn(bench):
     asked = []
     score.call_by_call(bench, "case", {OURS: (asked.append, [1, 2, 3])}, score.TURN)
-    assert asked == [1, 2, 3, 1, 2, 3]
+    assert asked == [1, 2, 3, 1, 2, 3, 1, 2, 3], "once unmeasured, a turn, and cold"
     assert np.isfinite(bench.rows[0]["p99"])
