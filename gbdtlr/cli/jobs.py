@@ -65,15 +65,20 @@ def update_lr(session: Session, as_of: str | None, force: bool) -> int:
     return finish(session, result)
 
 
-def finish(session: Session, result: JobResult) -> int:
-    """Write what a job came to, and return the exit code that says so."""
+def finish(session: Session, result: JobResult, overrule: str = "publish all the same with --force") -> int:
+    """Write what a job came to, and return the exit code that says so.
+
+    Parameters
+    ----------
+    overrule : what to do if a guard was wrong to refuse
+    """
     counts = {"release": result.release, "samples": result.samples}
     session.log.end(f"job.{result.status}", **counts, **({"reason": result.reason} if result.reason else {}))
     values = result.as_dict()
     session.result(values, lambda: _text(values, session))
     if result.status != "refused":
         return 0
-    session.log.error(f"refused: {result.reason}; mend the samples, or publish all the same with --force", REFUSED)
+    session.log.error(f"refused: {result.reason}; mend the samples, or {overrule}", REFUSED)
     return REFUSED
 
 

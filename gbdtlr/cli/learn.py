@@ -53,7 +53,7 @@ def learn(session: Session, publish_every: timedelta, publish_samples: int | Non
             publish_samples=publish_samples,
             on_event=session.log.event,
         )
-    code = finish(session, result)
+    code = finish(session, result, "if they are right, allow it under [guard] and send them again")
     if result.metrics["lines_refused"] and not result.samples:
         session.log.error(f"{result.reason}; mend the lines, or [samples]", NOTHING_LEARNED)
         return NOTHING_LEARNED

@@ -539,3 +539,18 @@ def _wait_until_read(process: subprocess.Popen[bytes]) -> None:
     waiting = array.array("i", [1])
     while waiting[0]:
         fcntl.ioctl(process.stdin.fileno(), termios.FIONREAD, waiting)
+
+
+def test_a_refused_stream_says_what_to_do_and_names_no_option_it_lacks(
+    log: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    c = config(log, "ftrl", store="advice")
+    train_trees(c, NOW)
+    strict = replace(c, guard=replace(c.guard, min_samples=10**6))
+    monkeypatch.setattr(Config, "load", lambda _: strict)
+    monkeypatch.setattr("gbdtlr.cli.learn.sys", SimpleNamespace(stdin=SimpleNamespace(fileno=lambda: 0)))
+    monkeypatch.setattr("gbdtlr.cli.learn._pieces", lambda *_: [lines(5)])
+    assert main(["learn", "-c", "x.toml", "-q"]) == 4
+    error = capsys.readouterr().err
+    assert "allow it under [guard] and send them again" in error
+    assert "--force" not in error
