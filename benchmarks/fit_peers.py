@@ -81,7 +81,7 @@ def _csc64(rows: Rows) -> Any:
 
 
 def _sklearn(solver: str, tolerance: float) -> Fit:
-    def fit(data: Any, label: Array, l2: float, n_threads: int) -> tuple[Array, int]:  # noqa: ARG001
+    def fit(data: Any, label: Array, l2: float, n_threads: int) -> tuple[Array, int]:  # noqa: ARG001 - Fit's
         from sklearn.linear_model import LogisticRegression
 
         model = LogisticRegression(
@@ -113,7 +113,7 @@ def _categoricals(rows: Rows) -> Any:
     return tabmat.SplitMatrix([*trees, tabmat.DenseMatrix(np.ones((rows.leaves.shape[1], 1)))])
 
 
-def _glum(data: Any, label: Array, l2: float, n_threads: int) -> tuple[Array, int]:  # noqa: ARG001
+def _glum(data: Any, label: Array, l2: float, n_threads: int) -> tuple[Array, int]:  # noqa: ARG001 - Fit's
     from glum import GeneralizedLinearRegressor
 
     model = GeneralizedLinearRegressor(
@@ -128,7 +128,7 @@ def _glum(data: Any, label: Array, l2: float, n_threads: int) -> tuple[Array, in
     return model.coef_, int(model.n_iter_)
 
 
-def _skglm(data: Any, label: Array, l2: float, n_threads: int) -> tuple[Array, int]:  # noqa: ARG001
+def _skglm(data: Any, label: Array, l2: float, n_threads: int) -> tuple[Array, int]:  # noqa: ARG001 - Fit's
     from skglm.datafits import Logistic
     from skglm.penalties import L2
     from skglm.solvers import LBFGS

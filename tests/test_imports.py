@@ -37,8 +37,8 @@ WITHIN_A_LAYER = {("trees", "samples")}  # what trees are trained on
 # Where a library may be imported at all.
 DOORS = {
     "lightgbm": ("trees/",),
-    "numba": ("compiled.py", "head/kernels.py", "head/eights.py", "trees/kernels.py"),
-    "llvmlite": ("head/kernels.py", "head/eights.py"),
+    "numba": ("compiled.py", "head/kernels.py", "head/line_kernels.py", "head/eights.py", "trees/kernels.py"),
+    "llvmlite": ("head/line_kernels.py", "head/eights.py"),
     "click": ("cli/",),
     "obstore": ("store/",),
     "sklearn": ("replay/",),

@@ -82,7 +82,7 @@ class Record:
 
         fade = 2.0 ** -((as_of - self.as_of) / half_life)
         curvature, pull = fade * self.curvature, fade * self.pull
-        found: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = [None] * len(labels)  # type: ignore[list-item]
+        found: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = [None] * len(labels)  # type: ignore[list-item]  # filled by threads
 
         def work(first: int, i: int) -> None:
             p = first + i

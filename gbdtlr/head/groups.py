@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr.head import kernels
+from gbdtlr.head import group_kernels as kernels
 from gbdtlr.head.lines import Lines, zeros
 
 MOST_OF_TWO, MOST = 1024, 256

@@ -14,11 +14,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
 from gbdtlr.compiled import inline, kernel
+from gbdtlr.head.group_kernels import find_places_of
+from gbdtlr.head.line_kernels import add_lines, add_to_lines
 
 TILE, PART = 2048, 256
 """Rows that are gathered and scattered in one go, and of these, rows whose residuals are worked out in one go."""
@@ -80,54 +80,6 @@ def scatter_rows(codes: Any, values: Any, out: Any) -> None:
             out[codes[i, c]] += values[i]
 
 
-def _lines(context: Any, builder: Any, array_type: Any, array: Any, n_lanes: int) -> Any:
-    """Where line ``i`` of an array starts, as a function of ``i``."""
-    data = context.make_array(array_type)(context, builder, array).data
-    line = ir.VectorType(ir.FloatType(), n_lanes)
-
-    def pointer(i: Any) -> Any:
-        return builder.bitcast(builder.gep(data, [builder.mul(i, ir.Constant(i.type, n_lanes))]), line.as_pointer())
-
-    return pointer
-
-
-def _add_lines(_typing: Any, dst: Any, i: Any, src: Any, js: Any, lanes: Any) -> Any:
-    """``dst[i, :] += src[j, :]`` for each j of a tuple, each line one vector; ``lanes``: any tuple as long as a line.
-
-    A loop over the lanes would not do: LLVM cannot know that ``dst`` and ``src`` do not overlap, and goes lane by
-    lane (5 times slower, measured).
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        to = _lines(context, builder, signature.args[0], args[0], len(lanes))(args[1])
-        source = _lines(context, builder, signature.args[2], args[2], len(lanes))
-        total = builder.load(to, align=4)
-        for k in range(len(js)):
-            total = builder.fadd(total, builder.load(source(builder.extract_value(args[3], k)), align=4))
-        builder.store(total, to, align=4)
-        return context.get_dummy_value()
-
-    return types.void(dst, i, src, js, lanes), generate
-
-
-def _add_to_lines(_typing: Any, dst: Any, js: Any, src: Any, i: Any, lanes: Any) -> Any:
-    """``dst[j, :] += src[i, :]`` for each j of a tuple; the mirror of ``add_lines``."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        target = _lines(context, builder, signature.args[0], args[0], len(lanes))
-        each = builder.load(_lines(context, builder, signature.args[2], args[2], len(lanes))(args[3]), align=4)
-        for k in range(len(js)):
-            to = target(builder.extract_value(args[1], k))
-            builder.store(builder.fadd(builder.load(to, align=4), each), to, align=4)
-        return context.get_dummy_value()
-
-    return types.void(dst, js, src, i, lanes), generate
-
-
-add_lines: Any = intrinsic(_add_lines)
-add_to_lines: Any = intrinsic(_add_to_lines)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 def _residuals(m: Any, s: Any, y: Any, power: Any, n: int) -> None:
     """Margins and weights to ``s (sigmoid(m) - y)`` and ``s log loss``, in place, to a few float32 ulp.
@@ -163,60 +115,6 @@ def _residuals(m: Any, s: Any, y: Any, power: Any, n: int) -> None:
         p = p if z >= np.float32(0.0) else np.float32(1.0) - p
         m[i] = s[i] * (p - y[i])
         s[i] *= log1p + max(z, np.float32(0.0)) - y[i] * z
-
-
-@inline
-def _add_digit(leaves: Any, n_leaves: Any, place: Any) -> None:
-    radix = np.uint16(n_leaves)
-    for i in range(len(leaves)):
-        place[i] = np.uint16(np.uint16(place[i] * radix) + np.uint16(leaves[i]))
-
-
-@inline
-def _find_places(leaves: Any, offsets: Any, first_tree: Any, start: int, n: int, place: Any) -> None:
-    """Of n rows from ``start``, in the table of each group; ``place``: uint16 (n_groups, TILE)."""
-    for g in range(len(first_tree) - 1):
-        mine = place[g, :n]
-        mine[:] = 0
-        for t in range(first_tree[g], first_tree[g + 1]):
-            _add_digit(leaves[t, start : start + n], offsets[t + 1] - offsets[t], mine)
-
-
-@kernel()
-def spread(offsets: Any, first_tree: Any, places: Any, delta: Any, lanes: Any, table: Any) -> None:
-    """``table[place, :] += the lines of the place's leaves``, float32 (n_places, lanes)."""
-    for g in range(len(first_tree) - 1):
-        step = places[g + 1] - places[g]
-        for t in range(first_tree[g], first_tree[g + 1]):
-            n = offsets[t + 1] - offsets[t]
-            size, step = step, step // n
-            for first in range(places[g], places[g + 1], size):
-                for low in range(first, first + step):
-                    for leaf in range(n):
-                        at = np.uint64(low + leaf * step)
-                        add_lines(table, at, delta, (np.uint64(offsets[t] + leaf),), lanes)
-
-
-@kernel()
-def fold(offsets: Any, first_tree: Any, places: Any, table: Any, lanes: Any, grad: Any) -> None:
-    """``grad[leaf, :] += the lines of all its places``; the mirror of :func:`spread`."""
-    # Leaf by leaf in the inner loop: no sum waits for the one before it.
-    for g in range(len(first_tree) - 1):
-        step = places[g + 1] - places[g]
-        for t in range(first_tree[g], first_tree[g + 1]):
-            n = offsets[t + 1] - offsets[t]
-            size, step = step, step // n
-            for first in range(places[g], places[g + 1], size):
-                for low in range(first, first + step):
-                    for leaf in range(n):
-                        at = np.uint64(low + leaf * step)
-                        add_to_lines(grad, (np.uint64(offsets[t] + leaf),), table, at, lanes)
-
-
-@kernel()
-def find_places(leaves: Any, offsets: Any, first_tree: Any, place: Any) -> None:
-    """Of each row in the table of each group; ``place``: uint16 (n_groups, n)."""
-    _find_places(leaves, offsets, first_tree, 0, leaves.shape[1], place)
 
 
 @inline
@@ -273,7 +171,7 @@ def add_lane_margins(leaves: Any, offsets: Any, first_tree: Any, places: Any, ta
     no_wide = np.empty((0, 0), np.int32)
     for start in range(0, leaves.shape[1], TILE):
         n = min(TILE, leaves.shape[1] - start)
-        _find_places(leaves, offsets, first_tree, start, n, place)
+        find_places_of(leaves, offsets, first_tree, start, n, place)
         _gather(place, 0, first, table, no_wide, start, n, table, out[start : start + n], lanes)
 
 
@@ -310,7 +208,7 @@ def loss_and_gradient(
         for i in range(n):
             for k in range(lanes):
                 m[i, k] = base[start + i] + delta[last, k]
-        _find_places(leaves, offsets, first_tree, start, n, place)
+        find_places_of(leaves, offsets, first_tree, start, n, place)
         _gather(place, 0, first, table, wide, start, n, delta, m, half_of_lane)
         for begin in range(0, n, PART):
             n_part = min(PART, n - begin)

@@ -70,7 +70,7 @@ def curvature_of(
         groups = [Strength(window.weight, half, spread) for half in range(max(half_of_lane) + 1)]
     else:
         groups = [Strength(window.weight, half_of_lane[lane], _spread(window, at[:, lane])) for lane in lanes]
-    made: list[SampledCurvature] = [None] * len(lanes)  # type: ignore[list-item]
+    made: list[SampledCurvature] = [None] * len(lanes)  # type: ignore[list-item]  # filled by threads
     subsampled = window.n >= SUBSAMPLE_FROM
     subsample: list[tuple[NDArray[np.unsignedinteger], NDArray[np.int32], NDArray[np.float32]]] = []
     care = MUCH if window.n >= MUCH_FROM else SOME

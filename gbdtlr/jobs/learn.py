@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from gbdtlr import threads
-from gbdtlr.config import ONLINE, Config, SamplesConfig
-from gbdtlr.errors import ConfigError, NoReleaseError, Refused, SamplesError, SchemaError, StoreUnavailable
-from gbdtlr.frames import texts
+from gbdtlr.config import ONLINE, Config
+from gbdtlr.errors import ConfigError, NoReleaseError, Refused, SamplesError, StoreUnavailable
 from gbdtlr.head import Codes, OnlineHead
 from gbdtlr.jobs import guards
 from gbdtlr.jobs.learning import CodedWindow, judge, ledger_of, wide_of, write_head
 from gbdtlr.jobs.ledger import Ledger
+from gbdtlr.jobs.lines import sample_of, table_of
 from gbdtlr.jobs.methods import Fitted, rule_of, sparsity
 from gbdtlr.jobs.publishing import note_refusal, publish_head
 from gbdtlr.jobs.result import JobResult, OnEvent, Reporter
 from gbdtlr.metrics import Quality
 from gbdtlr.release import Release
-from gbdtlr.samples import MAX_WEIGHT, Samples
+from gbdtlr.samples import Samples
 from gbdtlr.store import Store
 from gbdtlr.tables import count
 from gbdtlr.times import to_us
@@ -37,7 +34,6 @@ Row = NDArray[np.int64]
 GOLDEN = 8
 KEPT = 1 << 16
 """Samples in no release yet that are kept: a release is due after as many, and if it is refused, the newest stay."""
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def learn(
@@ -182,7 +178,7 @@ class _Stream:
                 self._n_blank += 1
                 continue
             try:
-                row, label, weight = _sample(line, self._config.samples)
+                row, label, weight = sample_of(line, self._config.samples)
                 codes = _row_codes(row, self._base)
             except (SamplesError, ValueError, RecursionError) as error:
                 self._n_refused += 1
@@ -251,7 +247,7 @@ class _Stream:
                     self._base.trees,
                     self._base.trees_manifest,
                     fitted,
-                    CodedWindow([coded], _table(self.pending.rows[-GOLDEN:], self._config.samples)),
+                    CodedWindow([coded], table_of(self.pending.rows[-GOLDEN:], self._config.samples)),
                     ledger,
                     self._config,
                     as_of,
@@ -294,7 +290,7 @@ class _Stream:
         return [
             *guards.too_few(ledger.learned_since_full, guard),
             *guards.given(self._base, seen, as_of, whatever_volume),
-            *([] if known else guards.unpredicted(before, [coded], guard)),
+            *([] if known else guards.unpredicted(before, coded.label, coded.weight, guard)),
             *guards.contradiction(self._base.head, trees, [coded], guard),
             *guards.worse(after, before, [coded], "the new head is worse than the live one", guard),
             *guards.calibration(ledger.recent, guard),
@@ -302,7 +298,7 @@ class _Stream:
 
     def _seen(self, coded: Codes) -> guards.Seen:
         """What the rows held, for this release's guards and those of later ones."""
-        table = _table(self.pending.rows, self._config.samples)
+        table = table_of(self.pending.rows, self._config.samples)
         samples = Samples(table, coded.label.astype(np.int8), coded.weight, coded.event_us, coded.known_us)
         observer = guards.Observer(self._base.trees.schema, self._base.head.wide, None)
         observer.add(samples, coded)
@@ -339,58 +335,7 @@ class _Stream:
         )
 
 
-def _sample(line: bytes | str, config: SamplesConfig) -> tuple[dict[str, Any], float, float]:
-    """Features, label and weight of a line.
-
-    Raises
-    ------
-    SamplesError
-        It is not a sample.
-    """
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise SamplesError(f"a line that is not JSON: {error}") from None
-    if not isinstance(row, dict):
-        raise SamplesError(f"a line that is a JSON {type(row).__name__}, expected an object")
-    label = row.get(config.label)
-    if isinstance(label, str) or label not in (0, 1):
-        raise SamplesError(f"{config.label} is {label!r}, expected 0 or 1")
-    weight = 1.0 if config.weight is None else row.get(config.weight)
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= MAX_WEIGHT:
-        raise SamplesError(f"{config.weight} is {weight!r}, expected a number from 0 to {MAX_WEIGHT:g}")
-    nested = [name for name in config.features if isinstance(row.get(name), dict | list)]
-    if nested:
-        raise SchemaError(f"{', '.join(nested)}: nested values, expected texts or numbers")
-    absent = [name for name in config.features if name not in row]
-    if len(absent) == len(config.features):
-        raise SchemaError(f"none of the features is there; expected {', '.join(absent)}")
-    broken = [name for name in config.features if isinstance(row.get(name), str) and _SURROGATE.search(row[name])]
-    if broken:
-        raise SchemaError(f"{', '.join(broken)}: half a character, expected texts that can be written as UTF-8")
-    return {name: row.get(name) for name in config.features}, float(label), float(weight)
-
-
 def _row_codes(row: dict[str, Any], release: Release) -> Row:
     """Leaves, then buckets, int64 (n_trees + n_wide,)."""
     leaves = release.trees.encode_row(row)
     return np.concatenate([leaves.astype(np.int64), np.array(release.head.wide.row_buckets(row), np.int64)])
-
-
-def _table(rows: Sequence[dict[str, Any]], config: SamplesConfig) -> pa.Table:
-    """Rows as a table: numbers as numbers, categories and ids as the texts they are taken for."""
-    columns = {}
-    for name in config.features:
-        values = [row[name] for row in rows]
-        if name in config.numeric:
-            # Arrow takes no whole number beyond 64 bits for a fraction.
-            columns[name] = pa.array([each if each is None else float(each) for each in values], pa.float64())
-        else:
-            columns[name] = pa.array([each if each is None else _text(each) for each in values], pa.string())
-    return pa.table(columns)
-
-
-def _text(value: Any) -> str:
-    if type(value) in (str, int):  # whole numbers of any length, as ids have them
-        return str(value)
-    return str(texts(pa.array([value]))[0].as_py())

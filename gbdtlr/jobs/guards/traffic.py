@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.config import GuardConfig
-from gbdtlr.head import Codes
 from gbdtlr.jobs.guards.noted import count, measure, number
 from gbdtlr.metrics import sigmoid, weighted_sum
 from gbdtlr.times import to_us
@@ -206,40 +205,39 @@ class Totals:
         if not self.weight > 0 or not before.weight > 0:
             return
         odds = _log_odds(before.rows, before.weight, before.positives)
-        low, high = guard.label_rate
-        lowest, highest = _sigmoid(odds + _log(low)), _sigmoid(odds + _log(high))
         rate = self.positives / self.weight
-        edge = min(max(rate, lowest), highest)
-        if edge != rate and self.rows * _bernoulli(rate, edge) > CERTAIN:
-            yield (
-                f"label rate {rate:.4g} in the trees' window, where the live trees had {_sigmoid(odds):.4g}; "
-                f"[guard] label_rate = [{low:g}, {high:g}] allows {lowest:.4g} to {highest:.4g}"
-            )
+        if told := _outside(rate, self.rows, odds, guard):
+            yield f"label rate {rate:.4g} in the trees' window, where the live trees had {_sigmoid(odds):.4g}; {told}"
 
 
-def unpredicted(margin: NDArray[np.float64], parts: Sequence[Codes], guard: GuardConfig) -> Iterator[str]:
-    """Objection to a rate of positives far from what a head said of the same rows.
+def unpredicted(
+    margin: NDArray[np.float64], label: NDArray[Any], weight: NDArray[np.float64], guard: GuardConfig
+) -> Iterator[str]:
+    """Objection to a rate of positives far from what a head said of the same rows, which it had not learned.
 
     Parameters
     ----------
-    margin : the head's, of rows it had not learned, (n,)
-    parts : these rows
+    margin : the head's, (n,)
+    label, weight : of these rows, (n,)
     """
-    label, weight = (np.concatenate([getattr(part, name) for part in parts]) for name in ("label", "weight"))
     total = float(weight.sum())
     if not total > 0:
         return
     rate, expected = weighted_sum(weight, label) / total, weighted_sum(weight, sigmoid(margin)) / total
-    n = total / float(weight.max()) if weight.max() > 0 else 0.0  # no more rows than the heaviest stand for
-    low, high = guard.label_rate
+    n = total / float(weight.max())  # no more rows than the heaviest stand for
     odds = math.log(expected / (1 - expected)) if 0 < expected < 1 else math.copysign(700.0, expected - 0.5)
+    if told := _outside(rate, n, odds, guard):
+        yield f"label rate {rate:.4g} of {len(label)} labels, where the live head expected {expected:.4g}; {told}"
+
+
+def _outside(rate: float, n: float, odds: float, guard: GuardConfig) -> str:
+    """What the guard allows, if the rate of ``n`` rows is outside of it by more than chance; ``odds``: the usual."""
+    low, high = guard.label_rate
     lowest, highest = _sigmoid(odds + _log(low)), _sigmoid(odds + _log(high))
     edge = min(max(rate, lowest), highest)
-    if edge != rate and n * _bernoulli(rate, edge) > CERTAIN:
-        yield (
-            f"label rate {rate:.4g} of {len(label)} labels, where the live head expected {expected:.4g}; "
-            f"[guard] label_rate = [{low:g}, {high:g}] allows {lowest:.4g} to {highest:.4g}"
-        )
+    if edge == rate or n * _bernoulli(rate, edge) <= CERTAIN:
+        return ""
+    return f"[guard] label_rate = [{low:g}, {high:g}] allows {lowest:.4g} to {highest:.4g}"
 
 
 def _log(factor: float) -> float:
