@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from benchmarks.harness import Bench
-from gbdtlr import threads
+from gbdtlr.compute import threads
 
 NAMES = ("encode", "fit", "score", "update", "online", "methods")
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gbdtlr import threads
+from gbdtlr.compute import threads
 from gbdtlr.tables import table
 
 OURS = "gbdtlr"

@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from gbdtlr.arrays import from_numpy, from_values
 from gbdtlr.errors import ConfigError, DamagedError, GbdtlrError, MismatchError, SchemaError
 from gbdtlr.head import Candidates, Codes, Head, Memory, OnlineHead, Record, WideColumns
 from gbdtlr.samples import Samples
 from gbdtlr.store import Entry, Store
 from gbdtlr.times import parse_time
 from gbdtlr.trees import FrozenTrees
+from gbdtlr.values.arrays import from_numpy, from_values
 
 GOLDEN_ROWS = 8
 GOLDEN_TOLERANCE = 1e-9

@@ -9,7 +9,7 @@ from typing import Any
 import numba
 import pytest
 
-from gbdtlr.compiled import inline, kernel
+from gbdtlr.compute.compiled import inline, kernel
 
 
 def test_without_a_place_for_the_cache_a_kernel_still_runs() -> None:
@@ -57,7 +57,7 @@ def test_kept_code_is_stale_when_another_source_of_the_package_has_changed(
     again = step(1)
     assert again(0) == 1
     assert again.stats.cache_hits
-    monkeypatch.setattr("gbdtlr.compiled._sources", lambda: "another")
+    monkeypatch.setattr("gbdtlr.compute.compiled._sources", lambda: "another")
     changed = step(2)
     assert changed(0) == 2
     assert not changed.stats.cache_hits

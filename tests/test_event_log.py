@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gbdtlr.log import Log, to_json
+from gbdtlr.cli.log import Log, to_json
 
 START = datetime(2013, 2, 15, 6, tzinfo=UTC)
 JSON = st.recursive(

@@ -16,7 +16,7 @@ from replay_kit import DAY, HOUR, START, config, stream, write
 
 from gbdtlr import jobs
 from gbdtlr.errors import NoReleaseError, SamplesError
-from gbdtlr.explain import diff, explain, importance, row_of, window_samples
+from gbdtlr.inspect.explain import diff, explain, importance, row_of, window_samples
 from gbdtlr.metrics import sigmoid
 from gbdtlr.release import Release
 from gbdtlr.store import Store

@@ -22,8 +22,8 @@ from pyarrow import csv, parquet
 from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, DamagedError, NoReleaseError, SamplesError, SchemaError, StoreUnavailable
 from gbdtlr.jobs import train_trees, update_lr
-from gbdtlr.jobs.operate import rollback
 from gbdtlr.metrics import sigmoid
+from gbdtlr.operate.operate import rollback
 from gbdtlr.release import Release
 from gbdtlr.samples.tables import read_tables
 from gbdtlr.scoring import Scorer, score_file

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from gbdtlr import threads
+from gbdtlr.compute import threads
 from gbdtlr.head import Candidates, Codes, Setting, WideColumns, fit
 from gbdtlr.jobs.guards.traffic import Totals
 from gbdtlr.metrics import Quality

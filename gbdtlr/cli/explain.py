@@ -50,7 +50,7 @@ def diff(session: Session, a: int | None, b: int | None, top: int) -> None:
       gbdtlr diff -c configs/flights.toml
       gbdtlr diff -c configs/flights.toml 2 4 --top 5
     """
-    from gbdtlr.explain import diff
+    from gbdtlr.inspect.explain import diff
 
     found = diff(session.store(), a, b, top)
     session.result(found, lambda: _diff_text(found, session))
@@ -69,7 +69,7 @@ def explain(session: Session, source: str, row: int, release: int | None, top: i
     Example:
       gbdtlr explain -c configs/flights.toml data/flights/2013-02-15.parquet --row 7
     """
-    from gbdtlr.explain import explain, row_of
+    from gbdtlr.inspect.explain import explain, row_of
     from gbdtlr.scoring import Scorer
 
     loaded = Scorer.open(session.store_url, release).loaded

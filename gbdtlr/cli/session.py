@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gbdtlr import tables
+from gbdtlr.cli.log import FORMATS, Log, to_json
 from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, GbdtlrError
-from gbdtlr.log import FORMATS, Log, to_json
 from gbdtlr.times import parse_duration, parse_time
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def _common(function: Function, config_help: str, required: bool) -> Function:
         session: Session = click.get_current_context().obj
         session.begin(config_file, store_url, as_json, style, quiet)
         if session.own_process:
-            from gbdtlr.compiled import spare_blas
+            from gbdtlr.compute.compiled import spare_blas
 
             spare_blas()
         with contextlib.ExitStack() as stack:

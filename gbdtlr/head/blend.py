@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr import threads
+from gbdtlr.compute import threads
 from gbdtlr.errors import ConfigError, DamagedError
 from gbdtlr.times import format_time, parse_time
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr.codec.npz import checked, from_npz, to_npz
 from gbdtlr.errors import DamagedError
 from gbdtlr.head import kernels
 from gbdtlr.head.codes import Codes
@@ -21,7 +22,6 @@ from gbdtlr.head.objective import Objective, Setting
 from gbdtlr.head.solver import minimise
 from gbdtlr.head.wide import WideColumns
 from gbdtlr.head.window import Parameters
-from gbdtlr.npz import checked, from_npz, to_npz
 from gbdtlr.times import format_duration
 
 MAX_PASSES, PATIENCE = 200, 80

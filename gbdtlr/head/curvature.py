@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr import threads
+from gbdtlr.compute import threads
 from gbdtlr.head import kernels
 from gbdtlr.head.conjugate import conjugate_gradients
 from gbdtlr.head.groups import Groups

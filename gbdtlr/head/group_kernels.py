@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gbdtlr.compiled import inline, kernel
+from gbdtlr.compute.compiled import inline, kernel
 from gbdtlr.head.line_kernels import add_lines, add_to_lines
 
 

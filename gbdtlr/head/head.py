@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr.codec.npz import checked, from_npz, to_npz
 from gbdtlr.errors import DamagedError
 from gbdtlr.head import kernels
 from gbdtlr.head.wide import WideColumns
-from gbdtlr.npz import checked, from_npz, to_npz
 
 
 @dataclass(frozen=True)

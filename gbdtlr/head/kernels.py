@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from gbdtlr.compiled import inline, kernel
+from gbdtlr.compute.compiled import inline, kernel
 from gbdtlr.head.group_kernels import find_places_of
 from gbdtlr.head.line_kernels import add_lines, add_to_lines
 

@@ -17,14 +17,14 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr import threads
+from gbdtlr.codec.npz import checked, from_npz, to_npz
+from gbdtlr.compute import threads
 from gbdtlr.errors import DamagedError
 from gbdtlr.head.candidates import Candidates
 from gbdtlr.head.codes import Codes
 from gbdtlr.head.factor import Rows, square, thin
 from gbdtlr.head.window import Parameters
 from gbdtlr.metrics import sigmoid
-from gbdtlr.npz import checked, from_npz, to_npz
 from gbdtlr.times import to_us
 
 DENSE = 512

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gbdtlr.compiled import kernel
+from gbdtlr.compute.compiled import kernel
 
 
 @kernel()

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr import threads
+from gbdtlr.compute import threads
 from gbdtlr.head import kernels
 from gbdtlr.head.codes import Codes
 from gbdtlr.head.curvature import Curvature

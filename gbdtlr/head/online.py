@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr.codec.npz import checked, from_npz, to_npz
 from gbdtlr.errors import DamagedError
 from gbdtlr.head import online_kernels as kernels
 from gbdtlr.head.codes import Codes
 from gbdtlr.head.head import Head
 from gbdtlr.head.wide import WideColumns
-from gbdtlr.npz import checked, from_npz, to_npz
 
 _KERNELS = {"ftrl": kernels.learn_ftrl, "rda": kernels.learn_rda, "fobos": kernels.learn_fobos}
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from gbdtlr.compiled import inline, kernel
+from gbdtlr.compute.compiled import inline, kernel
 from gbdtlr.head.eights import (
     EIGHT,
     TURNED,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr import threads
+from gbdtlr.compute import threads
 from gbdtlr.head.curvature import Curvature, SampledCurvature, SubsampledNewton
 from gbdtlr.head.lines import Lines
 from gbdtlr.head.window import Window

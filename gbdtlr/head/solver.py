@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr import threads
+from gbdtlr.compute import threads
 from gbdtlr.head.lines import Lanes, Lines
 
 Vector = NDArray[np.float64]  # (n_params,): one problem's

@@ -8,7 +8,7 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr import threads
+from gbdtlr.compute import threads
 from gbdtlr.head.conjugate import conjugate_gradients
 from gbdtlr.head.factor import Rows
 from gbdtlr.head.lines import Lanes, Lines

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from gbdtlr.arrays import from_numpy, from_values, present, whole_numbers
 from gbdtlr.errors import SchemaError
-from gbdtlr.frames import column_names, column_of, is_missing, texts
+from gbdtlr.values.arrays import from_numpy, from_values, present, whole_numbers
+from gbdtlr.values.frames import column_names, column_of, is_missing, texts
 
 MISSING = 0x9E3779B97F4A7C15
 _MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr import threads
+from gbdtlr.compute import threads
 from gbdtlr.head import kernels
 from gbdtlr.head.codes import Codes
 from gbdtlr.times import to_us

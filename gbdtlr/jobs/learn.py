@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr import threads
+from gbdtlr.compute import threads
 from gbdtlr.config import ONLINE, Config
 from gbdtlr.errors import ConfigError, NoReleaseError, Refused, SamplesError, StoreUnavailable
 from gbdtlr.head import Codes, OnlineHead

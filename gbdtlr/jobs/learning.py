@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from gbdtlr import __version__, threads
-from gbdtlr.arrays import give_back
+from gbdtlr import __version__
+from gbdtlr.compute import threads
 from gbdtlr.config import Config
 from gbdtlr.head import Codes, Head, WideColumns
 from gbdtlr.jobs.counting import MOMENT
@@ -25,6 +25,7 @@ from gbdtlr.samples import Tally, read_batches
 from gbdtlr.store import Entry, Store, Version
 from gbdtlr.times import to_us
 from gbdtlr.trees import FrozenTrees
+from gbdtlr.values.arrays import give_back
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SamplesError, SchemaError
-from gbdtlr.frames import texts
 from gbdtlr.samples import MAX_WEIGHT
+from gbdtlr.values.frames import texts
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from gbdtlr.codec.npz import from_npz, to_npz
 from gbdtlr.errors import ConfigError, DamagedError
-from gbdtlr.npz import from_npz, to_npz
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from gbdtlr import tables
 from gbdtlr.errors import GbdtlrError, NoReleaseError
-from gbdtlr.explain import diff, importance, window_samples
+from gbdtlr.inspect.explain import diff, importance, window_samples
 from gbdtlr.metrics import Quality
 from gbdtlr.release import Release
 from gbdtlr.report import chart, page

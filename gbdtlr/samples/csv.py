@@ -10,11 +10,11 @@ from enum import IntEnum
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gbdtlr.arrays import empty_as_null, from_texts
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SamplesError, SchemaError
 from gbdtlr.samples.columns import check_columns, needed_columns
 from gbdtlr.samples.files import File
+from gbdtlr.values.arrays import empty_as_null, from_texts
 
 _BLOCK = 1 << 20
 _WHOLE = r"^(0|-?[1-9][0-9]{0,14})$"

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from gbdtlr.arrays import from_numpy, from_texts, present, real_numbers, whole_numbers
 from gbdtlr.samples.batch import Samples
 from gbdtlr.samples.columns import to_text_dictionary
+from gbdtlr.values.arrays import from_numpy, from_texts, present, real_numbers, whole_numbers
 
 U64 = npt.NDArray[np.uint64]
 

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from gbdtlr.arrays import empty_as_null, from_numpy, present, real_numbers, true_rows, whole_numbers
 from gbdtlr.times import EPOCH, to_us
+from gbdtlr.values.arrays import empty_as_null, from_numpy, present, real_numbers, true_rows, whole_numbers
 
 Us = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]

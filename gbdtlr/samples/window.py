@@ -10,7 +10,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gbdtlr.arrays import empty_as_null, from_numpy, from_texts, present, real_numbers, true_rows
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SamplesError
 from gbdtlr.samples.batch import MAX_WEIGHT, Samples
@@ -18,6 +17,7 @@ from gbdtlr.samples.columns import feature_table, is_text
 from gbdtlr.samples.thinning import thin_negatives
 from gbdtlr.samples.timestamps import column_us
 from gbdtlr.times import format_time, from_us, to_us, zone
+from gbdtlr.values.arrays import empty_as_null, from_numpy, from_texts, present, real_numbers, true_rows
 
 _NEVER = np.iinfo(np.int64).max
 

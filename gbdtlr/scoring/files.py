@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from gbdtlr.arrays import from_numpy
 from gbdtlr.errors import ConfigError, SamplesError, SchemaError
 from gbdtlr.metrics import sigmoid
 from gbdtlr.samples.files import File, find_files, same_file
 from gbdtlr.samples.tables import TableWriter, plain_numbers, read_tables
 from gbdtlr.scoring.scorer import Scorer
+from gbdtlr.values.arrays import from_numpy
 
 PROBABILITY, RELEASE = "probability", "release"
 

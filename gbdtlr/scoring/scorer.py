@@ -18,7 +18,7 @@ from gbdtlr.errors import ConfigError, NoReleaseError
 from gbdtlr.metrics import sigmoid
 from gbdtlr.release import Release
 from gbdtlr.scoring.refresher import Refresher
-from gbdtlr.scoring.serving import Names, Serving
+from gbdtlr.scoring.row import Names, Serving
 from gbdtlr.store import Store
 from gbdtlr.times import format_time, parse_duration
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gbdtlr.arrays import present, real_numbers, whole_numbers
 from gbdtlr.errors import SchemaError
-from gbdtlr.frames import texts
+from gbdtlr.values.arrays import present, real_numbers, whole_numbers
+from gbdtlr.values.frames import texts
 
 Fill = Callable[[int, int, npt.NDArray[np.float64]], None]
 """``fill(start, stop, out)`` writes rows ``start:stop`` of one column to ``out``; threads may call it at once."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
-from gbdtlr import threads
+from gbdtlr.compute import threads
 from gbdtlr.errors import DamagedError, SchemaError
 from gbdtlr.trees import kernels
 from gbdtlr.trees.forest import Forest

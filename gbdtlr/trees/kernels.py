@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from gbdtlr.compiled import inline, kernel
+from gbdtlr.compute.compiled import inline, kernel
 from gbdtlr.trees.forest import ZERO
 from gbdtlr.trees.walks import ABREAST, CATEGORY, SLOT, Part
 

@@ -16,10 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gbdtlr.arrays import from_texts, from_values
 from gbdtlr.errors import DamagedError, FormatError, SchemaError
-from gbdtlr.frames import column_names, column_of, is_missing, texts
 from gbdtlr.trees.columns import Fill, fill_categories, fill_numbers
+from gbdtlr.values.arrays import from_texts, from_values
+from gbdtlr.values.frames import column_names, column_of, is_missing, texts
 
 FORMAT = 1
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gbdtlr.compiled import inline, kernel
+from gbdtlr.compute.compiled import inline, kernel
 from gbdtlr.head.eights import (
     EIGHT,
     TURNED,

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from problems import AS_OF, Problem
 
+from gbdtlr.codec.npz import from_npz, to_npz
 from gbdtlr.errors import DamagedError
 from gbdtlr.head import Candidates, Codes, Memory, Setting, fit, incremental, memory
 from gbdtlr.head.incremental import fit_on, remember
 from gbdtlr.head.solver import minimise
 from gbdtlr.metrics import log_loss_of, sigmoid
-from gbdtlr.npz import from_npz, to_npz
 from gbdtlr.times import to_us
 
 SETTINGS = [Setting(timedelta(hours=h), l2) for h in (6, 48) for l2 in (3.0, 30.0)]

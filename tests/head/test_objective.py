@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from problems import AS_OF, Problem
 from scipy.optimize import minimize
 
-from gbdtlr import threads
+from gbdtlr.compute import threads
 from gbdtlr.head import Codes, Setting, candidates, fit
 from gbdtlr.head.objective import Objective
 from gbdtlr.head.sampling import sample_rows

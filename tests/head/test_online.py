@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gbdtlr.codec.npz import from_npz, to_npz
 from gbdtlr.errors import DamagedError
 from gbdtlr.head import Codes, Head, OnlineHead, Rule, WideColumns
 from gbdtlr.head.online_kernels import fobos_distance
-from gbdtlr.npz import from_npz, to_npz
 
 METHODS = ("ftrl", "rda", "fobos")
 OFFSETS = np.array([0, 3, 7, 9], np.int64)

@@ -10,7 +10,7 @@ import pytest
 from problems import AS_OF, Problem
 from scipy.optimize import minimize
 
-from gbdtlr import threads
+from gbdtlr.compute import threads
 from gbdtlr.head import Setting, fit, sampling
 from gbdtlr.head.curvature import SampledCurvature, _inverse_of_factor
 from gbdtlr.head.objective import Objective

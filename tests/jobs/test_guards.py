@@ -216,7 +216,7 @@ def test_faults_among_columns_that_follow_the_time_are_found(tmp_path):
 
 
 def test_rolling_back_takes_what_was_forced_out_of_the_comparison(folder, config):
-    from gbdtlr.jobs.operate import rollback
+    from gbdtlr.operate.operate import rollback
 
     write_stream(folder, column("x", np.nan), BROKEN)
     assert update_lr(config, NOW, force=True).status == "published"

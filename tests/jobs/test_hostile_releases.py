@@ -21,12 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jobs_kit import at, config_of
 
-from gbdtlr import npz
+from gbdtlr.codec import npz
+from gbdtlr.codec.npz import from_npz, to_npz
 from gbdtlr.config import GuardConfig
 from gbdtlr.errors import DamagedError, GbdtlrError, StoreError
 from gbdtlr.jobs import guards
 from gbdtlr.jobs.learning import ledger_of, settings_changed
-from gbdtlr.npz import from_npz, to_npz
 from gbdtlr.release import Release, tie
 from gbdtlr.samples import Samples
 from gbdtlr.scoring import Scorer

@@ -27,7 +27,7 @@ from gbdtlr.head import OnlineHead
 from gbdtlr.jobs import train_trees, update_lr
 from gbdtlr.jobs.learn import learn
 from gbdtlr.jobs.ledger import Ledger
-from gbdtlr.jobs.operate import rollback
+from gbdtlr.operate.operate import rollback
 from gbdtlr.release import Release
 from gbdtlr.store import Store
 

@@ -13,7 +13,7 @@ from jobs_kit import at, config_of, whole
 from gbdtlr.errors import ConfigError, DamagedError, MismatchError, NoReleaseError, StoreUnavailable
 from gbdtlr.head import Head
 from gbdtlr.jobs import train_trees, update_lr
-from gbdtlr.jobs.operate import releases, rollback, status, verify
+from gbdtlr.operate.operate import releases, rollback, status, verify
 from gbdtlr.release import Release
 from gbdtlr.store import Store
 

@@ -14,9 +14,9 @@ from pyarrow import parquet
 from samples_kit import DAY, FOREVER, FORMATS, config, rows, with_column, write, write_text
 
 from gbdtlr.errors import ConfigError, NoSamplesError
-from gbdtlr.frames import texts
 from gbdtlr.samples import Samples, Tally, read, read_batches
 from gbdtlr.samples.columns import TEXT_DICTIONARY, to_text_dictionary
+from gbdtlr.values.frames import texts
 
 HOUR = timedelta(hours=1)
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trees_kit import ODD, assert_same_as_lightgbm, frozen, grow, hard_rows, leaf_of, training_rows
 
-from gbdtlr import threads
+from gbdtlr.compute import threads
 from gbdtlr.errors import SchemaError
 from gbdtlr.trees import FrozenTrees, kernels
 from gbdtlr.trees.frozen import SLICE

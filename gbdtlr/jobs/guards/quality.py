@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr import threads
+from gbdtlr.compute import threads
 from gbdtlr.config import GuardConfig
 from gbdtlr.head import Codes, Head, WideColumns
 from gbdtlr.metrics import Quality, auc, log_loss_of, weighted_sum

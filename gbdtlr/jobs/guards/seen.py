@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr.arrays import from_numpy
 from gbdtlr.config import GuardConfig
 from gbdtlr.head import Codes, WideColumns
 from gbdtlr.jobs.guards.columns import Profile
@@ -23,6 +22,7 @@ from gbdtlr.jobs.guards.traffic import HOUR_US, Traffic
 from gbdtlr.samples import Samples
 from gbdtlr.times import to_us
 from gbdtlr.trees import Schema
+from gbdtlr.values.arrays import from_numpy
 
 PROFILED_ROWS = 16_384
 """Rows of each batch that columns are judged by: a share of them needs no more."""

@@ -72,10 +72,11 @@ def _stamp(compiled: Any) -> None:
 @cache
 def _sources() -> str:
     """Hash of the package's sources that kernels are made of."""
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
+    rooms = ("compute", "head", "trees", "values")
     digest = hashlib.blake2b(digest_size=16)
-    for path in sorted([*package.glob("*.py"), *package.glob("head/*.py"), *package.glob("trees/*.py")]):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in sorted([*package.glob("*.py"), *(path for room in rooms for path in (package / room).rglob("*.py"))]):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

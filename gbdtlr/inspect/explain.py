@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from gbdtlr import tables
 from gbdtlr.config import Config
 from gbdtlr.errors import NoReleaseError, SamplesError
-from gbdtlr.frames import column_of, texts
 from gbdtlr.head import Codes, Head
 from gbdtlr.metrics import sigmoid
 from gbdtlr.release import Release, encode
@@ -24,6 +23,7 @@ from gbdtlr.samples import Samples, read_batches
 from gbdtlr.samples.tables import read_tables
 from gbdtlr.store import Store
 from gbdtlr.trees import Rules
+from gbdtlr.values.frames import column_of, texts
 
 MOMENT = timedelta(microseconds=1)
 MAX_ROWS = 200_000

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gbdtlr.arrays import from_numpy, from_values, real_numbers
 from gbdtlr.errors import SchemaError
+from gbdtlr.values.arrays import from_numpy, from_values, real_numbers
 
 _PLAIN = ({str}, {bool}, {int}, {float}, {int, float})
 

@@ -1,0 +1,1 @@
+"""Codec: arrays and documents to bytes and back, read with distrust."""

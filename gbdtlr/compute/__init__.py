@@ -1,0 +1,1 @@
+"""Compute: threads, and compiled kernels with their cache."""

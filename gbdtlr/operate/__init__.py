@@ -1,0 +1,1 @@
+"""Operate: look at a store, go back, check it, tidy it."""

@@ -1,0 +1,1 @@
+"""Values: what a physical value means, whichever frame or file it came in."""
