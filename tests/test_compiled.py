@@ -9,7 +9,8 @@ from typing import Any
 import numba
 import pytest
 
-from gbdtlr.compute.compiled import inline, kernel
+import gbdtlr
+from gbdtlr.compute.compiled import _imported, _sources, inline, kernel
 
 
 def test_without_a_place_for_the_cache_a_kernel_still_runs() -> None:
@@ -57,10 +58,21 @@ def test_kept_code_is_stale_when_another_source_of_the_package_has_changed(
     again = step(1)
     assert again(0) == 1
     assert again.stats.cache_hits
-    monkeypatch.setattr("gbdtlr.compute.compiled._sources", lambda: "another")
+    monkeypatch.setattr("gbdtlr.compute.compiled._sources", lambda _: "another")
     changed = step(2)
     assert changed(0) == 2
     assert not changed.stats.cache_hits
+
+
+def test_the_sources_of_a_kernel_are_its_file_and_those_it_takes_names_from(tmp_path: Path) -> None:
+    package = Path(gbdtlr.__file__).parent
+    sources = set(_imported("from gbdtlr.head.kernels import LANES\nfrom gbdtlr.trees import (\n    kernels,\n)\n"))
+    assert sources == {package / "head/kernels.py", package / "trees/kernels.py"}
+    assert set(_imported("from gbdtlr.head import Head\n")) == {package / "head/__init__.py"}
+    made = tmp_path / "made.py"
+    made.write_text("")
+    assert _sources(made) != _sources(package / "head/kernels.py")
+    assert _sources(package / "head/group_kernels.py") != _sources(package / "head/kernels.py")
 
 
 def test_division_by_zero_is_that_of_ieee_754() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,8 @@ import numba
 Function = Callable[..., Any]
 _njit: Any = numba.njit
 _settings: Any = numba.config
+_PACKAGE = Path(__file__).parent.parent
+_IMPORT = re.compile(r"^from (gbdtlr[\w.]*) import (\([^)]*\)|[^\n]*)", re.MULTILINE)
 
 
 def spare_blas() -> None:
@@ -59,25 +62,41 @@ def kernel() -> Callable[[Function], Function]:
 
 
 def _stamp(compiled: Any) -> None:
-    """Make kept code stale when any source of the package changes.
+    """Make kept code stale when a source that it is made of changes.
 
     Numba looks at the kernel's own file only, and would go on with constants, functions and tuples of other files as
     they were when it was compiled.
     """
     with contextlib.suppress(AttributeError):  # no cache, or a numba that keeps its stamp elsewhere
         file = compiled._cache._cache_file
-        file._source_stamp = (file._source_stamp, _sources())
+        file._source_stamp = (file._source_stamp, _sources(Path(compiled.py_func.__code__.co_filename)))
 
 
 @cache
-def _sources() -> str:
-    """Hash of the package's sources that kernels are made of."""
-    package = Path(__file__).parent.parent
-    rooms = ("compute", "head", "trees", "values")
+def _sources(path: Path) -> str:
+    """Hash of a kernel's file and of all files of the package that it takes names from, directly or not."""
+    sources: dict[Path, bytes] = {}
+    waiting = [Path(__file__), path]
+    while waiting:
+        path = waiting.pop()
+        if path not in sources:
+            with contextlib.suppress(OSError):  # of a function that is in no file
+                sources[path] = path.read_bytes()
+                waiting += _imported(sources[path].decode())
     digest = hashlib.blake2b(digest_size=16)
-    for path in sorted([*package.glob("*.py"), *(path for room in rooms for path in (package / room).rglob("*.py"))]):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in sorted(sources):
+        digest.update(path.name.encode() + b"\0" + sources[path])
     return digest.hexdigest()
+
+
+def _imported(source: str) -> Iterator[Path]:
+    """Files of the package that the imports of a source name."""
+    for module, names in _IMPORT.findall(source):
+        folder = _PACKAGE.joinpath(*module.split(".")[1:])
+        modules = [folder / f"{name}.py" for name in re.findall(r"\w+", names)]
+        files = [file for file in modules if file.is_file()]
+        own = folder.with_suffix(".py")
+        yield from files or [own if own.is_file() else folder / "__init__.py"]
 
 
 def _has_folder(function: Function) -> bool:
