@@ -267,7 +267,8 @@ def write(
     }
 
 
-def main(argv: list[str] | None = None) -> int:
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.clickstream", description=(__doc__ or "").split("\n")[0]
     )
@@ -276,7 +277,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="another seed, another world (%(default)s)")
     parser.add_argument("--start", default=f"{START:%Y-%m-%d}", help="first day (%(default)s)")
     parser.add_argument("--out", default="data/clicks", help="folder of the hourly files (%(default)s)")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
     try:
         done = write(args.out, args.rows, args.days, args.seed, parse_time(args.start))
     except GbdtlrError as error:

@@ -24,14 +24,19 @@ CONFIG = "configs/flights.toml"
 START, END = "2013-02-01", "2013-03-15"
 
 
-def main() -> None:
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.replay", description=__doc__.partition("\n")[0])
     parser.add_argument("--out", help="folder to keep finished steps in, and to go on from")
     parser.add_argument("--report", help="HTML page to write")
     parser.add_argument("--picture", help="SVG to write")
     parser.add_argument("--json", help="file to write everything found to")
     parser.add_argument("--workers", type=int, default=1, help="parts that run side by side")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    options = parser().parse_args()
     config = Config.load(CONFIG)
     start, end = (parse_time(day, config.samples.timezone) for day in (START, END))
 

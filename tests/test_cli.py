@@ -195,16 +195,6 @@ def test_the_example_of_the_group_parses() -> None:
         group.commands[words[0]].make_context(words[0], words[1:])
 
 
-def test_the_commands_of_the_readme_parse() -> None:
-    lines = [line for line in Path(ROOT, "README.md").read_text().splitlines() if line.startswith("gbdtlr ")]
-    assert lines
-    for line in lines:
-        words = shlex.split(line, comments=True)[1:]
-        if words[0].startswith("-"):
-            continue
-        group.commands[words[0]].make_context(words[0], words[1:])
-
-
 def test_without_a_command_help_is_an_error(run: Run) -> None:
     ended = run("")
     assert (ended.code, ended.out) == (2, "")
