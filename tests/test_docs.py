@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
+import io
 import itertools
+import math
 import re
 import shlex
 import tomllib
@@ -24,7 +27,7 @@ import pyarrow.parquet as pq
 import pytest
 from test_imports import LAYERS
 
-from gbdtlr.cli.group import group
+from gbdtlr.cli.group import group, main
 from gbdtlr.config import Config, GuardConfig, HeadConfig, OnlineConfig, SamplesConfig, TreesConfig
 from gbdtlr.jobs import JobResult
 from gbdtlr.samples import Samples, read
@@ -396,6 +399,34 @@ def test_each_promise_stands_under_a_test(file: str, name: str) -> None:
 def test_each_promise_has_a_test() -> None:
     assert len(PROMISES) > 10
     assert all("test_" in row[1] for row in PROMISES)
+
+
+# The row that is worked through
+
+
+def test_the_worked_row_is_what_its_commands_print(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [block for block in blocks("sh", "text") if block.page == "docs/architecture.md"]
+    assert [block.language for block in texts] == ["sh", "text", "sh", "text"]
+    monkeypatch.chdir(ROOT)
+    for commands, printed in zip(texts[::2], texts[1::2], strict=True):
+        for words in command_lines(commands.text):
+            stdout = io.StringIO()
+            with contextlib.redirect_stdout(stdout):
+                assert main([*words[1:], "-q", "--store", str(tmp_path)]) == 0
+        assert stdout.getvalue() == printed.text
+    # And it is a sum, of numbers as they are shown.
+    for margin, probability, table in (outcome(block.text) for block in texts[1::2]):
+        weights = [float(found) for found in re.findall(r" ([+-]\d\.\d{4}) ", table)]
+        assert len(weights) == 5
+        assert sum(weights) == pytest.approx(margin, abs=3e-4)
+        assert 1 / (1 + math.exp(-margin)) == pytest.approx(probability, abs=1e-4)
+
+
+def outcome(text: str) -> tuple[float, float, str]:
+    """Margin, probability and table of what ``explain`` printed."""
+    found = re.fullmatch(r"release \d: margin (\S+), probability (\S+)\n(.*)", text, re.DOTALL)
+    assert found
+    return float(found[1]), float(found[2]), found[3]
 
 
 # The three rows of the README

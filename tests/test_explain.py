@@ -152,6 +152,22 @@ def test_the_terms_of_a_row_add_up_to_its_margin(store: Store) -> None:
         assert f"user is {row['user']}" in [term["what"] for term in found["terms"]]
 
 
+def test_by_tree_each_leaf_and_bucket_is_told_by_its_number(store: Store) -> None:
+    live = release(store, 3)
+    samples = window_samples(live)
+    assert samples is not None
+    leaves, buckets = live.trees.encode(samples.table), live.head.wide.buckets(samples.table)
+    for i, row in enumerate(samples.table.slice(0, 20).to_pylist()):
+        terms = explain(live, row, by_tree=True)["terms"]
+        n_trees, n_wide = len(leaves), len(buckets)
+        assert [(term["tree"], term["leaf"]) for term in terms[:n_trees]] == list(enumerate(leaves[:, i].tolist()))
+        assert [term["bucket"] for term in terms[n_trees:-1]] == buckets[:, i].tolist()
+        assert [term["column"] for term in terms[n_trees:-1]] == list(live.head.wide.names)
+        assert len(terms) == n_trees + n_wide + 1
+        assert terms[-1] == {"what": "every row (bias)", "weight": live.head.bias}
+        assert sum(term["weight"] for term in terms) == pytest.approx(live.row_margin(row), abs=1e-9)
+
+
 def test_moves_are_between_the_last_two_releases_and_their_effect_is_measured(store: Store) -> None:
     found = diff(store, 2, 3, top=1000)
     old, new = release(store, 2), release(store, 3)

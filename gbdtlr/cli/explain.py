@@ -61,20 +61,22 @@ def diff(session: Session, a: int | None, b: int | None, top: int) -> None:
 @click.option("--row", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Row, from 0.")
 @click.option("--release", type=click.IntRange(min=1), metavar="N", help="Release to explain, if not the live one.")
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="Tell N terms.")
+@click.option("--by-tree", is_flag=True, help="Tell every tree's leaf by its number, and every id's bucket.")
 @with_store
-def explain(session: Session, source: str, row: int, release: int | None, top: int) -> None:
+def explain(session: Session, source: str, row: int, release: int | None, top: int, by_tree: bool) -> None:
     """Show the terms that make the margin of one row.
 
     \b
     Example:
       gbdtlr explain -c configs/flights.toml data/flights/2013-02-15.parquet --row 7
+      gbdtlr explain -c configs/flights.toml data/flights/2013-02-15.parquet --by-tree --json
     """
     from gbdtlr.inspect.explain import explain, row_of
     from gbdtlr.scoring import Scorer
 
     loaded = Scorer.open(session.store_url, release).loaded
-    found = explain(loaded, row_of(loaded, source, row))
-    session.result(found, lambda: _explain_text(found, top, session))
+    found = explain(loaded, row_of(loaded, source, row), by_tree)
+    session.result(found, lambda: _codes_text(found, session) if by_tree else _terms_text(found, top, session))
 
 
 def check_page(output: str) -> None:
@@ -126,15 +128,27 @@ def _diff_text(found: dict[str, Any], session: Session) -> str:
     return "\n\n".join(parts)
 
 
-def _explain_text(found: dict[str, Any], top: int, session: Session) -> str:
+def _terms_text(found: dict[str, Any], top: int, session: Session) -> str:
     terms = found["terms"]
     rows = [[tables.signed(term["weight"], 4), term["what"]] for term in terms[:top]]
     if len(terms) > top:
         rest = sum(term["weight"] for term in terms[top:])
         rows.append([tables.signed(rest, 4), tables.count(len(terms) - top, "smaller term")])
+    return f"{_outcome(found)}\n\n{session.table(['log-odds', 'because'], rows)}"
+
+
+def _codes_text(found: dict[str, Any], session: Session) -> str:
+    rows = []
+    for term in found["terms"]:
+        code = f"tree {term['tree']}" if "tree" in term else term.get("column", "")
+        place = f"leaf {term['leaf']}" if "leaf" in term else f"bucket {term['bucket']}" if "bucket" in term else ""
+        rows.append([code, place, tables.signed(term["weight"], 4), term["what"]])
+    return f"{_outcome(found)}\n\n{session.table(['code', 'at', 'log-odds', 'because'], rows)}"
+
+
+def _outcome(found: dict[str, Any]) -> str:
     margin, probability = tables.signed(found["margin"], 4), tables.cell(found["probability"])
-    said = f"release {found['release']}: margin {margin}, probability {probability}"
-    return f"{said}\n\n{session.table(['log-odds', 'because'], rows)}"
+    return f"release {found['release']}: margin {margin}, probability {probability}"
 
 
 COMMANDS = (report, diff, explain)

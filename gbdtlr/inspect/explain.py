@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -37,23 +37,27 @@ class Term:
     ----------
     what : the rule of a leaf, or the id of a wide column, in words
     weight : log-odds it adds
+    code : where the weight stands: ``tree`` and ``leaf``, or ``column`` and ``bucket``; nothing of what shares a term
     """
 
     what: str
     weight: float
+    code: Mapping[str, Any] = field(default_factory=dict)
 
 
-def explain(release: Release, row: Mapping[str, Any]) -> dict[str, Any]:
-    """The terms that make the margin of one row, largest first; they sum to it.
+def explain(release: Release, row: Mapping[str, Any], by_tree: bool = False) -> dict[str, Any]:
+    """The terms that make the margin of one row; they sum to it.
 
     Parameters
     ----------
     row : column names to values
+    by_tree : a term for each tree, ids and the bias after them; else the largest term first, and trees that say the
+        same of the row share one
 
     Returns
     -------
-    ``release``, ``margin``, ``probability`` and ``terms``, each with ``what`` in words and ``weight`` in log-odds;
-    trees that say the same of the row share a term
+    ``release``, ``margin``, ``probability`` and ``terms``, each with ``what`` in words and ``weight`` in log-odds, and
+    with ``by_tree`` with ``tree`` and ``leaf``, LightGBM's own numbers, or ``column`` and ``bucket``
 
     Raises
     ------
@@ -63,24 +67,37 @@ def explain(release: Release, row: Mapping[str, Any]) -> dict[str, Any]:
     trees, head = release.trees, release.head
     rules = Rules(trees, {name: [str(value)] for name, value in row.items() if value is not None})
     codes = trees.encode_row(row).astype(np.int64) + trees.offsets[:-1]
-    leaves: dict[Hashable, list[int]] = {}
-    for code in codes:
-        leaves.setdefault(rules.key(int(code)), []).append(int(code))
-    terms = [Term(rules.words(same[0]), float(head.leaf_weights[same].sum())) for same in leaves.values()]
-    for name, bucket, index, weights in zip(
-        head.wide.names, head.wide.row_buckets(row), head.wide_index, head.wide_weights, strict=True
-    ):
-        value = " and ".join(f"{part} is {_said(row[part])}" for part in name.split(":"))
-        terms.append(Term(value, _weight_of(index, weights, bucket)))
-    terms.append(Term("every row (bias)", head.bias))
-    terms.sort(key=lambda term: -abs(term.weight))
+    if by_tree:
+        terms = [
+            Term(rules.words(code), float(head.leaf_weights[code]), {"tree": t, "leaf": code - int(trees.offsets[t])})
+            for t, code in enumerate(codes.tolist())
+        ]
+    else:
+        leaves: dict[Hashable, list[int]] = {}
+        for code in codes.tolist():
+            leaves.setdefault(rules.key(code), []).append(code)
+        terms = [Term(rules.words(same[0]), float(head.leaf_weights[same].sum())) for same in leaves.values()]
+    terms += [*_id_terms(head, row, by_tree), Term("every row (bias)", head.bias)]
+    if not by_tree:
+        terms.sort(key=lambda term: -abs(term.weight))
     margin = release.row_margin(row)
     return {
         "release": release.entry.number,
         "margin": margin,
         "probability": float(sigmoid(np.array([margin]))[0]),
-        "terms": [{"what": term.what, "weight": term.weight} for term in terms],
+        "terms": [{**term.code, "what": term.what, "weight": term.weight} for term in terms],
     }
+
+
+def _id_terms(head: Head, row: Mapping[str, Any], by_tree: bool) -> list[Term]:
+    terms = []
+    for name, bucket, index, weights in zip(
+        head.wide.names, head.wide.row_buckets(row), head.wide_index, head.wide_weights, strict=True
+    ):
+        value = " and ".join(f"{part} is {_said(row[part])}" for part in name.split(":"))
+        code = {"column": name, "bucket": bucket} if by_tree else {}
+        terms.append(Term(value, _weight_of(index, weights, bucket), code))
+    return terms
 
 
 def row_of(release: Release, source: str, number: int) -> dict[str, Any]:
