@@ -26,9 +26,11 @@ from numpy.typing import NDArray
 
 from benchmarks import fit_peers
 from benchmarks.harness import OURS, Bench
-from gbdtlr.head import Candidates, Codes, Setting, fit
-from gbdtlr.head.objective import Objective
-from gbdtlr.head.solver import minimise
+from gbdtlr.compute.parts import Parts
+from gbdtlr.head import Candidates, Codes, Layout, Setting, fit_candidates, pieces
+from gbdtlr.head.codes import known_by
+from gbdtlr.head.fit.objective import Objective
+from gbdtlr.head.fit.solver import minimise
 from gbdtlr.metrics import log_loss_of
 from gbdtlr.times import to_us
 from gbdtlr.trees import FrozenTrees
@@ -52,7 +54,7 @@ class Problem:
     booster: Any
     trees: FrozenTrees
     matrix: NDArray[np.float64]
-    window: list[Codes]
+    window: Parts[Codes]
 
     @property
     def label(self) -> NDArray[np.float32]:
@@ -92,11 +94,11 @@ def rows(n: int, drift: float, seed: int = 0) -> tuple[NDArray[np.float64], NDAr
     return x, (rng.random(n) < 1 / (1 + np.exp(-z))).astype(np.float32)
 
 
-def window_of(trees: FrozenTrees, matrix: NDArray[np.float64], label: NDArray[np.float32]) -> list[Codes]:
-    """Rows coded in batches, their events spread evenly over the seven days before ``AS_OF``."""
+def window_of(trees: FrozenTrees, matrix: NDArray[np.float64], label: NDArray[np.float32]) -> Parts[Codes]:
+    """Rows coded in batches, as the jobs do, their events spread evenly over the seven days before ``AS_OF``."""
     n = len(label)
     event_us = to_us(AS_OF) - np.linspace(7 * 86_400_000_000, 0, n).astype(np.int64)
-    return [
+    batches = [
         Codes(
             trees.encode_matrix(matrix[part]),
             np.empty((0, len(label[part])), np.uint32),
@@ -107,6 +109,7 @@ def window_of(trees: FrozenTrees, matrix: NDArray[np.float64], label: NDArray[np
         )
         for part in (slice(start, start + BATCH) for start in range(0, n, BATCH))
     ]
+    return pieces(batches)
 
 
 def run(bench: Bench) -> None:
@@ -120,7 +123,7 @@ def run(bench: Bench) -> None:
 def beside_peers(bench: Bench, today: Problem, l2: float, cap_s: float | None = None) -> None:
     """Ours, several times, and each peer once, on the objective they share."""
     case = f"{len(today.label)} rows, anchor 0, l2 {l2:g}"
-    ours = partial(fit, today.window, today.trees.offsets, np.zeros(today.trees.n_codes), [Setting(ALIKE, l2)], AS_OF)
+    ours = partial(fit_candidates, today.window, without_anchor(today), [Setting(ALIKE, l2)], AS_OF)
     begin = len(bench.rows)
     bench.compare(case, {OURS: ours}, tell=lambda _, fitted: {"passes": fitted.passes})
     base = bench.rows[begin]["seconds"]
@@ -145,13 +148,18 @@ def beside_peers(bench: Bench, today: Problem, l2: float, cap_s: float | None = 
             row["gap"] = values[row["system"]] / best - 1
 
 
+def without_anchor(today: Problem) -> Layout:
+    """The layout of heads on today's trees that are pulled to zero."""
+    return Layout(today.trees.offsets, np.zeros(today.trees.n_codes))
+
+
 def optimum(today: Problem, l2: float) -> float:
     """The objective where nothing is left to gain that our sums can see."""
-    objective = Objective(today.window, today.trees.offsets, np.zeros(today.trees.n_codes), [Setting(ALIKE, l2)], AS_OF)
+    objective = Objective(today.window, without_anchor(today), [Setting(ALIKE, l2)], AS_OF)
     curvature = objective.curvature()
     delta, _, _, _ = minimise(
         objective.value_and_gradient,
-        np.zeros((objective.parameters.n, len(objective.l2))),
+        np.zeros((objective.layout.n, len(objective.l2))),
         curvature.solve,
         tolerance=1e-9,
         max_passes=400,
@@ -168,7 +176,7 @@ def objective_of(today: Problem, weights: NDArray[Any], l2: float) -> float:
 
 def weights_of(candidates: Candidates, k: int = 0) -> NDArray[np.float64]:
     """Distances from the anchor of one fitted setting, the bias last."""
-    return np.append(candidates.leaves[:, k], candidates.bias[k]).astype(np.float64)
+    return candidates.lines[:, k].astype(np.float64)
 
 
 def _in_own_process(peer: str, folder: Path, l2: float, n_threads: int, cap_s: float) -> float | None:
@@ -185,14 +193,14 @@ def _in_own_process(peer: str, folder: Path, l2: float, n_threads: int, cap_s: f
 
 def settings(bench: Bench, today: Problem) -> None:
     """One setting from the leaf outputs and from the head before, and the whole blend; as ``update-lr`` fits them."""
-    earlier = [part.take(part.event_us <= to_us(AS_OF - timedelta(hours=3))) for part in today.window]
+    then, layout = AS_OF - timedelta(hours=3), Layout.of(today.trees)
+    earlier = pieces(today.window.derive(known_by, to_us(then)))  # known at once here
 
     def ours(chosen: Sequence[Setting], start: Candidates | None = None) -> Candidates:
-        return fit(today.window, today.trees.offsets, today.trees.leaf_values, chosen, AS_OF, start)
+        return fit_candidates(today.window, layout, chosen, AS_OF, start)
 
     def before(chosen: Sequence[Setting]) -> Candidates:
-        then = AS_OF - timedelta(hours=3)
-        return fit(earlier, today.trees.offsets, today.trees.leaf_values, chosen, then)
+        return fit_candidates(earlier, layout, chosen, then)
 
     hardest = [max(BLEND, key=lambda setting: (setting.half_life, -setting.l2))]
     systems = {
@@ -217,7 +225,7 @@ def beside_refit(bench: Bench, today: Problem) -> None:
 
     def ours() -> Any:
         window = window_of(today.trees, today.matrix, label)
-        candidates = fit(window, today.trees.offsets, anchor, [Setting(ALIKE, 100.0)], AS_OF)
+        candidates = fit_candidates(window, Layout.of(today.trees), [Setting(ALIKE, 100.0)], AS_OF)
         weights = weights_of(candidates)
         return lambda asked: asked.margin(anchor + weights[:-1], weights[-1])
 

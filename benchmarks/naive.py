@@ -16,8 +16,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config
-from gbdtlr.head import Codes, Head
+from gbdtlr.head import Layout
 from gbdtlr.metrics import sigmoid
 from gbdtlr.release import Release
 from gbdtlr.replay.rivals import Choice
@@ -30,47 +31,7 @@ PULLS = (1.0, 10.0, 100.0, 1000.0)
 ITERATIONS = 100
 
 Floats = NDArray[np.float64]
-Columns = NDArray[np.int64]  # (n, columns of a row), positions in a line of weights
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of weights: leaves, the wide buckets that occur, the bias last."""
-
-    first: NDArray[np.int64]  # of each tree
-    index: tuple[NDArray[np.uint32], ...]  # buckets of each wide column, in rising order
-    n_codes: int
-
-    @classmethod
-    def of(cls, release: Release, codes: Codes) -> Line:
-        """Line of the release's trees and of the ids in ``codes``."""
-        return cls(release.trees.offsets[:-1], tuple(np.unique(each) for each in codes.buckets), release.trees.n_codes)
-
-    @property
-    def starts(self) -> list[int]:
-        """Position of each wide column's first bucket, and of the bias."""
-        sizes = [len(each) for each in self.index]
-        return [self.n_codes + sum(sizes[:j]) for j in range(len(sizes) + 1)]
-
-    def columns(self, codes: Codes) -> Columns:
-        """Positions of each row's weights."""
-        wide = [start + index.searchsorted(each) for start, index, each in self._wide(codes)]
-        bias = np.full(len(codes), self.starts[-1])
-        return np.stack([*(codes.leaves.astype(np.int64) + self.first[:, None]), *wide, bias], axis=1)
-
-    def weights(self, head: Head) -> Floats:
-        """A head's weights in this line."""
-        out = np.zeros(self.starts[-1] + 1)
-        out[: self.n_codes], out[-1] = head.leaf_weights, head.bias
-        for start, mine, index, weight in zip(
-            self.starts[:-1], self.index, head.wide_index, head.wide_weights, strict=True
-        ):
-            there = np.isin(index, mine)
-            out[start + mine.searchsorted(index[there])] = weight[there]
-        return out
-
-    def _wide(self, codes: Codes) -> list[tuple[int, NDArray[np.uint32], NDArray[np.uint32]]]:
-        return list(zip(self.starts[:-1], self.index, codes.buckets, strict=True))
+Columns = NDArray[np.int64]  # (n, columns of a row), parameters of each, the bias last
 
 
 @dataclass(frozen=True)
@@ -148,9 +109,9 @@ def _between(
     if samples is None:
         return np.empty(0)
     codes = release.encode(samples)
-    line = Line.of(release, codes)
-    columns = line.columns(codes)
-    heads = [line.weights(release.head)] * len(method.options)
+    layout = Layout.of(release.trees, release.head.wide).over(Parts([codes]))
+    columns = layout.parameters(codes.leaves, layout.wide_parameters(codes.buckets)).astype(np.int64)
+    heads = [release.head.layout.carried(release.head.weights, layout)] * len(method.options)
     by_event = np.argsort(samples.event_us, kind="stable")
     event_us = samples.event_us[by_event]
     said = []

@@ -44,7 +44,7 @@ from numpy.typing import NDArray
 from benchmarks import clickstream
 from benchmarks.harness import OURS, Bench, installed
 from gbdtlr.config import Config
-from gbdtlr.head import Codes, OnlineHead, Rule, WideColumns
+from gbdtlr.head import Codes, Layout, OnlineHead, Rule, WideColumns
 from gbdtlr.metrics import Quality, auc
 from gbdtlr.release import encode
 from gbdtlr.samples import Samples
@@ -80,7 +80,7 @@ class Case:
 
     def head(self, rule: Rule) -> OnlineHead:
         """A head that has learned nothing."""
-        return OnlineHead(rule, self.offsets, self.anchor, self.wide)
+        return OnlineHead(rule, Layout(self.offsets, self.anchor, self.wide))
 
     def ids_alone(self) -> Case:
         """The same samples without their leaves."""

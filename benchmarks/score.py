@@ -26,7 +26,7 @@ import pandas as pd
 
 from benchmarks.encode import N_CATEGORIES, N_FEATURES, N_TRAINING, SHAPES, rows
 from benchmarks.harness import OURS, Bench, Work, installed
-from gbdtlr.head import Head, WideColumns
+from gbdtlr.head import Head, Layout, WideColumns
 from gbdtlr.metrics import sigmoid
 from gbdtlr.release import Release
 from gbdtlr.scoring import Scorer
@@ -158,7 +158,8 @@ def scorer_of(trees: FrozenTrees, wide: tuple[str, ...] = ()) -> Scorer:
     n = N_WIDE_WEIGHTS
     index = tuple(np.sort(rng.choice(WIDE_BUCKETS, n, replace=False)).astype(np.uint32) for _ in wide)
     weights = tuple(rng.normal(size=n) for _ in wide)
-    head = Head(0.0, trees.leaf_values, WideColumns(wide, WIDE_BUCKETS), index, weights)
+    layout = Layout.of(trees, WideColumns(wide, WIDE_BUCKETS)).using(index)
+    head = Head(layout, layout.join(trees.leaf_values, weights, 0.0))
     version = "20240502T000000Z-00000000"
     release = Release(Entry(1, AS_OF, version, version, "train-trees"), trees, head, {}, AS_OF, AS_OF, {}, {})
     return Scorer(Store.open("memory-only"), release)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gbdtlr.errors import ConfigError, DamagedError, GbdtlrError, MismatchError, SchemaError
-from gbdtlr.head import Candidates, Codes, Head, Memory, OnlineHead, Record, WideColumns
+from gbdtlr.head import Candidates, Codes, Head, Layout, Memory, OnlineHead, Record, WideColumns
 from gbdtlr.samples import Samples
 from gbdtlr.store import Entry, Store
 from gbdtlr.times import parse_time
@@ -49,7 +49,7 @@ class Golden:
             return cls([], [], [])
         chosen = _table_of(rows)
         leaves = trees.encode(chosen)
-        margins = head.margin(leaves, trees.offsets, head.wide.buckets(chosen))
+        margins = head.margin(Codes.unlabelled(leaves, head.wide.buckets(chosen)))
         return cls(rows, leaves.T.tolist(), margins.tolist())
 
     def replay(self, trees: FrozenTrees, head: Head) -> None:
@@ -65,7 +65,7 @@ class Golden:
         table = _table_of(self.rows)
         try:
             leaves = trees.encode(table)
-            margins = head.margin(leaves, trees.offsets, head.wide.buckets(table))
+            margins = head.margin(Codes.unlabelled(leaves, head.wide.buckets(table)))
         except GbdtlrError as error:
             raise MismatchError(f"its golden rows cannot be scored: {error}") from error
         if np.shape(self.leaves) != leaves.T.shape:
@@ -135,13 +135,19 @@ class Fits:
         return files
 
     @classmethod
-    def from_files(cls, files: Mapping[str, bytes], n_codes: int) -> Fits:
-        """Fits as :meth:`to_files` gave them; ``DamagedError`` for anything else."""
+    def from_files(cls, files: Mapping[str, bytes], layout: Layout) -> Fits:
+        """Fits as :meth:`to_files` gave them, of heads of that layout.
+
+        Raises
+        ------
+        DamagedError, FormatError
+            Not such files; written by a newer gbdtlr.
+        """
         try:
             record = Record.from_dict(json.loads(files["record.json"]))
         except (ValueError, TypeError, RecursionError) as error:
             raise DamagedError(f"the blend's record is damaged: {error}") from None
-        candidates = Candidates.from_bytes(files["candidates.npz"], n_codes)
+        candidates = Candidates.from_bytes(files["candidates.npz"], layout)
         memory = files.get("memory.npz")
         return cls(candidates, record, None if memory is None else Memory.from_bytes(memory, candidates))
 
@@ -232,7 +238,7 @@ class Release:
         for name in ("head.npz", "golden.json"):
             if name not in files:
                 raise DamagedError(f"head {entry.head} has no file {name}")
-        head = Head.from_bytes(files["head.npz"], trees.n_codes, trees.leaf_values)
+        head = Head.from_bytes(files["head.npz"], Layout.of(trees))
         try:
             head_as_of, trees_as_of = parse_time(manifest["as_of"]), parse_time(trees_manifest["as_of"])
         except (ValueError, KeyError, TypeError, RecursionError, ConfigError) as error:
@@ -251,7 +257,7 @@ class Release:
         """
         if not {"candidates.npz", "record.json"} <= self.learned.keys():
             return None
-        return Fits.from_files(self.learned, self.trees.n_codes)
+        return Fits.from_files(self.learned, self.head.layout)
 
     def online(self) -> OnlineHead | None:
         """The head to go on learning with, sample by sample; None if it was not learned so. A new one at each call.
@@ -261,7 +267,7 @@ class Release:
         DamagedError
         """
         data = self.learned.get("online.npz")
-        return None if data is None else OnlineHead.from_bytes(data, self.trees.offsets, self.trees.leaf_values)
+        return None if data is None else OnlineHead.from_bytes(data, self.head.layout)
 
     def check_learned(self) -> None:
         """Pass only if what the next update starts from can be read.

@@ -66,13 +66,13 @@ def test_kept_code_is_stale_when_another_source_of_the_package_has_changed(
 
 def test_the_sources_of_a_kernel_are_its_file_and_those_it_takes_names_from(tmp_path: Path) -> None:
     package = Path(gbdtlr.__file__).parent
-    sources = set(_imported("from gbdtlr.head.kernels import LANES\nfrom gbdtlr.trees import (\n    kernels,\n)\n"))
-    assert sources == {package / "head/kernels.py", package / "trees/kernels.py"}
+    sources = set(_imported("from gbdtlr.head.fit.kernels import LANES\nfrom gbdtlr.trees import (\n    kernels,\n)\n"))
+    assert sources == {package / "head/fit/kernels.py", package / "trees/kernels.py"}
     assert set(_imported("from gbdtlr.head import Head\n")) == {package / "head/__init__.py"}
     made = tmp_path / "made.py"
     made.write_text("")
-    assert _sources(made) != _sources(package / "head/kernels.py")
-    assert _sources(package / "head/group_kernels.py") != _sources(package / "head/kernels.py")
+    assert _sources(made) != _sources(package / "head/fit/kernels.py")
+    assert _sources(package / "head/fit/group_kernels.py") != _sources(package / "head/fit/kernels.py")
 
 
 def test_division_by_zero_is_that_of_ieee_754() -> None:

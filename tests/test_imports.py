@@ -38,8 +38,14 @@ WITHIN_A_LAYER = {("trees", "samples")}  # what trees are trained on
 # Where a library may be imported at all.
 DOORS = {
     "lightgbm": ("trees/",),
-    "numba": ("compute/compiled.py", "head/kernels.py", "head/line_kernels.py", "head/eights.py", "trees/kernels.py"),
-    "llvmlite": ("head/line_kernels.py", "head/eights.py"),
+    "numba": (
+        "compute/compiled.py",
+        "head/fit/kernels.py",
+        "head/fit/line_kernels.py",
+        "head/online/vectors.py",
+        "trees/kernels.py",
+    ),
+    "llvmlite": ("head/fit/line_kernels.py", "head/online/vectors.py"),
     "click": ("cli/",),
     "obstore": ("store/",),
     "sklearn": ("replay/",),

@@ -13,7 +13,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from gbdtlr.compute import threads
-from gbdtlr.head import Candidates, Codes, Setting, WideColumns, fit
+from gbdtlr.compute.parts import Parts
+from gbdtlr.head import Candidates, Codes, Layout, Setting, WideColumns, fit_candidates
 from gbdtlr.jobs.guards.traffic import Totals
 from gbdtlr.metrics import Quality
 from gbdtlr.times import EPOCH
@@ -111,10 +112,13 @@ def test_nothing_that_is_kept_depends_on_the_threads_of_blas() -> None:
     n, codes, settings = 50_000, 31_172, tuple(Setting(timedelta(hours=h), 3.0) for h in range(1, 17))
     margin, weight = rng.normal(size=n), rng.random(n)
     label = (rng.random(n) < 0.3).astype(np.float32)
-    lines = rng.normal(size=(codes, len(settings))).astype(np.float32)
-    index = np.arange(codes, dtype=np.uint32)
-    candidates = Candidates(settings, lines, lines[0], (index,), (lines[::-1].copy(),), -1.0)
-    shares, wide = rng.dirichlet(np.ones(len(settings) + 2)), WideColumns(("id",), codes)
+    layout = Layout(np.array([0, codes]), np.zeros(codes), WideColumns(("id",), codes)).using(
+        [np.arange(codes, dtype=np.uint32)]
+    )
+    lines = rng.normal(size=(layout.n, len(settings))).astype(np.float32)
+    candidates = Candidates(settings, layout, lines, -1.0)
+    alone = Layout(np.array([0, 1]), np.zeros(1))
+    shares = rng.dirichlet(np.ones(len(settings) + 2))
     part = Codes(np.zeros((1, n), np.uint8), np.zeros((0, n), np.uint32), label, weight, *np.zeros((2, n), np.int64))
     kept = []
     for n_threads in (1, 2, 4):
@@ -123,8 +127,10 @@ def test_nothing_that_is_kept_depends_on_the_threads_of_blas() -> None:
                 (
                     Quality.of(margin, label, weight),
                     Totals.of(label, weight, timedelta(hours=1)),
-                    candidates.blended(shares, np.zeros(codes), wide).to_bytes(np.zeros(codes)),
-                    fit([part], np.array([0, 1]), np.zeros(1), settings[:1], EPOCH).to_bytes(),
+                    candidates.blended(shares).to_bytes(),
+                    fit_candidates(
+                        Parts([part]), Layout(np.array([0, 1]), np.zeros(1)), settings[:1], EPOCH
+                    ).to_bytes(),
                 )
             )
     for each in zip(*kept, strict=True):

@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr.errors import DamagedError, StoreError
+from gbdtlr.errors import DamagedError, FormatError, StoreError
 
+FORMAT = "format"
 MAX_BYTES = 2**32
 """What all arrays of one npz together may take."""
 
 
-def to_npz(arrays: Mapping[str, NDArray[Any]], *, compress: bool = True) -> bytes:
+def to_npz(arrays: Mapping[str, NDArray[Any]], format_: int | None = None, *, compress: bool = True) -> bytes:
     """Arrays as an npz whose bytes depend on nothing but the arrays (``numpy.savez`` writes the time).
 
     Parameters
     ----------
+    format_ : number of the format they are in, from 1, kept beside them
     compress : leave it out for many fractions, whose bytes are noise: it takes long and gains nothing
 
     Raises
@@ -30,6 +32,8 @@ def to_npz(arrays: Mapping[str, NDArray[Any]], *, compress: bool = True) -> byte
     """
     buffer = io.BytesIO()
     size = 0
+    if format_ is not None:
+        arrays = {**arrays, FORMAT: np.array([format_], np.int64)}
     method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in sorted(arrays):
@@ -43,13 +47,20 @@ def to_npz(arrays: Mapping[str, NDArray[Any]], *, compress: bool = True) -> byte
     return buffer.getvalue()
 
 
-def from_npz(data: bytes) -> dict[str, NDArray[Any]]:
+def from_npz(data: bytes, name: str = "the file", newest: int = 1) -> dict[str, NDArray[Any]]:
     """Arrays of an npz; objects, absurd sizes and anything malformed are refused before memory is taken.
+
+    Parameters
+    ----------
+    name : of the file, for messages
+    newest : number of the newest format that is understood; arrays without one are in the first
 
     Raises
     ------
     DamagedError
         Not an npz of plain arrays.
+    FormatError
+        Written in a format that is newer.
     """
     arrays = {}
     try:
@@ -73,6 +84,14 @@ def from_npz(data: bytes) -> dict[str, NDArray[Any]]:
         raise
     except Exception as error:  # zipfile and numpy raise a dozen kinds on bytes made to confuse them
         raise DamagedError(f"not an npz of arrays: {type(error).__name__}: {error}") from None
+    if FORMAT in arrays:
+        number = arrays[FORMAT]
+        if number.shape != (1,) or number.dtype.kind != "i" or number[0] < 1:
+            raise DamagedError(f"the format of {name} is no number")
+        if number[0] > newest:
+            raise FormatError(
+                f"{name} has format {number[0]}, newer than the {newest} this gbdtlr reads; upgrade gbdtlr"
+            )
     return arrays
 
 

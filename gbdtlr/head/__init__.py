@@ -1,18 +1,20 @@
 """The fast speed: the logistic regression on leaves and wide ids, refitted every few minutes."""
 
 from gbdtlr.head.blend import Record
-from gbdtlr.head.candidates import Candidates, fit
-from gbdtlr.head.codes import Codes, concatenate
+from gbdtlr.head.codes import Codes, concatenate, pieces
+from gbdtlr.head.fit.candidates import Candidates, fit_candidates
+from gbdtlr.head.fit.objective import Setting
 from gbdtlr.head.head import Head
-from gbdtlr.head.memory import Memory
-from gbdtlr.head.objective import Setting
-from gbdtlr.head.online import OnlineHead, Rule
+from gbdtlr.head.layout import Layout
+from gbdtlr.head.online.head import OnlineHead, Rule
+from gbdtlr.head.past.memory import Memory
 from gbdtlr.head.wide import WideColumns
 
 __all__ = [
     "Candidates",
     "Codes",
     "Head",
+    "Layout",
     "Memory",
     "OnlineHead",
     "Record",
@@ -20,5 +22,6 @@ __all__ = [
     "Setting",
     "WideColumns",
     "concatenate",
-    "fit",
+    "fit_candidates",
+    "pieces",
 ]

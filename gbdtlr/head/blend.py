@@ -8,17 +8,18 @@ in the weights, discounted by half-life.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr.compute import threads
+from gbdtlr.compute.parts import Parts
 from gbdtlr.errors import ConfigError, DamagedError
+from gbdtlr.head.codes import Codes
+from gbdtlr.metrics import sigmoid
 from gbdtlr.times import format_time, parse_time
 
 CAUTION = 10.0
@@ -26,8 +27,14 @@ CAUTION = 10.0
 
 STEPS = 500
 
-AT_ONCE = 4
-"""Parts worked at together, however many threads there are: the margins of all candidates take far more than codes."""
+BLOCK = 16_384
+"""Rows worked at together: the margins of all candidates take far more than codes."""
+
+
+class Predictor(Protocol):
+    """What says the margins of all candidates, float64 (n, n_candidates), of coded rows."""
+
+    def margins(self, codes: Codes) -> NDArray[np.float64]: ...
 
 
 @dataclass(frozen=True)
@@ -55,22 +62,13 @@ class Record:
         n = len(names)
         return cls(tuple(names), as_of, np.zeros((n, n)), np.zeros(n), np.full(n, 1.0 / n))
 
-    def learn(
-        self,
-        margins: Callable[[int], NDArray[np.float64]],
-        labels: Sequence[NDArray[Any]],
-        weights: Sequence[NDArray[np.float64]],
-        as_of: datetime,
-        half_life: timedelta,
-    ) -> Record:
+    def learn(self, samples: Parts[Codes], candidates: Predictor, as_of: datetime, half_life: timedelta) -> Record:
         """Record with more progressive predictions counted in.
 
         Parameters
         ----------
-        margins : ``margins(p)``, float64 (n_rows, n_candidates), of part ``p``, by heads made before the labels were
-            known; threads call it at once, and no part's is kept
-        labels : parts of (n_rows,), 0 or 1
-        weights : parts of float64 (n_rows,), of the samples
+        samples : in pieces
+        candidates : made before the labels of these were known
         as_of : the moment the labels are known at; what is on record fades until then
         half_life : of what is on record
 
@@ -81,22 +79,11 @@ class Record:
         from threadpoolctl import threadpool_limits
 
         fade = 2.0 ** -((as_of - self.as_of) / half_life)
-        curvature, pull = fade * self.curvature, fade * self.pull
-        found: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = [None] * len(labels)  # type: ignore[list-item]  # filled by threads
-
-        def work(first: int, i: int) -> None:
-            p = first + i
-            margin, weight = margins(p), weights[p]
-            probability = 1.0 / (1.0 + np.exp(-(margin @ self.weights)))
-            h = margin.T @ (margin * (weight * probability * (1.0 - probability))[:, None])
-            found[p] = h, margin.T @ (weight * (probability - labels[p]))
-
+        nothing = np.zeros_like(self.curvature), np.zeros_like(self.pull)
         with threadpool_limits(limits=1, user_api="blas"):  # its own threads would fight ours, and change the last bits
-            for first in range(0, len(labels), AT_ONCE):
-                threads.run(min(AT_ONCE, len(labels) - first), partial(work, first))
-        for h, slope in found:
-            curvature = curvature + h
-            pull = pull + h @ self.weights - slope
+            curvature, slope = samples.sum(loss_to_second_order, candidates, self.weights, zero=nothing)
+        pull = fade * self.pull + curvature @ self.weights - slope
+        curvature = fade * self.curvature + curvature
         return Record(self.names, as_of, curvature, pull, _shares(curvature, pull, self.weights))
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,6 +114,19 @@ class Record:
         if not all(np.isfinite(a).all() for a in (record.curvature, record.pull, record.weights)):
             raise DamagedError("the blend's record is damaged: not all of its numbers are finite")
         return record
+
+
+def loss_to_second_order(
+    codes: Codes, candidates: Predictor, weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Second and first derivative in the weights, (n, n) and (n,), of a part's log loss under the blend."""
+    curvature, slope = np.zeros((len(weights), len(weights))), np.zeros(len(weights))
+    for block in codes.blocks(BLOCK):
+        margins = candidates.margins(block)
+        probability = sigmoid(margins @ weights)
+        curvature += margins.T @ (margins * (block.weight * probability * (1.0 - probability))[:, None])
+        slope += margins.T @ (block.weight * (probability - block.label))
+    return curvature, slope
 
 
 def _shares(

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gbdtlr.compute.parts import Parts
+
+PIECES, PIECE_ROWS = 8, 65_536
+"""Pieces all rows are cut into at least, and rows of one at most: sums of so many may be in float32, and what is
+worked out for each row of a piece stays small."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,13 @@ class Codes:
     event_us: NDArray[np.int64]
     known_us: NDArray[np.int64]
 
+    @classmethod
+    def unlabelled(cls, leaves: NDArray[Any], buckets: NDArray[np.uint32]) -> Codes:
+        """Codes of rows that are only scored: without labels, and of no time."""
+        n = leaves.shape[1]
+        none = np.zeros(n, np.int64)
+        return cls(leaves, buckets.reshape(len(buckets), n), np.full(n, np.nan, np.float32), np.ones(n), none, none)
+
     def __len__(self) -> int:
         return len(self.label)
 
@@ -48,16 +63,77 @@ class Codes:
             self.known_us[rows],
         )
 
+    def blocks(self, n_rows: int) -> Iterator[Codes]:
+        """The rows in order, at most so many at a time."""
+        if len(self) <= n_rows:
+            yield self
+            return
+        for start in range(0, len(self), n_rows):
+            yield self.take(np.arange(start, min(start + n_rows, len(self))))
+
+
+def known_after(codes: Codes, moment_us: int) -> Codes:
+    """The samples whose label became known after a moment."""
+    return codes.take(codes.known_us > moment_us)
+
+
+def known_by(codes: Codes, moment_us: int) -> Codes:
+    """The samples whose label was known by a moment."""
+    return codes.take(codes.known_us <= moment_us)
+
+
+def happened_from(codes: Codes, moment_us: int) -> Codes:
+    """The samples that happened at a moment or after it."""
+    return codes.take(codes.event_us >= moment_us)
+
 
 def concatenate(parts: Sequence[Codes]) -> Codes:
     """All rows of ``parts``, one after the other; at least one part."""
     if len(parts) == 1:
         return parts[0]
     return Codes(
-        np.concatenate([part.leaves for part in parts], axis=1),
-        np.concatenate([part.buckets for part in parts], axis=1),
+        np.ascontiguousarray(np.concatenate([part.leaves for part in parts], axis=1)),
+        np.ascontiguousarray(np.concatenate([part.buckets for part in parts], axis=1)),
         np.concatenate([part.label for part in parts]),
         np.concatenate([part.weight for part in parts]),
         np.concatenate([part.event_us for part in parts]),
         np.concatenate([part.known_us for part in parts]),
     )
+
+
+def pieces(parts: Iterable[Codes]) -> Parts[Codes]:
+    """The same rows in pieces that depend on nothing but how many rows there are, in their order.
+
+    So sums over them do not depend on how the samples lay in files and batches.
+    """
+    return Parts(cut(list(parts)))
+
+
+def cut(parts: list[Codes]) -> list[Codes]:
+    """As :func:`pieces`; ``parts`` is emptied on the way, so that no more than one piece is in memory twice."""
+    sizes = [len(part) for part in parts]
+    n = sum(sizes)
+    n_pieces = min(n, max(PIECES, -(-n // PIECE_ROWS)))
+    bounds = [n * i // n_pieces for i in range(n_pieces + 1)] if n else [0]
+    waiting = deque(part for part in parts if len(part))
+    parts.clear()
+    if [len(part) for part in waiting] == np.diff(bounds).tolist():
+        return list(waiting)
+    made, start = [], 0
+    ones = np.ones(0)
+    for first, last in pairwise(bounds):
+        slices, room = [], last - first
+        while room:
+            part = waiting[0]
+            stop = min(len(part), start + room)
+            slices.append(part.take(np.arange(start, stop)) if stop - start < len(part) else part)
+            room, start = room - (stop - start), stop
+            if stop == len(part):
+                waiting.popleft()
+                start = 0
+        piece = concatenate(slices)
+        if (piece.weight == 1).all():  # one array for all pieces
+            ones = ones if len(ones) >= len(piece) else np.ones(len(piece) + 1)
+            piece = replace(piece, weight=ones[: len(piece)])
+        made.append(piece)
+    return made

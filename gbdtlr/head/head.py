@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,54 +13,73 @@ from numpy.typing import NDArray
 from gbdtlr.codec.npz import checked, from_npz, to_npz
 from gbdtlr.errors import DamagedError
 from gbdtlr.head import kernels
+from gbdtlr.head.codes import Codes
+from gbdtlr.head.layout import Layout, lookup
 from gbdtlr.head.wide import WideColumns
 
+FORMAT = 1
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Head:
     """Weights of a logistic regression on codes: ``margin = bias + sum of the weights of a row's codes``.
 
     Attributes
     ----------
-    bias : log-odds
-    leaf_weights : float64 (n_codes,), leaf l of tree t at ``offsets[t] + l``
-    wide : names and number of buckets of the wide columns
-    wide_index : per wide column, uint32 (n_nonzero,), sorted buckets whose weight is not zero
-    wide_weights : per wide column, float64 (n_nonzero,)
+    layout : which weight is which; wide buckets that are not in use weigh nothing
+    weights : float64 (n_params,)
     """
 
-    bias: float
-    leaf_weights: NDArray[np.float64]
-    wide: WideColumns
-    wide_index: tuple[NDArray[np.uint32], ...]
-    wide_weights: tuple[NDArray[np.float64], ...]
+    layout: Layout
+    weights: NDArray[np.float64]
 
-    def margin(self, leaves: NDArray[Any], offsets: NDArray[np.int64], buckets: NDArray[Any]) -> NDArray[np.float64]:
-        """Log-odds of coded rows.
+    def __post_init__(self) -> None:
+        # Writeable or not are two types to a kernel, and each would be compiled.
+        weights = self.weights.view()
+        weights.flags.writeable = False
+        object.__setattr__(self, "weights", weights)
 
-        Parameters
-        ----------
-        leaves : uint8 or uint16 (n_trees, n)
-        offsets : int64 (n_trees + 1,)
-        buckets : uint32 (n_wide, n)
+    @classmethod
+    def bare(cls, layout: Layout) -> Head:
+        """The trees themselves, as a head."""
+        unused = Layout.of(layout, layout.wide)
+        return cls(unused, unused.anchor)
 
-        Returns
-        -------
-        margin : float64 (n,)
-        """
-        out = np.full(leaves.shape[1], self.bias)
-        kernels.add_leaf_weights(leaves, offsets, self.leaf_weights, out)
-        self.add_wide(buckets, out)
+    @property
+    def wide(self) -> WideColumns:
+        """Names and number of buckets of the wide columns."""
+        return self.layout.wide
+
+    @cached_property
+    def bias(self) -> float:
+        """Log-odds where all else is zero."""
+        return float(self.weights[self.layout.bias])
+
+    @cached_property
+    def leaf_weights(self) -> NDArray[np.float64]:
+        """float64 (n_leaves,), leaf l of tree t at ``layout.offsets[t] + l``."""
+        return self.weights[self.layout.leaves]
+
+    @cached_property
+    def wide_weights(self) -> tuple[NDArray[np.float64], ...]:
+        """Per wide column, float64 (n_in_use,)."""
+        return self.layout.split(self.weights)[1]
+
+    def margin(self, codes: Codes) -> NDArray[np.float64]:
+        """Log-odds of coded rows, float64 (n,)."""
+        out = np.full(len(codes), self.bias)
+        kernels.add_leaf_weights(codes.leaves, self.layout.offsets, self.leaf_weights, out)
+        self.add_wide(codes.buckets, out)
         return out
 
     def add_wide(self, buckets: NDArray[Any], margin_out: NDArray[np.float64]) -> None:
         """Add the wide columns' weights of each row to its margin."""
-        for bucket, index, weight in zip(buckets, self.wide_index, self.wide_weights, strict=True):
+        for bucket, index, weight in zip(buckets, self.layout.buckets, self.wide_weights, strict=True):
             margin_out += lookup(index, weight, bucket)
 
     def add_row_wide(self, buckets: Sequence[int], margin: float) -> float:
         """Margin of one row with its wide weights added, one after the other as in :meth:`add_wide`."""
-        for bucket, index, weight in zip(buckets, self.wide_index, self.wide_weights, strict=True):
+        for bucket, index, weight in zip(buckets, self.layout.buckets, self.wide_weights, strict=True):
             at = int(index.searchsorted(np.uint32(bucket)))
             if at < len(index) and index[at] == bucket:
                 margin += float(weight[at])
@@ -67,18 +87,15 @@ class Head:
 
     def is_finite(self) -> bool:
         """Whether every weight is a finite number."""
-        arrays = (np.array([self.bias]), self.leaf_weights, *self.wide_weights)
-        return all(bool(np.isfinite(array).all()) for array in arrays)
+        return bool(np.isfinite(self.weights).all())
 
-    def to_bytes(self, anchor: NDArray[np.float64] | None = None) -> bytes:
+    def to_bytes(self) -> bytes:
         """The head as an npz without objects; equal heads give equal bytes.
 
-        Parameters
-        ----------
-        anchor : float64 (n_codes,), the trees' leaf outputs; where few leaves are off them, only those are stored
+        Where few leaves are off the trees' outputs, only those are in it.
         """
-        moved = None if anchor is None else np.flatnonzero(self.leaf_weights != anchor)
-        if moved is not None and 3 * len(moved) < 2 * len(self.leaf_weights):
+        moved = np.flatnonzero(self.leaf_weights != self.layout.leaf_values)
+        if 3 * len(moved) < 2 * len(self.leaf_weights):
             leaves: dict[str, NDArray[Any]] = {
                 "leaf_index": moved.astype(np.uint32),
                 "leaf_moved": self.leaf_weights[moved],
@@ -91,62 +108,49 @@ class Head:
             "n_buckets": np.array([self.wide.n_buckets], np.int64),
             "wide_names": np.frombuffer("\n".join(self.wide.names).encode(), np.uint8),
         }
-        for j, (index, weight) in enumerate(zip(self.wide_index, self.wide_weights, strict=True)):
+        for j, (index, weight) in enumerate(zip(self.layout.buckets, self.wide_weights, strict=True)):
             arrays[f"wide_index_{j}"], arrays[f"wide_weights_{j}"] = index, weight
-        return to_npz(arrays)
+        return to_npz(arrays, FORMAT)
 
     @classmethod
-    def from_bytes(cls, data: bytes, n_codes: int, anchor: NDArray[np.float64] | None = None) -> Head:
-        """Head as :meth:`to_bytes` gave it, for trees of ``n_codes`` leaves whose outputs are ``anchor``.
+    def from_bytes(cls, data: bytes, trees: Layout) -> Head:
+        """Head as :meth:`to_bytes` gave it, on the trees of that layout; wide columns are its own.
 
         Raises
         ------
-        DamagedError
-            Not such bytes.
+        DamagedError, FormatError
+            Not such bytes; written by a newer gbdtlr.
         """
-        arrays = from_npz(data)
+        arrays = from_npz(data, "head.npz", FORMAT)
         try:
             text = arrays["wide_names"].tobytes().decode()
             names = tuple(text.split("\n")) if text else ()
             columns = range(len(names))
-            head = cls(
-                float(arrays["bias"][0]),
-                _leaf_weights(arrays, n_codes, anchor),
+            layout = Layout(
+                trees.offsets,
+                trees.leaf_values,
                 WideColumns(names, int(arrays["n_buckets"][0])),
                 tuple(checked(arrays[f"wide_index_{j}"], np.uint32, None) for j in columns),
-                tuple(checked(arrays[f"wide_weights_{j}"], np.float64, None) for j in columns),
             )
+            wide = [checked(arrays[f"wide_weights_{j}"], np.float64, layout.buckets[j].shape) for j in columns]
+            if any((np.diff(index.astype(np.int64)) <= 0).any() for index in layout.buckets):
+                raise ValueError("wide buckets out of order")
+            head = cls(layout, layout.join(_leaf_weights(arrays, trees.leaf_values), wide, float(arrays["bias"][0])))
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise DamagedError(f"the head's weights are damaged: {error}") from None
-        for index, weight in zip(head.wide_index, head.wide_weights, strict=True):
-            if len(index) != len(weight) or (np.diff(index.astype(np.int64)) <= 0).any():
-                raise DamagedError("the head's weights are damaged: wide buckets out of order")
         if not head.is_finite() or head.wide.n_buckets < 1:
             raise DamagedError("the head's weights are damaged: not all of them are finite")
         return head
 
 
-def _leaf_weights(
-    arrays: Mapping[str, NDArray[Any]], n_codes: int, anchor: NDArray[np.float64] | None
-) -> NDArray[np.float64]:
+def _leaf_weights(arrays: Mapping[str, NDArray[Any]], leaf_values: NDArray[np.float64]) -> NDArray[np.float64]:
     """All leaves' weights; ValueError or KeyError where the arrays do not say them."""
+    n_leaves = len(leaf_values)
     if "leaf_index" not in arrays:
-        return checked(arrays["leaf_weights"], np.float64, (n_codes,))
-    if anchor is None or anchor.shape != (n_codes,):
-        raise ValueError("it holds what is off the trees' outputs, without those")
+        return checked(arrays["leaf_weights"], np.float64, (n_leaves,))
     index = checked(arrays["leaf_index"], np.uint32, None)
-    if len(index) and (index.max() >= n_codes or (np.diff(index.astype(np.int64)) <= 0).any()):
+    if len(index) and (index.max() >= n_leaves or (np.diff(index.astype(np.int64)) <= 0).any()):
         raise ValueError("leaves out of order")
-    weights = anchor.copy()
+    weights = leaf_values.copy()
     weights[index] = checked(arrays["leaf_moved"], np.float64, index.shape)
-    weights.flags.writeable = False
     return weights
-
-
-def lookup(index: NDArray[Any], weight: NDArray[Any], bucket: NDArray[Any]) -> NDArray[Any]:
-    """Weight of each bucket, zero for those not in the sorted ``index``; shape (n, ...) of ``weight``'s rows."""
-    if not len(index):
-        return np.zeros((len(bucket), *weight.shape[1:]), weight.dtype)
-    at = np.minimum(index.searchsorted(bucket), len(index) - 1)
-    found = index[at] == bucket
-    return np.where(found.reshape(-1, *(1,) * (weight.ndim - 1)), weight[at], weight.dtype.type(0))

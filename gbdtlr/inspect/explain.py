@@ -17,6 +17,7 @@ from gbdtlr import tables
 from gbdtlr.config import Config
 from gbdtlr.errors import NoReleaseError, SamplesError
 from gbdtlr.head import Codes, Head
+from gbdtlr.head.layout import lookup
 from gbdtlr.metrics import sigmoid
 from gbdtlr.release import Release, encode
 from gbdtlr.samples import Samples, read_batches
@@ -92,7 +93,7 @@ def explain(release: Release, row: Mapping[str, Any], by_tree: bool = False) -> 
 def _id_terms(head: Head, row: Mapping[str, Any], by_tree: bool) -> list[Term]:
     terms = []
     for name, bucket, index, weights in zip(
-        head.wide.names, head.wide.row_buckets(row), head.wide_index, head.wide_weights, strict=True
+        head.wide.names, head.wide.row_buckets(row), head.layout.buckets, head.wide_weights, strict=True
     ):
         value = " and ".join(f"{part} is {_said(row[part])}" for part in name.split(":"))
         code = {"column": name, "bucket": bucket} if by_tree else {}
@@ -218,9 +219,9 @@ def importance(release: Release, codes: Codes | None) -> list[tuple[str, float]]
                 found[name] = found.get(name, 0.0) + float(part) / len(path)
     if codes is not None:
         for name, bucket, index, weights in zip(
-            head.wide.names, codes.buckets, head.wide_index, head.wide_weights, strict=True
+            head.wide.names, codes.buckets, head.layout.buckets, head.wide_weights, strict=True
         ):
-            found[name] = found.get(name, 0.0) + float(np.var(_lookup(index, weights, bucket)))
+            found[name] = found.get(name, 0.0) + float(np.var(lookup(index, weights, bucket)))
     total_spread = sum(found.values()) or 1.0
     return sorted(((name, part / total_spread) for name, part in found.items()), key=lambda each: (-each[1], each[0]))
 
@@ -277,8 +278,8 @@ def _wide_moves(old: Head, new: Head, codes: Codes, samples: Samples) -> list[_M
         bucket = codes.buckets[j]
         order = np.argsort(bucket, kind="stable")
         values, starts = np.unique(bucket[order], return_index=True)
-        before = _lookup(old.wide_index[j], old.wide_weights[j], values)
-        after = _lookup(new.wide_index[j], new.wide_weights[j], values)
+        before = lookup(old.layout.buckets[j], old.wide_weights[j], values)
+        after = lookup(new.layout.buckets[j], new.wide_weights[j], values)
         ends = [*starts[1:], len(order)]
         parts = name.split(":")
         columns = [texts(column_of(samples.table, part)) for part in parts]
@@ -320,7 +321,7 @@ def _said(value: Any) -> str:
 
 
 def _margin(release: Release, codes: Codes) -> NDArray[np.float64]:
-    return release.head.margin(np.ascontiguousarray(codes.leaves), release.trees.offsets, codes.buckets)
+    return release.head.margin(codes)
 
 
 def _mean(probability: NDArray[np.float64], samples: Samples) -> float | None:
@@ -328,11 +329,4 @@ def _mean(probability: NDArray[np.float64], samples: Samples) -> float | None:
 
 
 def _weight_of(index: NDArray[Any], weights: NDArray[np.float64], bucket: int) -> float:
-    return float(_lookup(index, weights, np.array([bucket], index.dtype))[0])
-
-
-def _lookup(index: NDArray[Any], weights: NDArray[np.float64], bucket: NDArray[Any]) -> NDArray[np.float64]:
-    if not len(index):
-        return np.zeros(len(bucket))
-    at = np.minimum(index.searchsorted(bucket), len(index) - 1)
-    return np.where(index[at] == bucket, weights[at], 0.0)
+    return float(lookup(index, weights, np.array([bucket], index.dtype))[0])

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config
-from gbdtlr.head import Codes, Head
+from gbdtlr.head import Codes, Head, Layout
+from gbdtlr.head.codes import happened_from, known_after
 from gbdtlr.jobs import guards
 from gbdtlr.jobs.learning import code_window, wide_of
 from gbdtlr.release import Release
@@ -29,8 +31,8 @@ class Fresh:
     """
 
     seen: guards.Seen
-    fresh: list[Codes]
-    newest: list[Codes]
+    fresh: Parts[Codes]
+    newest: Parts[Codes]
     since_us: int
     start_us: int
     comparable: bool
@@ -44,22 +46,22 @@ class Fresh:
         window = code_window(config, base.trees, wide, as_of, since, observer)
         fresh = window.known_after(base.head_as_of)
         start_us = to_us(as_of - config.head.window)
-        newest = [part.take(part.event_us >= start_us) for part in window.parts]
+        newest = window.parts.derive(happened_from, start_us)
         return cls(observer.seen, fresh, newest, to_us(since), start_us, base.head.wide == wide)
 
     def live_head(self, config: Config, base: Release) -> Head:
         """The live head, or its bare trees where it cannot be scored."""
-        return base.head if self.comparable else guards.bare(base.trees, wide_of(config))
+        return base.head if self.comparable else Head.bare(Layout.of(base.trees, wide_of(config)))
 
     def objections(self, config: Config, base: Release, as_of: datetime) -> list[str]:
         """What is wrong with the fresh samples."""
-        if not self.fresh:
+        if not self.fresh.sum(len, zero=0):
             return []
         return [
             *guards.given(base, self.seen, as_of, config.guard),
-            *guards.contradiction(self.live_head(config, base), base.trees, self.fresh, config.guard),
+            *guards.contradiction(self.live_head(config, base), self.fresh, config.guard),
         ]
 
-    def same(self, parts: list[Codes]) -> list[Codes]:
+    def same(self, parts: Parts[Codes]) -> Parts[Codes]:
         """The rows of ``newest`` among those of the head's window on other trees, in the same order."""
-        return [part.take((part.known_us > self.since_us) & (part.event_us >= self.start_us)) for part in parts]
+        return parts.derive(known_after, self.since_us).derive(happened_from, self.start_us)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.compute import threads
+from gbdtlr.compute.parts import Parts
 from gbdtlr.config import ONLINE, Config
 from gbdtlr.errors import ConfigError, NoReleaseError, Refused, SamplesError, StoreUnavailable
 from gbdtlr.head import Codes, OnlineHead
@@ -220,7 +221,7 @@ class _Stream:
             as_of = max(now, self._base.head_as_of)
             coded = self.pending.coded(self._base)
             fitted = Fitted(self._head.head(), {"online.npz": self._head.to_bytes()}, sparsity(self._head))
-            quality = judge(fitted.head, self._base.trees, [coded])
+            quality = judge(fitted.head, Parts([coded]))
             ledger = self._ledger.streamed(as_of, self.n_new).judged(quality, self._config.guard)
             metrics = {
                 "fresh": self.n_new,
@@ -247,7 +248,7 @@ class _Stream:
                     self._base.trees,
                     self._base.trees_manifest,
                     fitted,
-                    CodedWindow([coded], table_of(self.pending.rows[-GOLDEN:], self._config.samples)),
+                    CodedWindow(Parts([coded]), table_of(self.pending.rows[-GOLDEN:], self._config.samples)),
                     ledger,
                     self._config,
                     as_of,
@@ -282,17 +283,16 @@ class _Stream:
 
         A new stream has no days before it to compare its rate of positives with, but a head that expected another.
         """
-        trees, guard = self._base.trees, self._config.guard
+        live, rows, guard = self._base.head, Parts([coded]), self._config.guard
         whatever_volume = replace(guard, volume=(0.0, math.inf))
-        before = guards.margins(self._base.head, trees, [coded])
-        after = guards.margins(fitted.head, trees, [coded])
+        beside_live = guards.contest(fitted.head, live, rows, guard)
         known = guards.Seen.of_manifest(self._base.head_manifest).traffic.has_rates(as_of)
         return [
             *guards.too_few(ledger.learned_since_full, guard),
             *guards.given(self._base, seen, as_of, whatever_volume),
-            *([] if known else guards.unpredicted(before, coded.label, coded.weight, guard)),
-            *guards.contradiction(self._base.head, trees, [coded], guard),
-            *guards.worse(after, before, [coded], "the new head is worse than the live one", guard),
+            *([] if known else guards.unpredicted(live.margin(coded), coded.label, coded.weight, guard)),
+            *guards.contradiction(live, rows, guard),
+            *guards.worse(beside_live, "the new head is worse than the live one", guard),
             *guards.calibration(ledger.recent, guard),
         ]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Container, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Container
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from gbdtlr import __version__
-from gbdtlr.compute import threads
+from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config
 from gbdtlr.head import Codes, Head, WideColumns
+from gbdtlr.head.codes import cut, known_after
 from gbdtlr.jobs.counting import MOMENT
 from gbdtlr.jobs.guards import Observer, Seen
 from gbdtlr.jobs.ledger import Ledger
@@ -34,23 +35,21 @@ class CodedWindow:
 
     Attributes
     ----------
-    parts : the samples, in canonical order
+    parts : the samples in pieces, in canonical order
     newest : some rows of the last part, for golden rows
     tally : what was come across in reading them
     """
 
-    parts: list[Codes] = field(default_factory=list)
+    parts: Parts[Codes] = field(default_factory=Parts)
     newest: pa.Table | None = None
     tally: Tally = field(default_factory=Tally)
 
     def __len__(self) -> int:
-        return sum(len(part) for part in self.parts)
+        return self.parts.sum(len, zero=0)
 
-    def known_after(self, moment: datetime) -> list[Codes]:
+    def known_after(self, moment: datetime) -> Parts[Codes]:
         """Only samples whose label became known after ``moment``."""
-        since = to_us(moment)
-        parts = (part.take(part.known_us > since) for part in self.parts)
-        return [part for part in parts if len(part)]
+        return self.parts.derive(known_after, to_us(moment))
 
 
 def code_window(
@@ -69,21 +68,17 @@ def code_window(
     """
     start = (as_of if known_after is None else known_after) - config.head.window
     parts: list[Codes] = []
-    ones = np.ones(0)
     newest = None
     tally = Tally()
     end = as_of + MOMENT
     for samples in read_batches(config.samples, start, end, as_of, known_after=known_after, tally=tally, only=only):
-        codes = encode(samples, trees, wide)
-        if (codes.weight == 1).all():
-            ones = ones if len(ones) >= len(codes) else np.ones(len(codes))
-            codes = replace(codes, weight=ones[: len(codes)])  # one array for all parts
-        parts.append(codes)
+        parts.append(encode(samples, trees, wide))
         if observer is not None:
             observer.add(samples, parts[-1])
         newest = samples.table.slice(max(0, len(samples) - 1000))
+    made = Parts(cut(parts))
     give_back()  # what reading took is more than fitting needs
-    return CodedWindow(parts, newest, tally)
+    return CodedWindow(made, newest, tally)
 
 
 def wide_of(config: Config) -> WideColumns:
@@ -112,16 +107,14 @@ def settings_changed(config: Config, base: Release) -> bool:
     return bool(made.get("head") != now["head"] or wide != now["samples"]["wide"])
 
 
-def judge(head: Head, trees: FrozenTrees, parts: Sequence[Codes]) -> Quality:
+def judge(head: Head, parts: Parts[Codes]) -> Quality:
     """Quality of a head on coded samples."""
-    qualities = [Quality()] * len(parts)
+    return parts.sum(quality_of, head, zero=Quality())
 
-    def work(p: int) -> None:
-        part = parts[p]
-        qualities[p] = Quality.of(head.margin(part.leaves, trees.offsets, part.buckets), part.label, part.weight)
 
-    threads.run(len(parts), work)
-    return Quality.total(qualities)
+def quality_of(codes: Codes, head: Head) -> Quality:
+    """Quality of a head on a part's rows."""
+    return Quality.of(head.margin(codes), codes.label, codes.weight)
 
 
 def write_head(
@@ -147,7 +140,7 @@ def write_head(
     """
     newest = window.newest if window.newest is not None else pa.table({})
     files = {
-        "head.npz": fitted.head.to_bytes(trees.leaf_values),
+        "head.npz": fitted.head.to_bytes(),
         "golden.json": Golden.of(newest, trees, fitted.head).to_bytes(),
         **fitted.files,
     }

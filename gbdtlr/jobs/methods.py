@@ -12,18 +12,20 @@ fobos``           order of maturity
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 import numpy as np
 
+from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config, HeadConfig
 from gbdtlr.head import (
     Candidates,
     Codes,
     Head,
+    Layout,
     Memory,
     OnlineHead,
     Record,
@@ -31,9 +33,9 @@ from gbdtlr.head import (
     Setting,
     WideColumns,
     concatenate,
-    fit,
+    fit_candidates,
 )
-from gbdtlr.head.incremental import fit_on, remember
+from gbdtlr.head.past.incremental import fit_on, remember
 from gbdtlr.metrics import Quality
 from gbdtlr.release import Fits, Release
 from gbdtlr.trees import FrozenTrees
@@ -57,7 +59,7 @@ class Fitted:
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
-Continue = Callable[[Sequence[Codes], datetime], Fitted]
+Continue = Callable[[Parts[Codes], datetime], Fitted]
 """Learns samples the head before has not, up to a moment."""
 
 
@@ -66,16 +68,17 @@ class Method(Protocol):
 
     def full(
         self,
-        window: Sequence[Codes],
+        window: Parts[Codes],
         trees: FrozenTrees,
         as_of: datetime,
         base: Release | None,
-        fresh: Sequence[Codes],
+        fresh: Parts[Codes],
     ) -> Fitted:
         """Head learned from all samples of the window; without samples, exactly the trees.
 
         Parameters
         ----------
+        window : the samples in pieces
         base : the live release, or None before the first
         fresh : samples coded on ``base``'s trees whose labels its head had not learned
         """
@@ -116,23 +119,24 @@ class Refit:
 
     def full(
         self,
-        window: Sequence[Codes],
+        window: Parts[Codes],
         trees: FrozenTrees,
         as_of: datetime,
         base: Release | None,
-        fresh: Sequence[Codes],
+        fresh: Parts[Codes],
     ) -> Fitted:
         settings = [Setting(half_life, l2) for half_life in self.config.half_lives for l2 in self.config.l2]
         fits = base.fits if base is not None else None
-        if not sum(len(part) for part in window):
-            candidates = _bare(settings, trees.n_codes, self.wide)
-            head = Head(0.0, trees.leaf_values, self.wide, candidates.wide_index, _zeros(candidates))
-            return Fitted(head, Fits(candidates, Record.blank(candidates.names, as_of), None).to_files())
+        layout = Layout.of(trees, self.wide)
+        if not window.sum(len, zero=0):
+            candidates = Candidates.bare(settings, layout)
+            fits = Fits(candidates, Record.blank(candidates.names, as_of), None)
+            return Fitted(Head.bare(layout), fits.to_files())
         same = base is not None and base.trees is trees and base.head.wide == self.wide
         start = fits.candidates if fits is not None and same else None
-        candidates = fit(window, trees.offsets, trees.leaf_values, settings, as_of, start)
+        candidates = fit_candidates(window, layout, settings, as_of, start)
         record = self.learn_record(candidates, base, fits, fresh, as_of)
-        return blended(Fits(candidates, record, self.memory(window, trees, candidates, as_of)), trees, self.wide)
+        return blended(Fits(candidates, record, self.memory(window, candidates, as_of)))
 
     def on(self, base: Release) -> Continue | None:  # noqa: ARG002 - the protocol's
         return None
@@ -142,7 +146,7 @@ class Refit:
         candidates: Candidates,
         base: Release | None,
         fits: Fits | None,
-        fresh: Sequence[Codes],
+        fresh: Parts[Codes],
         as_of: datetime,
     ) -> Record:
         """The blend's record after the progressive predictions of the live candidates on ``fresh``.
@@ -151,19 +155,11 @@ class Refit:
         """
         if base is None or fits is None or fits.record.names != tuple(candidates.names):
             return Record.blank(candidates.names, as_of)
-        known, trees = fits.candidates, base.trees
-        return fits.record.learn(
-            lambda p: known.margins(fresh[p], trees.offsets, trees.leaf_values),
-            [part.label for part in fresh],
-            [part.weight for part in fresh],
-            as_of,
-            self.config.blend_half_life,
-        )
+        return fits.record.learn(fresh, fits.candidates, as_of, self.config.blend_half_life)
 
     def memory(
         self,
-        window: Sequence[Codes],  # noqa: ARG002 - for those who remember, as the others below
-        trees: FrozenTrees,  # noqa: ARG002
+        window: Parts[Codes],  # noqa: ARG002 - for those who remember, as the others below
         candidates: Candidates,  # noqa: ARG002
         as_of: datetime,  # noqa: ARG002
     ) -> Memory | None:
@@ -182,19 +178,16 @@ class Incremental(Refit):
             return None
         known, memory = fits, fits.memory
 
-        def learn(news: Sequence[Codes], as_of: datetime) -> Fitted:
-            trees, passed = base.trees, as_of - base.head_as_of
+        def learn(news: Parts[Codes], as_of: datetime) -> Fitted:
             record = self.learn_record(known.candidates, base, known, news, as_of)
-            candidates, kept = fit_on(known.candidates, memory, passed, news, trees.offsets, trees.leaf_values, as_of)
-            return blended(Fits(candidates, record, kept), trees, self.wide)
+            candidates, kept = fit_on(known.candidates, memory, as_of - base.head_as_of, news, as_of)
+            return blended(Fits(candidates, record, kept))
 
         return learn
 
-    def memory(
-        self, window: Sequence[Codes], trees: FrozenTrees, candidates: Candidates, as_of: datetime
-    ) -> Memory | None:
+    def memory(self, window: Parts[Codes], candidates: Candidates, as_of: datetime) -> Memory | None:
         """The window's samples as curvature."""
-        return remember(window, trees.offsets, trees.leaf_values, candidates, as_of)
+        return remember(window, candidates, as_of)
 
 
 @dataclass(frozen=True)
@@ -206,37 +199,37 @@ class Online:
 
     def full(
         self,
-        window: Sequence[Codes],
+        window: Parts[Codes],
         trees: FrozenTrees,
         as_of: datetime,  # noqa: ARG002 - the protocol's, as the others below
         base: Release | None,  # noqa: ARG002
-        fresh: Sequence[Codes],  # noqa: ARG002
+        fresh: Parts[Codes],  # noqa: ARG002
     ) -> Fitted:
-        return _learned(OnlineHead(self.rule, trees.offsets, trees.leaf_values, self.wide), window)
+        return _learned(OnlineHead(self.rule, Layout.of(trees, self.wide)), window)
 
     def on(self, base: Release) -> Continue | None:
         head = base.online()
         if head is None or head.rule != self.rule or head.wide != self.wide:
             return None
 
-        def learn(news: Sequence[Codes], as_of: datetime) -> Fitted:  # noqa: ARG001
+        def learn(news: Parts[Codes], as_of: datetime) -> Fitted:  # noqa: ARG001
             return _learned(head, news)
 
         return learn
 
 
-def blended(fits: Fits, trees: FrozenTrees, wide: WideColumns) -> Fitted:
+def blended(fits: Fits) -> Fitted:
     """The one head whose margin is the average of all candidates', weighted as the record says."""
     weights = fits.record.weights
-    head = fits.candidates.blended(weights, trees.leaf_values, wide)
+    head = fits.candidates.blended(weights)
     blend = dict(zip(fits.candidates.labels, weights.round(4).tolist(), strict=True))
     return Fitted(head, fits.to_files(), {"passes": fits.candidates.passes, "blend": blend})
 
 
-def _learned(head: OnlineHead, parts: Sequence[Codes]) -> Fitted:
+def _learned(head: OnlineHead, samples: Parts[Codes]) -> Fitted:
     quality = Quality()
-    if parts:
-        codes = concatenate(parts)
+    if len(samples):
+        codes = concatenate(list(samples))  # one at a time, in the order of their labels: in one place
         codes = codes.take(np.argsort(codes.known_us, kind="stable"))
         quality = Quality.of(head.learn_many(codes), codes.label, codes.weight)
     return Fitted(head.head(), {"online.npz": head.to_bytes()}, {"one_by_one": quality.as_dict(), **sparsity(head)})
@@ -246,20 +239,3 @@ def sparsity(head: OnlineHead) -> dict[str, int]:
     """How many samples the head has learned, and how many weights are not at their anchor."""
     leaves, _, wide, _ = head.distances()
     return {"learned": head.n_learned, "moved_leaves": int(np.count_nonzero(leaves)), "wide_weights": len(wide)}
-
-
-def _bare(settings: Sequence[Setting], n_codes: int, wide: WideColumns) -> Candidates:
-    n = len(settings)
-    none = tuple(np.empty(0, np.uint32) for _ in wide.names)
-    return Candidates(
-        tuple(settings),
-        np.zeros((n_codes, n), np.float32),
-        np.zeros(n, np.float32),
-        none,
-        tuple(np.empty((0, n), np.float32) for _ in none),
-        0.0,
-    )
-
-
-def _zeros(candidates: Candidates) -> tuple[Any, ...]:
-    return tuple(np.empty(0) for _ in candidates.wide_index)

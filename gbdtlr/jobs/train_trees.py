@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 from gbdtlr.compute import threads
+from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config
 from gbdtlr.errors import GbdtlrError, Refused, StoreUnavailable
-from gbdtlr.head import Codes, Head
+from gbdtlr.head import Codes, Head, pieces
 from gbdtlr.jobs import guards
 from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.fresh import NEWEST, Fresh
@@ -23,7 +24,7 @@ from gbdtlr.metrics import Quality
 from gbdtlr.release import Release
 from gbdtlr.samples import read, require_both_classes
 from gbdtlr.store import Entry, Store
-from gbdtlr.trees import FrozenTrees, train
+from gbdtlr.trees import train
 
 Progress = Callable[[int, int, str], None]
 
@@ -121,21 +122,21 @@ def train_trees(
                 window = code_window(
                     config, trees, wide_of(config), head_as_of, observer=observer if fresh is None else None
                 )
-                known = fresh.fresh if fresh is not None and fresh.comparable else []
+                known = fresh.fresh if fresh is not None and fresh.comparable else Parts()
                 fitted = method_of(config).full(window.parts, trees, head_as_of, base, known)
                 told.update(method=config.head.method, rows=len(window), passes=fitted.metrics.get("passes"))
             made.judge(guards.not_finite(fitted.head), final=True)
-            if base is not None and known:
-                metrics["progressive"] = judge(base.head, base.trees, known).as_dict()
-            quality = judge(fitted.head, trees, window.parts)
-            lately = partial(_lately, fitted.head, trees, window, head_as_of)
+            if base is not None and known.sum(len, zero=0):
+                metrics["progressive"] = judge(base.head, known).as_dict()
+            quality = judge(fitted.head, window.parts)
+            lately = partial(_lately, fitted.head, window, head_as_of)
             ledger = Ledger.full(config, head_as_of, window.tally, len(window), counting)
             ledger = ledger.judged(quality, config.guard)
             metrics["fit"] = quality.as_dict()
             metrics.update(fitted.metrics)
             made.judge(
                 [
-                    *_of_pair(config, trees, fitted.head, window.parts, base, fresh),
+                    *_of_pair(config, fitted.head, window.parts, base, fresh),
                     *guards.calibration(quality, config.guard, lately),
                 ]
             )
@@ -187,22 +188,22 @@ def _look(
     return base, Fresh.of(config, base, head_as_of), head_as_of
 
 
-def _lately(head: Head, trees: FrozenTrees, window: CodedWindow, as_of: datetime) -> Quality:
-    return judge(head, trees, window.known_after(as_of - NEWEST))
+def _lately(head: Head, window: CodedWindow, as_of: datetime) -> Quality:
+    return judge(head, window.known_after(as_of - NEWEST))
 
 
 def _of_pair(
-    config: Config, trees: FrozenTrees, head: Head, parts: list[Codes], base: Release | None, fresh: Fresh | None
+    config: Config, head: Head, parts: Parts[Codes], base: Release | None, fresh: Fresh | None
 ) -> Iterator[str]:
     """Objections to a new pair beside the live one on the same rows; to a first one, beside its bare trees."""
     if base is not None and fresh is not None:
-        rows = fresh.same(parts)
-        rival = guards.margins(fresh.live_head(config, base), base.trees, fresh.newest)
+        live, newest = fresh.live_head(config, base), pieces(fresh.newest)
+        sums = guards.contest(head, live, pieces(fresh.same(parts)), config.guard, of_old=newest)
         told = "the new trees with their head are worse than the live release"
     else:
-        rows, told = parts, "the new head is worse than its bare trees"
-        rival = guards.margins(guards.bare(trees, head.wide), trees, parts)
-    return guards.worse(guards.margins(head, trees, rows), rival, rows, told, config.guard)
+        sums = guards.contest(head, Head.bare(head.layout), parts, config.guard)
+        told = "the new head is worse than its bare trees"
+    return guards.worse(sums, told, config.guard)
 
 
 def _load(store: Store, live: Entry | None, say: Reporter) -> Release | None:

@@ -6,8 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from gbdtlr.compute import threads
+from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, NoReleaseError, Refused
+from gbdtlr.head import Head, Layout
+from gbdtlr.head.codes import known_by
 from gbdtlr.jobs import guards
 from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.fresh import NEWEST
@@ -79,7 +82,7 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
         only = None if learn is None else counting.changed
         window = code_window(config, base.trees, wide_of(config), as_of, since, observer, only)
         fresh = window.known_after(base.head_as_of)
-        n_fresh = sum(len(part) for part in fresh)
+        n_fresh = fresh.sum(len, zero=0)
         told.update(rows=len(window), fresh=n_fresh)
     if not n_fresh:
         knows = format_time(base.head_as_of)
@@ -98,45 +101,45 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
     if learn is not None:
         metrics.update(late=ledger.late, late_since_full=ledger.late_since_full)
     comparable = base.head.wide == wide_of(config)
-    live_head = base.head if comparable else guards.bare(base.trees, wide_of(config))
+    live_head = base.head if comparable else Head.bare(Layout.of(base.trees, wide_of(config)))
     if comparable:
-        metrics["progressive"] = judge(base.head, base.trees, fresh).as_dict()
+        metrics["progressive"] = judge(base.head, fresh).as_dict()
     try:
         gate.judge(
             [
                 *guards.too_few(ledger.learned_since_full, config.guard),
                 *guards.given(base, observer.seen, as_of, config.guard),
-                *guards.contradiction(live_head, base.trees, fresh, config.guard),
+                *guards.contradiction(live_head, fresh, config.guard),
             ]
         )
         with say.timed("head.fit") as told:
             if learn is None:
-                fitted = method.full(window.parts, base.trees, as_of, base, fresh if comparable else [])
+                fitted = method.full(window.parts, base.trees, as_of, base, fresh if comparable else Parts())
             else:
                 fitted = learn(window.parts, as_of)
             told.update(method=config.head.method, full=learn is None, passes=fitted.metrics.get("passes"))
         gate.judge(guards.not_finite(fitted.head), final=True)
-        fit_quality = judge(fitted.head, base.trees, window.parts)
+        fit_quality = judge(fitted.head, window.parts)
         ledger = ledger.judged(fit_quality, config.guard)
         metrics["fit"] = fit_quality.as_dict()
         metrics.update(fitted.metrics)
 
         def of_newest() -> Quality:
             newest = window.known_after(min(base.head_as_of, as_of - NEWEST))
-            return judge(fitted.head, base.trees, newest)
+            return judge(fitted.head, newest)
 
-        before, after = (guards.margins(head, base.trees, fresh) for head in (live_head, fitted.head))
+        beside_live = guards.contest(fitted.head, live_head, fresh, config.guard)
         objections = [
-            *guards.worse(after, before, fresh, "the new head is worse than the live one", config.guard),
+            *guards.worse(beside_live, "the new head is worse than the live one", config.guard),
             *guards.calibration(ledger.recent, config.guard, of_newest),
         ]
         if learn is None and settings_changed(config, base):
             with say.timed("head.hold_out"):
-                known = [part.take(part.known_us <= to_us(base.head_as_of)) for part in window.parts]
-                held_out = method.full(known, base.trees, base.head_as_of, None, []).head
-            margin = guards.margins(held_out, base.trees, fresh)
+                known = window.parts.derive(known_by, to_us(base.head_as_of))
+                held_out = method.full(known, base.trees, base.head_as_of, None, Parts()).head
+            beside_live = guards.contest(held_out, live_head, fresh, config.guard)
             told_of = "a head of these settings is worse than the live one, neither having learned these rows"
-            objections += guards.worse(margin, before, fresh, told_of, config.guard)
+            objections += guards.worse(beside_live, told_of, config.guard)
         gate.judge(objections)
     except Refused as refusal:
         note_refusal(store, live, "update-lr", as_of, str(refusal))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.config import SamplesConfig
-from gbdtlr.head import Codes, Head, WideColumns
+from gbdtlr.head import Codes, Head, Layout
 from gbdtlr.replay.journal import Arrays
 from gbdtlr.samples import Samples, read_batches
 from gbdtlr.times import to_us
@@ -68,4 +68,5 @@ def leaf_margin(
     trees: FrozenTrees, codes: Codes, weights: NDArray[np.float64], bias: float = 0.0
 ) -> NDArray[np.float64]:
     """Margin of coded rows under one weight per leaf."""
-    return Head(bias, weights, WideColumns((), 2), (), ()).margin(codes.leaves, trees.offsets, codes.buckets[:0])
+    layout = Layout.of(trees)
+    return Head(layout, layout.join(weights, [], bias)).margin(Codes.unlabelled(codes.leaves, codes.buckets[:0]))

@@ -233,12 +233,11 @@ class TwoSpeed:
 def _size(release: Release) -> int:
     """Bytes of a release that it does not share with others on its trees."""
     head = release.head
-    wide = sum(index.nbytes + weights.nbytes for index, weights in zip(head.wide_index, head.wide_weights, strict=True))
-    return head.leaf_weights.nbytes + wide
+    return head.weights.nbytes + sum(index.nbytes for index in head.layout.buckets)
 
 
 def _head_margin(release: Release, codes: Codes) -> NDArray[np.float64]:
-    return release.head.margin(codes.leaves, release.trees.offsets, codes.buckets)
+    return release.head.margin(codes)
 
 
 def _bare_margin(release: Release, codes: Codes) -> NDArray[np.float64]:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks import fit_peers
-from benchmarks.fit import AS_OF, beside_peers, beside_refit, objective_of, problem, settings
+from benchmarks.fit import AS_OF, beside_peers, beside_refit, objective_of, problem, settings, without_anchor
 from benchmarks.harness import OURS, Bench
-from gbdtlr.head.objective import Objective, Setting
+from gbdtlr.head.fit.objective import Objective, Setting
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +22,8 @@ def bench():
 def test_the_objective_compared_is_the_one_we_minimise(today):
     from benchmarks.fit import ALIKE
 
-    zero = np.zeros(today.trees.n_codes)
-    objective = Objective(today.window, today.trees.offsets, zero, [Setting(ALIKE, 10.0)], AS_OF)
-    weights = np.random.default_rng(1).normal(size=(objective.parameters.n, len(objective.l2)))
+    objective = Objective(today.window, without_anchor(today), [Setting(ALIKE, 10.0)], AS_OF)
+    weights = np.random.default_rng(1).normal(size=(objective.layout.n, len(objective.l2)))
     value, _ = objective.value_and_gradient(weights, [0])
     assert objective_of(today, weights[:, 0], 10.0) == pytest.approx(value[0], rel=1e-5)
 

@@ -75,14 +75,6 @@ def test_corrected_at_every_moment_it_is_the_refit(run, rows, name):
     assert found == pytest.approx(expected, abs=1e-9)
 
 
-def test_a_line_of_weights_gives_the_margins_of_its_head(run, rows):
-    _, release = releases(run)[1]
-    codes = release.encode(rows)
-    line = naive.Line.of(release, codes)
-    margin = line.weights(release.head)[line.columns(codes)].sum(axis=1)
-    assert margin == pytest.approx(release.head.margin(codes.leaves, release.trees.offsets, codes.buckets), abs=1e-9)
-
-
 def problem(n=60, seed=3):
     rng = np.random.default_rng(seed)
     columns = np.stack([rng.integers(0, 4, n), rng.integers(4, 9, n), np.full(n, 9)], axis=1)

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from gbdtlr.head import Codes
+from gbdtlr.compute.parts import Parts
+from gbdtlr.head import Codes, Layout, WideColumns
 from gbdtlr.times import to_us
 
 AS_OF = datetime(2024, 5, 1, tzinfo=UTC)
@@ -31,7 +32,8 @@ class Problem:
         known = event + 3_600_000_000
         self.codes = Codes(leaves, buckets, label, rng.random(n) + 0.5, event, known)
         cuts = np.linspace(0, n, parts + 1).astype(int)
-        self.window = [self.codes.take(np.arange(a, b)) for a, b in itertools.pairwise(cuts)]
+        self.window = Parts([self.codes.take(np.arange(a, b)) for a, b in itertools.pairwise(cuts)])
+        self.layout = Layout(self.offsets, self.anchor, WideColumns(tuple(f"w{j}" for j in range(n_wide)), 20_000))
 
     def dense(self, wide_index=()):
         """The design matrix, one-hot, bias last: the naive twin's."""

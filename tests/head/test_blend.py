@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
@@ -10,16 +11,32 @@ import pytest
 from problems import AS_OF, Problem
 from scipy.optimize import minimize
 
+from gbdtlr.compute.parts import Parts
 from gbdtlr.errors import DamagedError
-from gbdtlr.head import Candidates, Record, Setting, WideColumns, fit
+from gbdtlr.head import Candidates, Codes, Record, Setting, blend, fit_candidates
 from gbdtlr.head.blend import CAUTION
 
 DAY = timedelta(days=1)
 
 
+@dataclass(frozen=True)
+class Told:
+    """Candidates whose margins of a row are those of the number that its time is."""
+
+    of_row: np.ndarray
+
+    def margins(self, codes):
+        return self.of_row[codes.event_us]
+
+
+def numbered(n, label):
+    rows = np.arange(n)
+    return Codes(np.zeros((1, n), np.uint8), np.zeros((0, n), np.uint32), label, np.ones(n), rows, rows)
+
+
 def learn(record, margins, label, hours=1, half_life=DAY):
     as_of = record.as_of + timedelta(hours=hours)
-    return record.learn(lambda _: margins, [label], [np.ones(len(label))], as_of, half_life)
+    return record.learn(Parts([numbered(len(label), label)]), Told(margins), as_of, half_life)
 
 
 def rows(n, seed=0):
@@ -70,21 +87,23 @@ def test_shares_minimise_the_quadratic():
 def test_what_is_on_record_fades_by_half_life():
     _, true, label = rows(500)
     record = learn(Record.blank(["a", "b"], AS_OF), np.stack([true, -true], axis=1), label)
-    nothing = record.learn(lambda _: None, [], [], record.as_of + DAY, DAY)
+    nothing = record.learn(Parts(), Told(np.zeros((0, 2))), record.as_of + DAY, DAY)
     np.testing.assert_allclose(nothing.curvature, record.curvature / 2)
     np.testing.assert_allclose(nothing.pull, record.pull / 2)
 
 
-def test_parts_count_as_the_whole():
+def test_parts_count_as_the_whole(monkeypatch):
     _, true, label = rows(900)
     margins = np.stack([true, 0.5 * true], axis=1)
     blank = Record.blank(["a", "b"], AS_OF)
     whole = learn(blank, margins, label)
-    cuts = [0, 100, 150, 151, 300, 500, 700, 900]
-    parts = [slice(a, b) for a, b in itertools.pairwise(cuts)]
-    ones = [np.ones(b - a) for a, b in itertools.pairwise(cuts)]
-    halves = blank.learn(lambda p: margins[parts[p]], [label[part] for part in parts], ones, whole.as_of, DAY)
+    cuts = [0, 100, 100, 150, 151, 300, 500, 700, 900]
+    codes = numbered(900, label)
+    parts = Parts([codes.take(np.arange(a, b)) for a, b in itertools.pairwise(cuts)])
+    halves = blank.learn(parts, Told(margins), whole.as_of, DAY)
     np.testing.assert_allclose(whole.weights, halves.weights, rtol=1e-6)
+    monkeypatch.setattr(blend, "BLOCK", 7)
+    np.testing.assert_allclose(learn(blank, margins, label).weights, whole.weights, rtol=1e-6)
 
 
 def test_a_record_survives_json():
@@ -108,12 +127,12 @@ def test_a_damaged_record_is_refused(change):
 
 def test_the_blended_head_is_the_average_of_the_margins():
     problem = Problem(800, n_wide=2)
-    candidates = fit(problem.window, problem.offsets, problem.anchor, [Setting(DAY, 1.0), Setting(DAY / 4, 9.0)], AS_OF)
+    candidates = fit_candidates(problem.window, problem.layout, [Setting(DAY, 1.0), Setting(DAY / 4, 9.0)], AS_OF)
     weights = np.array([0.4, 0.3, 0.2, 0.1])
-    head = candidates.blended(weights, problem.anchor, WideColumns(("a", "b"), 2000))
+    head = candidates.blended(weights)
     codes = problem.codes
-    expected = candidates.margins(codes, problem.offsets, problem.anchor) @ weights
-    np.testing.assert_allclose(head.margin(codes.leaves, problem.offsets, codes.buckets), expected, atol=1e-5)
+    expected = candidates.margins(codes) @ weights
+    np.testing.assert_allclose(head.margin(codes), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("n_settings", [1, 3, 16, 18])
@@ -123,16 +142,14 @@ def test_the_margins_of_any_number_of_candidates(n_settings):
     index = np.unique(codes.buckets[0])[::2]
     candidates = Candidates(
         tuple(Setting(DAY, float(k + 1)) for k in range(n_settings)),
-        rng.normal(size=(len(problem.anchor), n_settings)).astype(np.float32),
-        rng.normal(size=n_settings).astype(np.float32),
-        (index,),
-        (rng.normal(size=(len(index), n_settings)).astype(np.float32),),
+        problem.layout.using([index]),
+        rng.normal(size=(len(problem.anchor) + len(index) + 1, n_settings)).astype(np.float32),
         -1.5,
     )
-    found = candidates.margins(codes, problem.offsets, problem.anchor)
+    found = candidates.margins(codes)
     x = problem.dense([index])
     base = x[:, : len(problem.anchor)] @ problem.anchor
-    moved = x @ np.concatenate([candidates.leaves, candidates.wide[0], candidates.bias[None]])
+    moved = x @ candidates.lines
     assert found.shape == (700, n_settings + 2)
     np.testing.assert_allclose(found[:, :-2], base[:, None] + moved, atol=1e-5)
     np.testing.assert_allclose(found[:, -2], base, atol=1e-12)

@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import AS_OF, Problem
 
-from gbdtlr.errors import DamagedError
-from gbdtlr.head import Candidates, Codes, Head, Setting, WideColumns, fit
+from gbdtlr.codec.npz import from_npz, to_npz
+from gbdtlr.errors import DamagedError, FormatError
+from gbdtlr.head import (
+    Candidates,
+    Codes,
+    Head,
+    Layout,
+    Memory,
+    OnlineHead,
+    Rule,
+    Setting,
+    WideColumns,
+    fit_candidates,
+)
+from gbdtlr.head.past.incremental import remember
+
+TREES = Layout(np.array([0, 4, 11]), np.linspace(-1.0, 1.0, 11))
 
 
-def make_head(n_codes=11, n_wide=2, seed=0):
+def make_head(n_wide=2, seed=0):
     rng = np.random.default_rng(seed)
     index = tuple(np.unique(rng.integers(0, 500, 30)).astype(np.uint32) for _ in range(n_wide))
-    return Head(
-        float(rng.normal()),
-        rng.normal(size=n_codes),
-        WideColumns(tuple(f"w{j}" for j in range(n_wide)), 500),
-        index,
-        tuple(rng.normal(size=len(each)) for each in index),
-    )
+    layout = Layout.of(TREES, WideColumns(tuple(f"w{j}" for j in range(n_wide)), 500)).using(index)
+    return Head(layout, rng.normal(size=layout.n))
 
 
 def test_margin_is_bias_plus_the_weights_of_the_codes():
     head = make_head()
-    offsets = np.array([0, 4, 11])
     rng = np.random.default_rng(1)
     leaves = np.stack([rng.integers(0, 4, 50), rng.integers(0, 7, 50)]).astype(np.uint8)
     buckets = rng.integers(0, 500, (2, 50)).astype(np.uint32)
-    tables = [dict(zip(i.tolist(), w, strict=True)) for i, w in zip(head.wide_index, head.wide_weights, strict=True)]
-    for i, margin in enumerate(head.margin(leaves, offsets, buckets)):
+    tables = [
+        dict(zip(i.tolist(), w, strict=True)) for i, w in zip(head.layout.buckets, head.wide_weights, strict=True)
+    ]
+    for i, margin in enumerate(head.margin(Codes.unlabelled(leaves, buckets))):
         wide = [table.get(int(bucket), 0.0) for table, bucket in zip(tables, buckets[:, i], strict=True)]
         leaf = head.leaf_weights[leaves[0, i]] + head.leaf_weights[4 + leaves[1, i]]
         assert margin == pytest.approx(head.bias + leaf + sum(wide), abs=1e-12)
@@ -41,7 +54,7 @@ def test_margin_is_bias_plus_the_weights_of_the_codes():
 def test_a_head_survives_its_bytes(n_wide):
     head = make_head(n_wide=n_wide)
     data = head.to_bytes()
-    again = Head.from_bytes(data, 11)
+    again = Head.from_bytes(data, TREES)
     assert again.to_bytes() == data
     np.testing.assert_array_equal(again.leaf_weights, head.leaf_weights)
     assert again.wide == head.wide
@@ -49,15 +62,15 @@ def test_a_head_survives_its_bytes(n_wide):
 
 def test_a_head_of_other_trees_is_refused():
     with pytest.raises(DamagedError, match="damaged"):
-        Head.from_bytes(make_head().to_bytes(), 12)
+        Head.from_bytes(make_head().to_bytes(), Layout(np.array([0, 12]), np.zeros(12)))
 
 
 def test_a_head_that_is_not_finite_is_refused():
     head = make_head()
-    broken = Head(np.nan, head.leaf_weights, head.wide, head.wide_index, head.wide_weights)
+    broken = Head(head.layout, np.append(head.weights[:-1], np.nan))
     assert not broken.is_finite()
     with pytest.raises(DamagedError, match="finite"):
-        Head.from_bytes(broken.to_bytes(), 11)
+        Head.from_bytes(broken.to_bytes(), TREES)
 
 
 @given(st.data())
@@ -73,28 +86,28 @@ def test_damaged_bytes_are_refused_or_harmless(data):
     else:
         bad = data.draw(st.binary(max_size=300))
     try:
-        head = Head.from_bytes(bad, 11)
-    except DamagedError:
+        head = Head.from_bytes(bad, TREES)
+    except (DamagedError, FormatError):
         return
     assert head.is_finite()
 
 
 @pytest.mark.parametrize("many", [0, 2**20])
 def test_candidates_survive_their_bytes(monkeypatch, many):
-    monkeypatch.setattr("gbdtlr.head.candidates.MANY", many)
+    monkeypatch.setattr("gbdtlr.head.fit.candidates.MANY", many)
     problem = Problem(300, n_wide=1)
-    one = fit(
-        problem.window, problem.offsets, problem.anchor, [Setting(AS_OF - AS_OF.replace(day=1, month=4), 2.0)], AS_OF
-    )
+    one = fit_candidates(problem.window, problem.layout, [Setting(AS_OF - AS_OF.replace(day=1, month=4), 2.0)], AS_OF)
     data = one.to_bytes()
-    again = Candidates.from_bytes(data, len(problem.anchor))
+    again = Candidates.from_bytes(data, problem.layout)
     assert again.to_bytes() == data
     assert again.settings == one.settings
-    np.testing.assert_array_equal(again.wide[0], one.wide[0])
+    np.testing.assert_array_equal(again.lines[again.layout.columns[0]], one.lines[one.layout.columns[0]])
     with pytest.raises(DamagedError):
-        Candidates.from_bytes(data, 3)
+        Candidates.from_bytes(data, Layout(np.array([0, 3]), np.zeros(3), problem.layout.wide))
+    with pytest.raises(DamagedError, match="wide columns"):
+        Candidates.from_bytes(data, Layout.of(problem.layout))
     with pytest.raises(DamagedError):
-        Candidates.from_bytes(data[:-20], len(problem.anchor))
+        Candidates.from_bytes(data[:-20], problem.layout)
 
 
 def test_taking_all_rows_copies_nothing() -> None:
@@ -103,3 +116,33 @@ def test_taking_all_rows_copies_nothing() -> None:
     assert part.take(np.ones(4, bool)) is part
     assert len(part.take(np.array([True, False, True, True]))) == 3
     assert len(part.take(np.arange(4))) == 4
+
+
+@pytest.mark.parametrize("number", [None, 1])
+def test_a_head_without_a_format_is_of_the_first(number):
+    """As the first versions wrote it."""
+    head = make_head()
+    arrays = {name: array for name, array in from_npz(head.to_bytes()).items() if name != "format"}
+    again = Head.from_bytes(to_npz(arrays, number), TREES)
+    assert again.to_bytes() == head.to_bytes()
+
+
+def test_newer_formats_are_refused_by_name():
+    problem = Problem(200, n_wide=1)
+    fitted = fit_candidates(problem.window, problem.layout, [Setting(timedelta(hours=6), 3.0)], AS_OF)
+    memory = remember(problem.window, fitted, AS_OF)
+    online = OnlineHead(Rule("ftrl", 0.1, 1.0, 0.0, 0.0), problem.layout)
+    for name, data, read in (
+        ("head.npz", make_head().to_bytes(), lambda data: Head.from_bytes(data, TREES)),
+        ("candidates.npz", fitted.to_bytes(), lambda data: Candidates.from_bytes(data, problem.layout)),
+        ("memory.npz", memory.to_bytes(), lambda data: Memory.from_bytes(data, fitted)),
+        ("online.npz", online.to_bytes(), lambda data: OnlineHead.from_bytes(data, problem.layout)),
+    ):
+        arrays = from_npz(data)
+        assert arrays["format"].tolist() == [1]
+        assert read(to_npz({key: array for key, array in arrays.items() if key != "format"})) is not None
+        with pytest.raises(FormatError, match=f"{name} has format 2, newer than the 1 this gbdtlr reads; upgrade"):
+            read(to_npz(arrays, 2))
+        for bad in (np.array([0]), np.array([1.0]), np.array([1, 1])):
+            with pytest.raises(DamagedError, match="format"):
+                read(to_npz({**arrays, "format": bad}))

@@ -88,7 +88,7 @@ def test_updates_learn_each_sample_once_in_order_of_maturity(log: Path, method: 
     c = config(log, method, store=f"once-{method}", online={"min_occurrences": 3})
     published(c, NOW, NOW + HOUR, NOW + HOUR + timedelta(minutes=10), NOW + 4 * HOUR)
     release = live(c)
-    expected = OnlineHead(rule_of(c.head), release.trees.offsets, release.trees.leaf_values, release.head.wide)
+    expected = OnlineHead(rule_of(c.head), release.head.layout)
     window = read(c.samples, NOW - c.head.window, NOW, NOW)
     expected.learn_many(encode(window.by_maturity(), release.trees, release.head.wide))
     expected.learn_many(in_order(c, NOW, NOW + 4 * HOUR))
@@ -296,7 +296,7 @@ def test_wide_columns_that_are_listed_or_taken_away_count_from_the_next_update(
     assert update_lr(c, NOW + 2 * HOUR).status == "published"
     head = live(c).head
     assert head.wide.names == tuple(wide)
-    assert [len(index) > 0 for index in head.wide_index] == [True] * len(wide)
+    assert [len(index) > 0 for index in head.layout.buckets] == [True] * len(wide)
     assert ledger(c).after is None
     assert update_lr(c, NOW + 3 * HOUR).status == "published"
 

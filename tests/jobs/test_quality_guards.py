@@ -7,10 +7,11 @@ import itertools
 import numpy as np
 import pytest
 
+from gbdtlr.compute.parts import Parts
 from gbdtlr.config import GuardConfig
 from gbdtlr.head import Codes
 from gbdtlr.jobs.guards import calibration, worse
-from gbdtlr.jobs.guards.quality import spread_of_classes
+from gbdtlr.jobs.guards.quality import excess, spread_of_classes
 from gbdtlr.metrics import Quality, auc, log_loss_of
 
 GUARD = GuardConfig(worse=0.05)
@@ -22,7 +23,7 @@ def coded(label, weight=None, cuts=()):
     weight = np.ones(n) if weight is None else weight
     leaves, buckets, times = np.arange(n)[None] % 250, np.empty((0, n), np.uint32), np.arange(n)
     codes = Codes(leaves.astype(np.uint8), buckets, np.asarray(label, np.float32), weight, times, times)
-    return [codes.take(np.arange(a, b)) for a, b in itertools.pairwise([0, *cuts, n])]
+    return Parts([codes.take(np.arange(a, b)) for a, b in itertools.pairwise([0, *cuts, n])])
 
 
 def drawn(n, seed=0):
@@ -30,6 +31,13 @@ def drawn(n, seed=0):
     old = rng.normal(-1, 1.5, n)
     label = (rng.random(n) < 1 / (1 + np.exp(-old))).astype(np.float32)
     return rng, old, label
+
+
+def judged(new, old, label, weight, cuts=()):
+    """What is said of margins, summed over parts."""
+    parts = [np.arange(a, b) for a, b in itertools.pairwise([0, *cuts, len(label)])]
+    sums = [excess(new[rows], old[rows], label[rows], weight[rows], GUARD.worse) for rows in parts]
+    return list(worse(np.sum(sums, axis=0), "worse", GUARD))
 
 
 class TestSpreadOfClasses:
@@ -75,7 +83,7 @@ class TestWorse:
         excess = loss - 1.05 * before
         mean = np.average(excess, weights=weight)
         error = np.sqrt(np.average((excess - mean) ** 2, weights=weight) * (weight @ weight)) / weight.sum()
-        told = list(worse(new, old, coded(label, weight, cuts), "worse", GUARD))
+        told = judged(new, old, label, weight, cuts)
         assert len(told) == int(mean > 3 * error)
         if told:
             losses = [np.average(each, weights=weight) for each in (loss, before)]
@@ -84,11 +92,11 @@ class TestWorse:
     def test_rows_that_agree_leave_no_doubt_however_few_they_are(self):
         weight = np.where(np.arange(200) < 4, 1.0, 1e-12)
         old, new = np.full(200, -1.0), np.full(200, 1.0)
-        assert list(worse(new, old, coded(np.zeros(200), weight), "worse", GUARD))
+        assert judged(new, old, np.zeros(200), weight)
 
     def test_rows_without_weight_say_nothing(self):
         _, old, label = drawn(500)
-        assert not list(worse(-old, old, coded(label, np.zeros(500)), "worse", GUARD))
+        assert not judged(-old, old, label, np.zeros(500))
 
 
 def test_the_newest_rows_are_judged_only_where_all_are_off():

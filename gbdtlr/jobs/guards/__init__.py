@@ -18,7 +18,7 @@ from gbdtlr.errors import Refused
 from gbdtlr.head import Head
 from gbdtlr.jobs.guards.columns import Profile
 from gbdtlr.jobs.guards.noted import reading
-from gbdtlr.jobs.guards.quality import bare, calibration, contradiction, margins, worse
+from gbdtlr.jobs.guards.quality import calibration, contest, contradiction, worse
 from gbdtlr.jobs.guards.seen import Observer, Seen, profile_of
 from gbdtlr.jobs.guards.traffic import Totals, Traffic, unpredicted
 from gbdtlr.jobs.result import Reporter
@@ -33,12 +33,11 @@ __all__ = [
     "Seen",
     "Totals",
     "Traffic",
-    "bare",
     "calibration",
+    "contest",
     "contradiction",
     "given",
     "given_to_trees",
-    "margins",
     "not_finite",
     "profile_of",
     "seen_by",

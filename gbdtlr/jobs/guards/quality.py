@@ -22,15 +22,15 @@ rows, the same rows for both; it has learned all of them, so one that is worse t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr.compute import threads
+from gbdtlr.compute.parts import Parts
 from gbdtlr.config import GuardConfig
-from gbdtlr.head import Codes, Head, WideColumns
+from gbdtlr.head import Codes, Head
 from gbdtlr.metrics import Quality, auc, log_loss_of, weighted_sum
-from gbdtlr.trees import FrozenTrees
 
 ENOUGH_POSITIVES = 20
 RANKED = 65_536
@@ -39,30 +39,7 @@ Z = 3.0
 """Standard errors by which a difference must be beyond its bound."""
 
 
-def margins(head: Head, trees: FrozenTrees, parts: Sequence[Codes]) -> NDArray[np.float64]:
-    """Margins of all rows of coded samples, (n,)."""
-    starts = np.cumsum([0, *map(len, parts)])
-    out = np.empty(starts[-1])
-
-    def work(p: int) -> None:
-        out[starts[p] : starts[p + 1]] = head.margin(parts[p].leaves, trees.offsets, parts[p].buckets)
-
-    threads.run(len(parts), work)
-    return out
-
-
-def bare(trees: FrozenTrees, wide: WideColumns) -> Head:
-    """The trees themselves, as a head."""
-    return Head(
-        0.0,
-        trees.leaf_values,
-        wide,
-        tuple(np.empty(0, np.uint32) for _ in wide.names),
-        tuple(np.empty(0) for _ in wide.names),
-    )
-
-
-def contradiction(live: Head, trees: FrozenTrees, parts: Sequence[Codes], guard: GuardConfig) -> Iterator[str]:
+def contradiction(live: Head, parts: Parts[Codes], guard: GuardConfig) -> Iterator[str]:
     """Objection to fresh labels that run against the order of the live head and against that of its bare trees.
 
     Of both, as a head that has just learned a storm can be wrong about the calm after it.
@@ -71,66 +48,108 @@ def contradiction(live: Head, trees: FrozenTrees, parts: Sequence[Codes], guard:
     ------
     Variance of the AUC without any order: Mann and Whitney 1947.
     """
-    if sum(map(len, parts)) < guard.min_samples:
+    if parts.sum(len, zero=0) < guard.min_samples:
         return
-    ranked = spread_of_classes(parts, RANKED)
-    label, weight = _of_rows(ranked)
+    rows = spread_of_classes(parts, RANKED).map(labels_and_margins, (live, Head.bare(live.layout)))
+    label, weight, *margins = np.concatenate([np.empty((4, 0)), *rows], axis=1)
     positive, negative = (float(((label == each) & (weight > 0)).sum()) for each in (1, 0))
     if not positive or not negative:
         return
-    found = [auc(margins(head, trees, ranked), label, weight) or 0.0 for head in (live, bare(trees, live.wide))]
+    aucs = [auc(margin, label, weight) or 0.0 for margin in margins]
     error = np.sqrt((positive + negative + 1) / (12 * positive * negative))
-    if max(found) + Z * error < guard.auc:
+    if max(aucs) + Z * error < guard.auc:
         yield (
-            f"labels contradict the live head: its AUC on {len(label)} labels it had not learned is {found[0]:.3f}, "
-            f"that of its bare trees {found[1]:.3f}; [guard] auc allows {guard.auc:g} less {Z:g} standard errors of "
+            f"labels contradict the live head: its AUC on {len(label)} labels it had not learned is {aucs[0]:.3f}, "
+            f"that of its bare trees {aucs[1]:.3f}; [guard] auc allows {guard.auc:g} less {Z:g} standard errors of "
             f"{error:.3f}; are labels turned round, or joined to the wrong rows?"
         )
 
 
-def spread_of_classes(parts: Sequence[Codes], most: int) -> list[Codes]:
+def labels_and_margins(codes: Codes, heads: Sequence[Head]) -> NDArray[np.float64]:
+    """Label, weight and margin under each head of a part's rows, (2 + n_heads, n)."""
+    return np.stack([codes.label.astype(np.float64), codes.weight, *(head.margin(codes) for head in heads)])
+
+
+def spread_of_classes(parts: Parts[Codes], most: int) -> Parts[Codes]:
     """At most ``most`` rows of each label, evenly spread over all of it: an AUC does not depend on their ratio."""
-    counts = [sum(int(np.count_nonzero(part.label == each)) for part in parts) for each in (0, 1)]
-    if max(counts) <= most:
-        return list(parts)
-    found, passed = [], [0, 0]
-    for part in parts:
-        kept = np.ones(len(part), bool)
-        for each, count in enumerate(counts):
-            rows = np.flatnonzero(part.label == each)
-            if count > most:
-                # Row i of the class is kept where i most / count passes a whole number: exactly ``most`` of them.
-                marks = (passed[each] + np.arange(len(rows) + 1)) * most // count
-                kept[rows] = marks[1:] > marks[:-1]
-            passed[each] += len(rows)
-        found.append(part.take(kept))
-    return found
+    counts = np.array(parts.map(rows_of_classes), np.int64).reshape(-1, 2)
+    before = np.cumsum(counts, axis=0) - counts
+    return parts.derive(spread_in_part, counts.sum(axis=0), most, each=before)  # type: ignore[arg-type]  # a sequence
 
 
-def worse(
-    new: NDArray[np.float64], old: NDArray[np.float64], parts: Sequence[Codes], told: str, guard: GuardConfig
-) -> Iterator[str]:
-    """Objection to margins ``new``, (n,), whose log loss is above that of ``old`` on the same rows.
+def rows_of_classes(codes: Codes) -> tuple[int, int]:
+    """How many rows of a part are negative, and how many positive."""
+    return int(np.count_nonzero(codes.label == 0)), int(np.count_nonzero(codes.label == 1))
+
+
+def spread_in_part(codes: Codes, before: NDArray[np.int64], counts: NDArray[np.int64], most: int) -> Codes:
+    """A part's rows among those chosen, where there are ``before`` and in all so many of each label."""
+    kept = np.ones(len(codes), bool)
+    for each, count in enumerate(counts.tolist()):
+        rows = np.flatnonzero(codes.label == each)
+        if count > most:
+            # Row i of the class is kept where i most / count passes a whole number: exactly ``most`` of them.
+            marks = (before[each] + np.arange(len(rows) + 1)) * most // count
+            kept[rows] = marks[1:] > marks[:-1]
+    return codes.take(kept)
+
+
+def contest(
+    new: Head, old: Head, parts: Parts[Codes], guard: GuardConfig, of_old: Parts[Codes] | None = None
+) -> NDArray[np.float64]:
+    """What :func:`worse` judges a new head by beside an old one on the same rows: sums over them, (7,).
+
+    Parameters
+    ----------
+    of_old : the same rows as the old head reads them, cut alike, where its trees are others
+    """
+    pairs: Any = parts.derive(twice) if of_old is None else Parts(list(zip(parts, of_old, strict=True)))
+    return pairs.sum(contest_in_part, new, old, guard.worse, zero=np.zeros(7))  # type: ignore[no-any-return]
+
+
+def twice(codes: Codes) -> tuple[Codes, Codes]:
+    """The same rows for two heads on the same trees."""
+    return codes, codes
+
+
+def contest_in_part(codes: tuple[Codes, Codes], new: Head, old: Head, allowed: float) -> NDArray[np.float64]:
+    """The sums of :func:`excess` over a part's rows, as the new head reads them and as the old one does."""
+    return excess(new.margin(codes[0]), old.margin(codes[1]), codes[0].label, codes[0].weight, allowed)
+
+
+def excess(
+    new: NDArray[np.float64],
+    old: NDArray[np.float64],
+    label: NDArray[Any],
+    weight: NDArray[np.float64],
+    allowed: float,
+) -> NDArray[np.float64]:
+    """Sums over rows, (n,) each, by how far the log loss of margins ``new`` is above what that of ``old`` allows.
+
+    Returns
+    -------
+    sums : float64 (7,), of 1, the weights, their squares, and weighted of both losses, the excess and its square
+    """
+    loss, before = log_loss_of(new, label), log_loss_of(old, label)
+    excess = loss - before * (1 + allowed)
+    weighed = [weighted_sum(weight, each) for each in (weight, loss, before, excess, excess * excess)]
+    return np.array([len(label), weight.sum(), *weighed])
+
+
+def worse(sums: NDArray[np.float64], told: str, guard: GuardConfig) -> Iterator[str]:
+    """Objection to a head whose log loss is above that of another on the same rows, by the sums of a :func:`contest`.
 
     It must be so by more than the configured share, and by more than chance explains.
     """
-    n, weighed = sum(map(len, parts)), sum(float(part.weight.sum()) for part in parts)
+    n, weighed, squares = sums[:3]
     if n < guard.min_samples or not weighed > 0:
         return
-    # Part by part: what is worked out for each row would take more memory than its leaves.
-    sums, squares, start = np.zeros(4), 0.0, 0
-    for part in parts:
-        rows = slice(start, start + len(part))
-        start = rows.stop
-        loss, before = log_loss_of(new[rows], part.label), log_loss_of(old[rows], part.label)
-        excess = loss - before * (1 + guard.worse)
-        sums += [weighted_sum(part.weight, each) for each in (loss, before, excess, excess * excess)]
-        squares += weighted_sum(part.weight, part.weight)
-    loss, before, mean, square = sums / weighed
+    loss, before, mean, square = sums[3:] / weighed
     error = np.sqrt(np.maximum(square - mean * mean, 0.0) * squares) / weighed  # Kish 1965: of uneven weights
     if not mean <= Z * error:
         yield (
-            f"{told}: log loss {loss:.4f} against {before:.4f} on {n} rows; [guard] worse allows {guard.worse:.0%} more"
+            f"{told}: log loss {loss:.4f} against {before:.4f} on {n:.0f} rows; "
+            f"[guard] worse allows {guard.worse:.0%} more"
         )
 
 
@@ -159,9 +178,3 @@ def calibration(quality: Quality, guard: GuardConfig, newest: Callable[[], Quali
         f"calibration of the new head is {found:.3f} on {quality.rows} rows it was fitted to{said}; "
         f"[guard] calibration allows {low:g} to {high:g}"
     )
-
-
-def _of_rows(parts: Sequence[Codes]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    if not parts:
-        return np.zeros(0), np.zeros(0)
-    return np.concatenate([part.label for part in parts]).astype(np.float64), np.concatenate([p.weight for p in parts])

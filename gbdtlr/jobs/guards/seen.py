@@ -73,6 +73,11 @@ class Seen:
             "gathering": self.gathering.to_dict(),
         }
 
+    def plus(self, other: Seen) -> Seen:
+        """What observers saw of this and of what came after it."""
+        traffic, gathering = self.traffic.plus(other.traffic), self.gathering.plus(other.gathering)
+        return Seen(traffic, self.judged, gathering)
+
     def with_fresh(self, fresh: Seen, guard: GuardConfig) -> Seen:
         """With what an observer saw since: columns count as judged once there are enough rows."""
         traffic, newest = self.traffic.plus(fresh.traffic), self._newest(fresh, guard).with_runs(self.judged)
@@ -119,11 +124,15 @@ class Observer:
                 return
             if not new.all():
                 samples, buckets = samples.filter(new), np.compress(new, buckets, axis=1)
-        traffic = self.seen.traffic.plus(Traffic.of(samples.known_us, samples.label, samples.weight))
-        rows = _spread(len(samples), PROFILED_ROWS)
-        table, event_us = samples.table.take(from_numpy(rows)), samples.event_us[rows]
-        profile = Profile.of(table, self._schema, buckets[:, rows], self._wide, event_us)
-        self.seen = Seen(traffic, gathering=self.seen.gathering.plus(profile))
+        self.seen = self.seen.plus(seen_in(samples, buckets, self._schema, self._wide))
+
+
+def seen_in(samples: Samples, buckets: NDArray[np.uint32], schema: Schema, wide: WideColumns) -> Seen:
+    """What a batch of samples held, of which the wide columns' buckets are given, (n_wide, n)."""
+    rows = _spread(len(samples), PROFILED_ROWS)
+    table, event_us = samples.table.take(from_numpy(rows)), samples.event_us[rows]
+    profile = Profile.of(table, schema, buckets[:, rows], wide, event_us)
+    return Seen(Traffic.of(samples.known_us, samples.label, samples.weight), gathering=profile)
 
 
 def profile_of(samples: Samples, schema: Schema) -> Profile:

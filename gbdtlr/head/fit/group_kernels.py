@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gbdtlr.compute.compiled import inline, kernel
-from gbdtlr.head.line_kernels import add_lines, add_to_lines
+from gbdtlr.head.fit.line_kernels import add_lines, add_to_lines
 
 
 @inline
@@ -21,10 +21,10 @@ def _add_digit(leaves: Any, n_leaves: Any, place: Any) -> None:
 def find_places_of(leaves: Any, offsets: Any, first_tree: Any, start: int, n: int, place: Any) -> None:
     """Of n rows from ``start``, in the table of each group; ``place``: uint16 (n_groups, TILE)."""
     for g in range(len(first_tree) - 1):
-        mine = place[g, :n]
-        mine[:] = 0
+        number = place[g, :n]
+        number[:] = 0
         for t in range(first_tree[g], first_tree[g + 1]):
-            _add_digit(leaves[t, start : start + n], offsets[t + 1] - offsets[t], mine)
+            _add_digit(leaves[t, start : start + n], offsets[t + 1] - offsets[t], number)
 
 
 @kernel()

@@ -1,4 +1,4 @@
-"""Together: the objective over the memory of old samples and new samples, its gradient, and what guides its search."""
+"""The joint objective: over the memory of old samples and new samples, its gradient, and what guides its search."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.compute import threads
-from gbdtlr.head.conjugate import conjugate_gradients
-from gbdtlr.head.factor import Rows
-from gbdtlr.head.lines import Lanes, Lines
-from gbdtlr.head.memory import Memory
-from gbdtlr.head.objective import Objective, Setting
+from gbdtlr.head.fit.conjugate import conjugate_gradients
+from gbdtlr.head.fit.lines import Lanes, Lines
+from gbdtlr.head.fit.objective import Objective, Setting
+from gbdtlr.head.past.factor import Rows
+from gbdtlr.head.past.memory import Memory
 
 STEPS, ENOUGH = 3, 0.05
 """Conjugate gradients end after so many steps, as each costs much of a pass over the new samples, or once the
 residual's square is that share of what it was."""
 
 
-class Together:
+class JointObjective:
     """Value and gradient of the objective over memory and new samples, (n_params, lanes)."""
 
     def __init__(
@@ -83,9 +83,9 @@ class Together:
         groups = self._by_half_life(lanes)
 
         def work(task: int) -> None:
-            half, mine = groups[task]
+            half, own = groups[task]
             factor = self._factor[half]
-            image[:, mine] = factor.T @ (factor @ core[:, mine])
+            image[:, own] = factor.T @ (factor @ core[:, own])
 
         threads.run(len(groups), work)
         out[self._core] += image
@@ -103,11 +103,11 @@ class Together:
         groups = self._by_half_life(lanes)
 
         def work(task: int) -> None:
-            half, mine = groups[task]
-            some = np.ascontiguousarray(lines[:, mine], np.float32)
+            half, own = groups[task]
+            some = np.ascontiguousarray(lines[:, own], np.float32)
             image = np.zeros_like(some)
             self._guides[half].add_times(some, image)
-            out[:, mine] += image
+            out[:, own] += image
 
         threads.run(len(groups), work)
         return out
@@ -120,11 +120,11 @@ class Together:
         groups = self._by_half_life(lanes)
 
         def work(task: int) -> None:
-            half, mine = groups[task]
+            half, own = groups[task]
             factor = self._thin[half]
-            sums = factor @ core[:, mine]
-            sums = np.stack([self._inner[lanes[i]] @ sums[:, j] for j, i in enumerate(mine)], axis=1)
-            image[:, mine] = factor.T @ sums
+            sums = factor @ core[:, own]
+            sums = np.stack([self._inner[lanes[i]] @ sums[:, j] for j, i in enumerate(own)], axis=1)
+            image[:, own] = factor.T @ sums
 
         threads.run(len(groups), work)
         out[self._thin_core] -= inverse[self._thin_core] * image

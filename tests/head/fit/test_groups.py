@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import AS_OF, Problem
 
-from gbdtlr.head import Setting, groups, kernels
-from gbdtlr.head import objective as objectives
-from gbdtlr.head.groups import Groups
-from gbdtlr.head.objective import Objective
+from gbdtlr.head import Setting
+from gbdtlr.head.fit import groups, kernels
+from gbdtlr.head.fit.groups import Groups
+from gbdtlr.head.fit.objective import Objective
 
 SIZES = st.lists(st.one_of(st.integers(1, 6), st.integers(1, 40), st.integers(200, 300)), min_size=1, max_size=12)
 
@@ -67,20 +67,19 @@ def test_pairs_of_usual_trees_are_grouped_where_there_are_many_rows():
 
 @pytest.mark.parametrize("n_settings", [1, 3])
 @pytest.mark.parametrize("n_wide", [0, 2])
-@pytest.mark.parametrize("in_float32", [65_536, 100])
-def test_the_objective_is_the_same_however_trees_are_grouped(monkeypatch, n_settings, n_wide, in_float32):
-    monkeypatch.setattr(objectives, "IN_FLOAT32", in_float32)
-    problem = Problem(3000, n_trees=11, n_leaves=9, n_wide=n_wide, parts=40)
+@pytest.mark.parametrize("parts", [1, 40])
+def test_the_objective_is_the_same_however_trees_are_grouped(monkeypatch, n_settings, n_wide, parts):
+    problem = Problem(3000, n_trees=11, n_leaves=9, n_wide=n_wide, parts=parts)
     chosen = [Setting(timedelta(hours=4.0**k), 5.0) for k in range(n_settings)]
     found = []
     for rows_per_place in (1, 10**9):
         monkeypatch.setattr(groups, "ROWS_PER_PLACE", rows_per_place)
-        objective = Objective(problem.window, problem.offsets, problem.anchor, chosen, AS_OF)
-        delta = np.random.default_rng(0).normal(0, 0.5, (objective.parameters.n, n_settings))
+        objective = Objective(problem.window, problem.layout, chosen, AS_OF)
+        delta = np.random.default_rng(0).normal(0, 0.5, (objective.layout.n, n_settings))
         found.append(objective.value_and_gradient(delta, range(n_settings)))
     np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-6)
     np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-4, atol=1e-4 * np.abs(found[1][1]).max())
     for k, setting in enumerate(chosen):
-        expected, slope = problem.naive(setting, delta[:, k], objective.parameters.wide_index)
+        expected, slope = problem.naive(setting, delta[:, k], objective.layout.buckets)
         assert found[0][0][k] == pytest.approx(expected, rel=1e-5)
         np.testing.assert_allclose(found[0][1][:, k], slope, rtol=1e-3, atol=2e-4 * (1 + np.abs(slope).max()))

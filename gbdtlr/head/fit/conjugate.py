@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr.head.lines import Lanes, Lines
+from gbdtlr.head.fit.lines import Lanes, Lines
 
 Times = Callable[[Lines, Lanes], Lines]
 """(n_params, k) and which k lanes these are -> (n_params, k)"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gbdtlr.head.conjugate import conjugate_gradients
+from gbdtlr.head.fit.conjugate import conjugate_gradients
 
 RNG = np.random.default_rng(0)
 ROOTS = RNG.normal(size=(3, 12, 12)) * np.array([1.0, 0.01, 1.0])[:, None, None]  # the second needs few steps

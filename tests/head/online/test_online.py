@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from gbdtlr.codec.npz import from_npz, to_npz
 from gbdtlr.errors import DamagedError
-from gbdtlr.head import Codes, Head, OnlineHead, Rule, WideColumns
-from gbdtlr.head.online_kernels import fobos_distance
+from gbdtlr.head import Codes, Head, Layout, OnlineHead, Rule, WideColumns
+from gbdtlr.head.online.kernels import fobos_distance
 
 METHODS = ("ftrl", "rda", "fobos")
 OFFSETS = np.array([0, 3, 7, 9], np.int64)
 ANCHOR = np.linspace(-0.4, 0.5, 9)
 WIDE = WideColumns(("campaign", "site"), 16)
+LAYOUT = Layout(OFFSETS, ANCHOR, WIDE)
 
 
 def samples(n: int, seed: int = 0, dtype: type = np.uint8) -> Codes:
@@ -32,7 +33,7 @@ def samples(n: int, seed: int = 0, dtype: type = np.uint8) -> Codes:
 
 
 def head_of(rule: Rule) -> OnlineHead:
-    return OnlineHead(rule, OFFSETS, ANCHOR, WIDE)
+    return OnlineHead(rule, LAYOUT)
 
 
 class Naive:
@@ -113,7 +114,7 @@ def test_predictions_and_weights_are_those_of_the_papers(rule: Rule, n: int, see
     assert learned.leaf_weights == pytest.approx(ANCHOR + leaves, abs=1e-9)
     for j in range(2):
         wide = np.zeros(16)
-        wide[learned.wide_index[j]] = learned.wide_weights[j]
+        wide[learned.layout.buckets[j]] = learned.wide_weights[j]
         admitted = [naive.seen.get(("wide", j, b), 0) >= rule.min_occurrences for b in range(16)]
         expected_wide = [naive.weight(("wide", j, b)) if ok else 0.0 for b, ok in enumerate(admitted)]
         assert wide == pytest.approx(expected_wide, abs=1e-9)
@@ -138,18 +139,18 @@ def many_trees(n_trees: int, n: int, dtype: type = np.uint8) -> tuple[np.ndarray
 def test_blocks_of_samples_and_eights_of_trees_change_nothing(method: str, n_trees: int, n: int, least: int) -> None:
     offsets, anchor, codes = many_trees(n_trees, n)
     rule = Rule(method, 0.3, 1.0, 0.01, 0.01, least)
-    naive, head = Naive(rule, offsets, anchor), OnlineHead(rule, offsets, anchor, WIDE)
+    naive, head = Naive(rule, offsets, anchor), OnlineHead(rule, Layout(offsets, anchor, WIDE))
     expected = [
         naive.learn(codes.leaves[:, i].tolist(), codes.buckets[:, i].tolist(), float(codes.label[i]), codes.weight[i])
         for i in range(n)
     ]
     assert head.learn_many(codes) == pytest.approx(expected, abs=1e-9)
-    parts = OnlineHead(rule, offsets, anchor, WIDE)
+    parts = OnlineHead(rule, Layout(offsets, anchor, WIDE))
     margins = [parts.learn_many(codes.take(np.arange(*cut))) for cut in ((0, 1), (1, 50), (50, n))]
-    whole = OnlineHead(rule, offsets, anchor, WIDE)
+    whole = OnlineHead(rule, Layout(offsets, anchor, WIDE))
     assert whole.learn_many(codes).tobytes() == np.concatenate(margins).tobytes()
     assert whole.to_bytes() == parts.to_bytes()
-    wider = OnlineHead(rule, offsets, anchor, WIDE)
+    wider = OnlineHead(rule, Layout(offsets, anchor, WIDE))
     wider.learn_many(many_trees(n_trees, n, np.uint16)[2])
     assert wider.to_bytes() == whole.to_bytes()
 
@@ -162,7 +163,7 @@ def test_learning_in_several_runs_equals_learning_in_one(rule: Rule, cuts: list[
     margins = whole.learn_many(codes)
     head, parts = head_of(rule), []
     for start, stop in pairwise([0, *sorted(cuts), 80]):
-        head = OnlineHead.from_bytes(head.to_bytes(), OFFSETS, ANCHOR)
+        head = OnlineHead.from_bytes(head.to_bytes(), LAYOUT)
         parts.append(head.learn_many(codes.take(np.arange(start, stop))))
     assert np.concatenate(parts).tobytes() == margins.tobytes()
     assert head.to_bytes() == whole.to_bytes()
@@ -185,7 +186,7 @@ def test_a_head_that_has_learned_nothing_is_the_booster(method: str) -> None:
     head = head_of(Rule(method, 0.1, 1.0, 0.1, 0.1)).head()
     assert head.bias == 0
     assert (head.leaf_weights == ANCHOR).all()
-    assert [len(index) for index in head.wide_index] == [0, 0]
+    assert [len(index) for index in head.layout.buckets] == [0, 0]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -214,7 +215,7 @@ def test_the_file_follows_the_ids_that_occurred_and_the_head_the_weights_that_ar
     rng = np.random.default_rng(1)
 
     def sizes(n_ids: int, l1: float) -> tuple[int, int]:
-        head = OnlineHead(Rule("ftrl", 0.1, 1.0, l1, 0.0), OFFSETS, ANCHOR, wide)
+        head = OnlineHead(Rule("ftrl", 0.1, 1.0, l1, 0.0), Layout(OFFSETS, ANCHOR, wide))
         codes = samples(4000)
         buckets = (rng.integers(0, n_ids, 4000) * 200).astype(np.uint32)
         head.learn_many(replace(codes, buckets=buckets[None, :]))
@@ -229,31 +230,30 @@ def test_the_file_follows_the_ids_that_occurred_and_the_head_the_weights_that_ar
 def test_of_leaves_a_file_holds_those_off_the_trees_outputs() -> None:
     offsets = np.arange(0, 3001, 30, dtype=np.int64)
     anchor = np.random.default_rng(2).normal(size=3000)
-    online = OnlineHead(Rule("ftrl", 0.1, 1.0, 0.0, 0.0), offsets, anchor, WideColumns((), 2))
+    layout = Layout(offsets, anchor)
+    online = OnlineHead(Rule("ftrl", 0.1, 1.0, 0.0, 0.0), layout)
     sizes = []
     for leaf in range(30):
         online.learn_one([leaf] * 100, leaf % 2)
         head = online.head()
-        data = head.to_bytes(anchor)
-        again = Head.from_bytes(data, 3000, anchor)
+        data = head.to_bytes()
+        again = Head.from_bytes(data, layout)
         assert again.leaf_weights.tobytes() == head.leaf_weights.tobytes()
         sizes.append(len(data))
     assert sizes[0] * 5 < sizes[-1]
-    few = head_of(Rule("ftrl", 0.1, 1.0, 0.0, 0.0)).head().to_bytes(ANCHOR)
-    with pytest.raises(DamagedError, match="trees' outputs"):
-        Head.from_bytes(few, 9)
+    few = head_of(Rule("ftrl", 0.1, 1.0, 0.0, 0.0)).head().to_bytes()
     arrays = dict(from_npz(few))
     for index in ([9], [3, 3], [4, 2]):
         bad = {**arrays, "leaf_index": np.array(index, np.uint32), "leaf_moved": np.zeros(len(index))}
         with pytest.raises(DamagedError, match="out of order"):
-            Head.from_bytes(to_npz(bad), 9, ANCHOR)
+            Head.from_bytes(to_npz(bad), LAYOUT)
 
 
 def test_a_rare_id_is_learned_from_its_nth_sample_on() -> None:
     head = head_of(Rule("ftrl", 0.1, 1.0, 0.0, 0.0, min_occurrences=3))
     for n in range(1, 5):
         head.learn_one([0, 0, 0, 7, n], 1)
-        index = head.head().wide_index
+        index = head.head().layout.buckets
         assert index[0].tolist() == ([7] if n >= 3 else [])
         assert index[1].tolist() == []
 
@@ -262,7 +262,7 @@ def test_counts_of_ids_stop_before_they_would_start_again() -> None:
     head = head_of(Rule("ftrl", 0.1, 1.0, 0.0, 0.0, min_occurrences=255))
     codes = samples(600)
     head.learn_many(replace(codes, buckets=np.zeros_like(codes.buckets)))
-    assert [index.tolist() for index in head.head().wide_index] == [[0], [0]]
+    assert [index.tolist() for index in head.head().layout.buckets] == [[0], [0]]
 
 
 def test_codes_of_two_bytes_learn_the_same() -> None:
@@ -278,7 +278,7 @@ def test_the_published_head_predicts_what_the_online_head_would() -> None:
     head.learn_many(samples(200))
     published: Head = head.head()
     codes = samples(1, 9)
-    expected = published.margin(codes.leaves, OFFSETS, codes.buckets)
+    expected = published.margin(codes)
     assert head.learn_many(codes) == pytest.approx(expected, abs=1e-12)
 
 
@@ -336,12 +336,12 @@ def test_damaged_bytes_are_refused(name: str, value: object) -> None:
     else:
         arrays[name] = value
     with pytest.raises(DamagedError, match="online head is damaged"):
-        OnlineHead.from_bytes(to_npz(arrays), OFFSETS, ANCHOR)
+        OnlineHead.from_bytes(to_npz(arrays), LAYOUT)
 
 
 def test_nonsense_is_refused() -> None:
     with pytest.raises(DamagedError):
-        OnlineHead.from_bytes(b"nonsense", OFFSETS, ANCHOR)
+        OnlineHead.from_bytes(b"nonsense", LAYOUT)
 
 
 def test_fobos_with_an_l2_lost_in_rounding_is_that_without():

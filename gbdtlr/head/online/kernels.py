@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from gbdtlr.compute.compiled import inline, kernel
-from gbdtlr.head.eights import (
+from gbdtlr.head.online.vectors import (
     EIGHT,
     TURNED,
     eight,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from problems import Problem
 
-from gbdtlr.head.factor import Rows, square, thin
+from gbdtlr.compute.parts import Parts
+from gbdtlr.head import Layout
+from gbdtlr.head.past.factor import Rows, square, thin
+from gbdtlr.head.past.weighed import Weighed, WeighedPart
 
 
 def made(n: int = 300, left_out: int = 2) -> tuple[Rows, np.ndarray, np.ndarray]:
-    """Rows in two parts, their design matrix without some buckets, and their strength."""
+    """Rows, their design matrix without some buckets, and their strength."""
     problem = Problem(n=n, n_wide=2, n_trees=5, seed=11)
     n_codes, rng = len(problem.anchor), np.random.default_rng(0)
     index = [np.unique(each) for each in problem.codes.buckets]
@@ -24,15 +29,7 @@ def made(n: int = 300, left_out: int = 2) -> tuple[Rows, np.ndarray, np.ndarray]
     x = problem.dense(index)
     x = x[:, [*chosen, x.shape[1] - 1]]
     strength = rng.gamma(0.5, 1.0, n).astype(np.float32)
-    cut = n // 3
-    parts = [slice(0, cut), slice(cut, n)]
-    rows = Rows(
-        [problem.codes.leaves[:, part] for part in parts],
-        problem.offsets,
-        [wide[:, part] for part in parts],
-        [strength[part] for part in parts],
-    )
-    return rows, x, strength
+    return Rows(problem.codes.leaves, problem.offsets, wide, strength), x, strength
 
 
 def test_products_are_those_of_the_design_matrix() -> None:
@@ -60,20 +57,28 @@ def test_a_square_factor_loses_nothing_and_a_thin_one_little_more_than_it_must()
 
 
 def test_a_sample_stands_for_all_rows() -> None:
-    rows, x, _ = made(n=6000)
-    assert rows.sampled(6000) is rows
-    some = rows.sampled(1500)
-    assert sum(len(each) for each in some.strength) == 1500
-    assert len(some.leaves) == len(some.wide) == 2
+    rows, x, strength = made(n=6000)
+    cuts = [0, 2000, 2000, 6000]
+    parts = [
+        WeighedPart(rows.leaves[:, a:b], rows.wide[:, a:b], np.stack([strength, 0 * strength])[:, a:b])
+        for a, b in pairwise(cuts)
+    ]
+    layout = Layout(rows.offsets, np.zeros(rows.offsets[-1]))
+    weighed = Weighed(layout, Parts(parts), 6000)
+    all_ = weighed.sampled(0, 6000)
+    for mine, theirs in ((all_.leaves, rows.leaves), (all_.wide, rows.wide), (all_.strength, rows.strength)):
+        np.testing.assert_array_equal(mine, theirs)
+    some = weighed.sampled(0, 1500)
+    assert len(some.strength) == some.leaves.shape[1] == some.wide.shape[1] == 1500
     whole, found = rows.gram(x.shape[1]), some.gram(x.shape[1])
     assert found[-1, -1] == pytest.approx(whole[-1, -1], rel=1e-4)
     assert np.abs(found - whole).max() < 0.03 * whole.max()
+    assert not weighed.sampled(1, 1500).strength.any()
 
 
 def test_rows_of_no_weight_say_nothing() -> None:
     rows, x, _ = made()
-    silent = Rows(rows.leaves, rows.offsets, rows.wide, [np.zeros_like(each) for each in rows.strength])
+    silent = Rows(rows.leaves, rows.offsets, rows.wide, np.zeros_like(rows.strength))
     none = np.zeros((0, x.shape[1]), np.float32)
-    for some in (silent, silent.sampled(50)):
-        assert not square(none, some).any()
-        assert not thin(none, some, 4).any()
+    assert not square(none, silent).any()
+    assert not thin(none, silent, 4).any()

@@ -11,11 +11,13 @@ from problems import AS_OF, Problem
 from scipy.optimize import minimize
 
 from gbdtlr.compute import threads
-from gbdtlr.head import Setting, fit, sampling
-from gbdtlr.head.curvature import SampledCurvature, _inverse_of_factor
-from gbdtlr.head.objective import Objective
-from gbdtlr.head.sampling import sample_size
-from gbdtlr.head.solver import minimise
+from gbdtlr.compute.parts import Parts
+from gbdtlr.head import Setting, fit_candidates
+from gbdtlr.head.fit import sampling
+from gbdtlr.head.fit.curvature import SampledCurvature, _inverse_of_factor
+from gbdtlr.head.fit.objective import Objective
+from gbdtlr.head.fit.sampling import sample_size
+from gbdtlr.head.fit.solver import minimise
 from gbdtlr.times import from_us
 
 
@@ -134,7 +136,7 @@ def test_curvature_of_a_sample_that_is_all_rows_is_the_inverse_hessian(scale):
     rows = np.zeros((m, sum(sizes) + 1))
     rows[np.arange(m)[:, None], codes] = 1
     hessian = 2.0 * np.eye(11) + scale * rows.T @ rows
-    curvature = SampledCurvature(codes, 1.0, scale, np.diag(hessian) - 2.0, 2.0, 10)
+    curvature = SampledCurvature(codes, 1.0, scale, np.diag(hessian) - 2.0, 2.0, slice(0, 10))
     gradient = rng.normal(size=11)
     expected = np.linalg.solve(hessian, gradient)
     np.testing.assert_allclose(
@@ -149,12 +151,12 @@ def test_heavy_rows_of_few_directions_are_fitted(weight, l2):
     heavy = replace(problem.codes, weight=np.full(300, weight))
     codes = problem.codes = replace(heavy, buckets=heavy.buckets % 3)
     settings = [Setting(timedelta(hours=h), l2) for h in (2, 48)]
-    fitted = fit([codes], problem.offsets, problem.anchor, settings, AS_OF)
+    fitted = fit_candidates(Parts([codes]), problem.layout, settings, AS_OF)
     for k, setting in enumerate(settings):
-        ours = np.concatenate([fitted.leaves[:, k], fitted.wide[0][:, k], [fitted.bias[k]]]).astype(float)
+        ours = fitted.lines[:, k].astype(float)
 
         def scaled(delta, setting=setting):
-            value, gradient = problem.naive(setting, delta, fitted.wide_index)
+            value, gradient = problem.naive(setting, delta, fitted.layout.buckets)
             return value / weight, gradient / weight
 
         best = minimize(scaled, ours, jac=True, method="BFGS")
@@ -181,8 +183,8 @@ def test_the_hessian_of_a_sample_that_is_all_rows_is_that_of_the_definition(monk
     monkeypatch.setattr(sampling, "SUBSAMPLE_FROM", 1)
     problem = Problem(300, seed=8, n_wide=1, parts=2)
     settings = [Setting(timedelta(hours=h), l2) for h in (6, 48) for l2 in (0.5, 20.0)]
-    objective = Objective(problem.window, problem.offsets, problem.anchor, settings, AS_OF)
-    index, n, lanes = objective.parameters.wide_index, objective.parameters.n, range(len(settings))
+    objective = Objective(problem.window, problem.layout, settings, AS_OF)
+    index, n, lanes = objective.layout.buckets, objective.layout.n, range(len(settings))
     at = np.zeros((n, len(settings))) if anchored else np.random.default_rng(1).normal(0, 0.3, (n, len(settings)))
     curvature = objective.curvature(None if anchored else at)
     probe = np.random.default_rng(0).normal(size=(n, len(settings)))
@@ -198,14 +200,12 @@ def test_the_hessian_of_a_sample_that_is_all_rows_is_that_of_the_definition(monk
 def test_subsampled_newton_reaches_the_optimum(n, n_wide, seed):
     problem = Problem(n, seed=seed, n_wide=n_wide, parts=3)
     grid = [Setting(timedelta(hours=h), l2) for h in (2, 12, 48) for l2 in (0.5, 5.0, 50.0)]
-    candidates = fit(problem.window, problem.offsets, problem.anchor, grid, AS_OF)
+    candidates = fit_candidates(problem.window, problem.layout, grid, AS_OF)
     for k, setting in enumerate(grid):
-        ours = np.concatenate(
-            [candidates.leaves[:, k], *(each[:, k] for each in candidates.wide), [candidates.bias[k]]]
-        ).astype(float)
+        ours = candidates.lines[:, k].astype(float)
 
         def naive(delta, setting=setting):
-            return problem.naive(setting, delta, candidates.wide_index)
+            return problem.naive(setting, delta, candidates.layout.buckets)
 
         best = minimize(naive, ours, jac=True, method="L-BFGS-B", options={"maxiter": 5000, "ftol": 1e-14})
         assert naive(ours)[0] <= best.fun * (1 + 1e-5) + 1e-9
@@ -218,7 +218,7 @@ def test_subsampled_newton_gives_the_same_whatever_the_number_of_threads():
     try:
         for n_threads in (1, 2, 5):
             threads.set_threads(n_threads)
-            fitted = fit(problem.window, problem.offsets, problem.anchor, [Setting(timedelta(hours=6), 3.0)] * 2, AS_OF)
+            fitted = fit_candidates(problem.window, problem.layout, [Setting(timedelta(hours=6), 3.0)] * 2, AS_OF)
             heads.add(fitted.to_bytes())
     finally:
         threads.set_threads(None)
@@ -235,7 +235,7 @@ def test_samples_too_old_to_weigh_anything_leave_the_anchor(monkeypatch, subsamp
     as_of = from_us(int(last)) + timedelta(hours=1)
     both = [Setting(short, 1.0), Setting(long, 1.0)]
     for chosen in ([both[0]], both):
-        candidates = fit(problem.window, problem.offsets, problem.anchor, chosen, as_of)
-        assert np.isfinite(candidates.leaves).all()
-        assert not candidates.leaves[:, 0].any()
-    assert candidates.leaves[:, 1].any()
+        candidates = fit_candidates(problem.window, problem.layout, chosen, as_of)
+        assert np.isfinite(candidates.lines[candidates.layout.leaves]).all()
+        assert not candidates.lines[candidates.layout.leaves][:, 0].any()
+    assert candidates.lines[candidates.layout.leaves][:, 1].any()

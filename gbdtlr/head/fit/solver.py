@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.compute import threads
-from gbdtlr.head.lines import Lanes, Lines
+from gbdtlr.head.fit.lines import Lanes, Lines
 
 Vector = NDArray[np.float64]  # (n_params,): one problem's
 ValueAndGradient = Callable[[Lines, Lanes], tuple[NDArray[np.float64], Lines]]
@@ -71,10 +71,10 @@ def minimise(
         asked = [going[i] for i in asking]
         rows = np.ascontiguousarray(precondition(rows[asking].T, asked).T)
 
-        def turn(i: int, rows: Lines = rows, asked: Sequence[int] = asked) -> None:
-            lanes[asked[i]].turn(rows[i], tolerance)
+        def head_on(i: int, rows: Lines = rows, asked: Sequence[int] = asked) -> None:
+            lanes[asked[i]].go(rows[i], tolerance)
 
-        threads.run(len(asked), turn)
+        threads.run(len(asked), head_on)
     return (
         np.stack([lane.x for lane in lanes], axis=1),
         np.array([lane.value for lane in lanes]),
@@ -87,7 +87,7 @@ class _Lane:
     """One problem: the best point so far, ``x``, and the one whose value is wanted next, ``trial``.
 
     The two-loop recursion is cut in two where the preconditioner stands, which serves all lanes at once: ``asks`` says
-    that what :meth:`accept` returned is to be preconditioned and given to :meth:`turn`.
+    that what :meth:`accept` returned is to be preconditioned and given to :meth:`go`.
     """
 
     def __init__(self, start: Vector) -> None:
@@ -125,7 +125,7 @@ class _Lane:
             q -= share * change
         return q.astype(np.float64)
 
-    def turn(self, preconditioned: Vector, tolerance: float) -> None:
+    def go(self, preconditioned: Vector, tolerance: float) -> None:
         """Take the direction towards the minimum that follows from what :meth:`accept` asked for."""
         r = preconditioned.astype(np.float32)
         for (step, change, curvature), share in zip(self._pairs, reversed(self._shares), strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,19 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.codec.npz import checked, from_npz, to_npz
+from gbdtlr.compute.parts import Parts
 from gbdtlr.errors import DamagedError
-from gbdtlr.head import kernels
 from gbdtlr.head.codes import Codes
-from gbdtlr.head.curvature import Curvature
-from gbdtlr.head.groups import Groups
-from gbdtlr.head.head import Head, lookup
-from gbdtlr.head.lines import Lanes, Lines, aligned, blocks, zeros
-from gbdtlr.head.objective import Objective, Setting
-from gbdtlr.head.solver import minimise
-from gbdtlr.head.wide import WideColumns
-from gbdtlr.head.window import Parameters
+from gbdtlr.head.fit import kernels
+from gbdtlr.head.fit.curvature import Curvature
+from gbdtlr.head.fit.groups import Groups
+from gbdtlr.head.fit.lines import Lanes, Lines, aligned, blocks, zeros
+from gbdtlr.head.fit.objective import Objective, Setting
+from gbdtlr.head.fit.solver import minimise
+from gbdtlr.head.head import Head
+from gbdtlr.head.kernels import add_leaf_weights
+from gbdtlr.head.layout import Layout, lookup
 from gbdtlr.times import format_duration
 
+FORMAT = 1
 MAX_PASSES, PATIENCE = 200, 80
 """Passes at most, and passes after which the curvature is taken anew, where the search has come by then."""
 MANY = 2**20
@@ -40,21 +42,22 @@ class Candidates:
     Attributes
     ----------
     settings : one per candidate
-    leaves : float32 (n_codes, n_settings)
-    bias : float32 (n_settings,)
-    wide_index : per wide column, uint32 (n_active,), sorted
-    wide : per wide column, float32 (n_active, n_settings)
+    layout : their parameters
+    lines : float32 (n_params, n_settings), distances from the anchor
     background : log-odds of the discounted rate of positives
     passes : passes over the codes the fit took
     """
 
     settings: tuple[Setting, ...]
-    leaves: NDArray[np.float32]
-    bias: NDArray[np.float32]
-    wide_index: tuple[NDArray[np.uint32], ...]
-    wide: tuple[NDArray[np.float32], ...]
+    layout: Layout
+    lines: NDArray[np.float32]
     background: float
     passes: int = 0
+
+    @classmethod
+    def bare(cls, settings: Sequence[Setting], layout: Layout) -> Candidates:
+        """Candidates that have learned nothing: all at the anchor."""
+        return cls(tuple(settings), layout, np.zeros((layout.n, len(settings)), np.float32), 0.0)
 
     @property
     def names(self) -> list[str]:
@@ -67,93 +70,96 @@ class Candidates:
         """The same names as people write them: ``6h l2=30``."""
         return [*(f"{format_duration(s.half_life)} l2={s.l2:g}" for s in self.settings), "trees", "background"]
 
-    def margins(self, codes: Codes, offsets: NDArray[np.int64], anchor: NDArray[np.float64]) -> NDArray[np.float64]:
+    def margins(self, codes: Codes) -> NDArray[np.float64]:
         """Margin of every candidate on coded rows, float64 (n, n_settings + 2)."""
-        n, k = len(codes), len(self.settings)
-        base = np.zeros(n)
-        kernels.add_leaf_weights(codes.leaves, offsets, anchor, base)
-        moved = self._leaf_margins(codes.leaves, offsets)
-        for bucket, index, weight in zip(codes.buckets, self.wide_index, self.wide, strict=True):
+        layout, k = self.layout, len(self.settings)
+        leaves, wide, bias = layout.split(self.lines)
+        base = np.zeros(len(codes))
+        add_leaf_weights(codes.leaves, layout.offsets, layout.leaf_values, base)
+        moved = self._leaf_margins(codes.leaves, leaves)
+        for bucket, index, weight in zip(codes.buckets, layout.buckets, wide, strict=True):
             moved += lookup(index, weight, bucket)
-        out = np.empty((n, k + 2))
-        out[:, :k] = base[:, None] + (moved + self.bias)
+        out = np.empty((len(codes), k + 2))
+        out[:, :k] = base[:, None] + (moved + bias)
         out[:, k] = base
         out[:, k + 1] = self.background
         return out
 
-    def _leaf_margins(self, leaves: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _leaf_margins(self, leaves: NDArray[Any], lines: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the leaves add to the anchor's margin, (n, n_settings)."""
         k, n = len(self.settings), leaves.shape[1]
-        out, groups = np.empty((n, k), np.float32), Groups(offsets, n)
+        out, groups = np.empty((n, k), np.float32), Groups(self.layout.offsets, n)
         for block, width in blocks(k, kernels.LANES):
-            table, moved = groups.table(aligned(self.leaves[:, block], width)), zeros(n, width)
+            table, moved = groups.table(aligned(lines[:, block], width)), zeros(n, width)
             kernels.add_lane_margins(leaves, *groups.arguments, table, tuple(range(width)), moved)
             out[:, block] = moved[:, : block.stop - block.start]
         return out
 
-    def blended(self, weights: NDArray[np.float64], anchor: NDArray[np.float64], columns: WideColumns) -> Head:
+    def blended(self, weights: NDArray[np.float64]) -> Head:
         """The one head whose margin is the weighted average of all candidates' margins.
 
         Parameters
         ----------
         weights : float64 (n_settings + 2,), sums to 1
-        anchor : float64 (n_codes,)
         """
         fitted, background = weights[:-2], float(weights[-1])
         # Not by BLAS, whose sums depend on its threads.
-        leaves, *wide = (np.einsum("pk,k->p", each, fitted) for each in (self.leaves, *self.wide))
-        kept = [each != 0 for each in wide]
-        return Head(
-            float(self.bias.astype(np.float64) @ fitted) + background * self.background,
-            (1.0 - background) * anchor + leaves,
-            columns,
-            tuple(index[keep] for index, keep in zip(self.wide_index, kept, strict=True)),
-            tuple(each[keep] for each, keep in zip(wide, kept, strict=True)),
-        )
+        moved = np.einsum("pk,k->p", self.lines, fitted)
+        blended = (1.0 - background) * self.layout.anchor + moved
+        blended[self.layout.bias] += background * self.background
+        layout, left = self.layout.without(moved == 0)
+        return Head(layout, blended[left])
+
+    def without(self, dropped: NDArray[np.bool_]) -> Candidates:
+        """The same without the wide buckets whose parameter is ``dropped``, (n_params,)."""
+        layout, left = self.layout.without(dropped)
+        return replace(self, layout=layout, lines=self.lines[left])
 
     def to_bytes(self) -> bytes:
         """The candidates as an npz; equal candidates give equal bytes."""
+        leaves, wide, bias = self.layout.split(self.lines)
         arrays: dict[str, NDArray[Any]] = {
             "half_lives_s": np.array([s.half_life.total_seconds() for s in self.settings]),
             "l2": np.array([s.l2 for s in self.settings]),
-            "leaves": self.leaves,
-            "bias": self.bias,
+            "leaves": leaves,
+            "bias": bias,
             "background": np.array([self.background]),
-            "n_wide": np.array([len(self.wide)]),
+            "n_wide": np.array([len(wide)]),
         }
-        for j, (index, weight) in enumerate(zip(self.wide_index, self.wide, strict=True)):
+        for j, (index, weight) in enumerate(zip(self.layout.buckets, wide, strict=True)):
             arrays[f"wide_index_{j}"], arrays[f"wide_{j}"] = index, weight
-        return to_npz(arrays, compress=sum(weight.size for weight in self.wide) < MANY)
+        return to_npz(arrays, FORMAT, compress=sum(weight.size for weight in wide) < MANY)
 
     @classmethod
-    def from_bytes(cls, data: bytes, n_codes: int) -> Candidates:
-        """Candidates as :meth:`to_bytes` gave them; ``DamagedError`` for anything else."""
-        arrays = from_npz(data)
+    def from_bytes(cls, data: bytes, layout: Layout) -> Candidates:
+        """Candidates as :meth:`to_bytes` gave them, of heads of that layout, whatever buckets it has in use.
+
+        Raises
+        ------
+        DamagedError, FormatError
+            Not such bytes; written by a newer gbdtlr.
+        """
+        arrays = from_npz(data, "candidates.npz", FORMAT)
         try:
             seconds, l2 = arrays["half_lives_s"], arrays["l2"]
-            k = len(seconds)
-            columns = range(int(arrays["n_wide"][0]))
-            index = tuple(checked(arrays[f"wide_index_{j}"], np.uint32, None) for j in columns)
-            wide = (checked(arrays[f"wide_{j}"], np.float32, (len(index[j]), k)) for j in columns)
+            k, n_wide = len(seconds), int(arrays["n_wide"][0])
+            if n_wide != len(layout.wide.names):
+                raise ValueError(f"{n_wide} wide columns, where the head has {len(layout.wide.names)}")
+            layout = layout.using([checked(arrays[f"wide_index_{j}"], np.uint32, None) for j in range(n_wide)])
+            wide = [checked(arrays[f"wide_{j}"], np.float32, (len(index), k)) for j, index in enumerate(layout.buckets)]
+            leaves = checked(arrays["leaves"], np.float32, (layout.n_leaves, k))
             return cls(
                 tuple(Setting(timedelta(seconds=float(s)), float(each)) for s, each in zip(seconds, l2, strict=True)),
-                checked(arrays["leaves"], np.float32, (n_codes, k)),
-                checked(arrays["bias"], np.float32, (k,)),
-                index,
-                tuple(wide),
+                layout,
+                layout.join(leaves, wide, checked(arrays["bias"], np.float32, (k,))),
                 float(arrays["background"][0]),
             )
         except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise DamagedError(f"the head's candidates are damaged: {error}") from None
 
 
-def fit(
-    window: Sequence[Codes],
-    offsets: NDArray[np.int64],
-    anchor: NDArray[np.float64],
-    settings: Sequence[Setting],
-    as_of: datetime,
-    start: Candidates | None = None,
+def fit_candidates(
+    window: Parts[Codes], layout: Layout, settings: Sequence[Setting], as_of: datetime, start: Candidates | None = None
 ) -> Candidates:
     """Candidates that minimise the anchored objective of each setting, to a relative 1e-5.
 
@@ -162,9 +168,8 @@ def fit(
 
     Parameters
     ----------
-    window : parts of the samples of the head's window; at least one row in all
-    offsets : int64 (n_trees + 1,)
-    anchor : float64 (n_codes,), the trees' leaf outputs
+    window : the samples of the head's window in pieces; at least one row in all
+    layout : of heads on their trees and wide columns
     settings : any number of them
     as_of : the moment the weights of samples are discounted from
     start : candidates on the same trees to start from, such as those of the live head
@@ -175,22 +180,17 @@ def fit(
     """
     from threadpoolctl import threadpool_limits
 
-    objective = Objective([part for part in window if len(part)], offsets, anchor, settings, as_of)
     # The lanes are spread over our own threads: BLAS's would fight them, and change the last bits of the sums.
     with threadpool_limits(limits=1, user_api="blas"):
-        delta, passes = _search(objective, _start(start, settings, objective.parameters))
-    parameters, fitted = objective.parameters, delta.astype(np.float32)
-    first = parameters.wide_offsets
-    slowest = max(range(len(settings)), key=lambda k: (settings[k].half_life, -k))
-    return Candidates(
-        tuple(settings),
-        fitted[: parameters.n_codes],
-        fitted[-1],
-        parameters.wide_index,
-        tuple(fitted[first[j] : first[j + 1]] for j in range(len(parameters.wide_index))),
-        objective.background(slowest),
-        passes,
-    )
+        objective = Objective(window, layout, settings, as_of)
+        delta, passes = _search(objective, _start(start, settings, objective.layout))
+    background = objective.background(slowest(settings))
+    return Candidates(tuple(settings), objective.layout, delta.astype(np.float32), background, passes)
+
+
+def slowest(settings: Sequence[Setting]) -> int:
+    """The first setting of the longest half-life."""
+    return max(range(len(settings)), key=lambda k: (settings[k].half_life, -k))
 
 
 def _search(objective: Objective, start: Lines) -> tuple[Lines, int]:
@@ -220,17 +220,12 @@ def _search(objective: Objective, start: Lines) -> tuple[Lines, int]:
         curvature = objective.curvature(x)
 
 
-def _start(start: Candidates | None, settings: Sequence[Setting], parameters: Parameters) -> NDArray[np.float64]:
+def _start(start: Candidates | None, settings: Sequence[Setting], layout: Layout) -> NDArray[np.float64]:
     """Where the search begins: at the anchor, or where ``start`` has the same setting and columns, from there."""
-    lines = np.zeros((parameters.n, len(settings)))
-    if start is None or len(start.wide) != len(parameters.wide_index):
+    lines = np.zeros((layout.n, len(settings)))
+    if start is None or start.layout.wide != layout.wide:
         return lines
-    first = parameters.wide_offsets
     for k, setting in enumerate(settings):
         if setting in start.settings:
-            known = start.settings.index(setting)
-            lines[: parameters.n_codes, k] = start.leaves[:, known]
-            lines[-1, k] = start.bias[known]
-            for j, index in enumerate(parameters.wide_index):
-                lines[first[j] : first[j + 1], k] = lookup(start.wide_index[j], start.wide[j][:, known], index)
+            lines[:, k] = start.layout.carried(start.lines[:, start.settings.index(setting)], layout)
     return lines

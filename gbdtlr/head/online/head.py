@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from gbdtlr.codec.npz import checked, from_npz, to_npz
 from gbdtlr.errors import DamagedError
-from gbdtlr.head import online_kernels as kernels
 from gbdtlr.head.codes import Codes
 from gbdtlr.head.head import Head
+from gbdtlr.head.layout import Layout
+from gbdtlr.head.online import kernels
 from gbdtlr.head.wide import WideColumns
 
+FORMAT = 1
 _KERNELS = {"ftrl": kernels.learn_ftrl, "rda": kernels.learn_rda, "fobos": kernels.learn_fobos}
 
 
@@ -53,25 +55,21 @@ class OnlineHead:
     algorithm 1 with the enhanced ℓ1 left out (RDA); Duchi and Singer 2009 (FOBOS). All with per-coordinate rates.
     """
 
-    def __init__(self, rule: Rule, offsets: NDArray[np.int64], anchor: NDArray[np.float64], wide: WideColumns) -> None:
+    def __init__(self, rule: Rule, layout: Layout) -> None:
         """Head that has learned nothing: exactly the booster.
 
         Parameters
         ----------
         rule : how it learns
-        offsets : int64 (n_trees + 1,), first code of each tree
-        anchor : float64 (n_codes,), the trees' leaf outputs
-        wide : the wide columns
+        layout : of heads on these trees and wide columns; every bucket has a coordinate, whichever are in use
         """
         if rule.method not in _KERNELS:
             raise ValueError(f"no such method: {rule.method!r}; one of {', '.join(_KERNELS)} expected")
         self.rule = rule
-        self.wide = wide
         self.n_learned = 0
-        self._offsets = np.ascontiguousarray(offsets, np.int64)
-        self._anchor = np.array(anchor, np.float64)
-        n_wide = len(wide.names)
-        self._first = len(anchor) + wide.n_buckets * np.arange(n_wide + 1, dtype=np.int64)
+        self._layout = Layout.of(layout, layout.wide)
+        wide, n_wide = layout.wide, len(layout.wide.names)
+        self._first = layout.n_leaves + wide.n_buckets * np.arange(n_wide + 1, dtype=np.int64)
         n = int(self._first[-1]) + 1
         if n >= 2**31:
             raise ValueError(f"{n_wide} wide columns of {wide.n_buckets} buckets are more than can be told apart")
@@ -81,6 +79,11 @@ class OnlineHead:
         self._state[n] = 0.0, 1.0
         self._touched = np.zeros(n if rule.method == "fobos" else 0, np.int64)
         self._counts = np.zeros(n_wide * wide.n_buckets, np.uint8)
+
+    @property
+    def wide(self) -> WideColumns:
+        """The wide columns."""
+        return self._layout.wide
 
     def learn_many(self, codes: Codes) -> NDArray[np.float64]:
         """Learn samples in their order; return what was predicted for each before it was learned.
@@ -93,9 +96,9 @@ class OnlineHead:
         -------
         margin : float64 (n,), log-odds
         """
-        if len(codes.leaves) != len(self._offsets) - 1 or len(codes.buckets) != len(self.wide.names):
+        if len(codes.leaves) != self._layout.n_trees or len(codes.buckets) != len(self.wide.names):
             raise ValueError(
-                f"codes of {len(self._offsets) - 1} trees and {len(self.wide.names)} wide columns expected, "
+                f"codes of {self._layout.n_trees} trees and {len(self.wide.names)} wide columns expected, "
                 f"not of {len(codes.leaves)} and {len(codes.buckets)}"
             )
         return self._learn(codes.leaves, codes.buckets, codes.label, codes.weight)
@@ -109,7 +112,7 @@ class OnlineHead:
         label : 0 or 1
         weight : how much it counts
         """
-        n_trees, n_wide = len(self._offsets) - 1, len(self.wide.names)
+        n_trees, n_wide = self._layout.n_trees, len(self.wide.names)
         row = np.asarray(codes)
         if row.shape != (n_trees + n_wide,):
             raise ValueError(f"{n_trees} leaves and {n_wide} buckets expected, not codes of shape {row.shape}")
@@ -117,7 +120,7 @@ class OnlineHead:
             raise ValueError(f"label is {label!r}, expected 0 or 1")
         leaves = row[:n_trees].astype(np.uint16).reshape(-1, 1)
         buckets = row[n_trees:].astype(np.uint32).reshape(-1, 1)
-        outside = leaves[:, 0] >= np.diff(self._offsets)
+        outside = leaves[:, 0] >= np.diff(self._layout.offsets)
         if outside.any() or (n_wide and buckets.max() >= self.wide.n_buckets):
             raise ValueError("a code lies outside of its tree or of the wide buckets; encode rows with these trees")
         margin = self._learn(leaves, buckets, np.array([label], np.float32), np.array([weight], np.float64))
@@ -134,8 +137,8 @@ class OnlineHead:
         margin = np.empty(len(label))
         _KERNELS[rule.method](
             np.ascontiguousarray(leaves),
-            self._offsets,
-            self._anchor,
+            self._layout.offsets,
+            self._layout.leaf_values,
             np.ascontiguousarray(buckets),
             self._first,
             self._counts,
@@ -162,7 +165,7 @@ class OnlineHead:
         leaves, index, wide, bias : float64 (n_codes,); int64 (n_nonzero,), coordinates of wide buckets counted through
             all columns, in rising order; float64 (n_nonzero,); log-odds
         """
-        n_codes, bias = len(self._anchor), self._first[-1]
+        n_codes, bias = self._layout.n_leaves, self._first[-1]
         seen = np.flatnonzero(self._counts) + n_codes
         leaves = self._distance(np.arange(n_codes), self.rule.l1)
         wide = self._distance(seen, self.rule.l1)
@@ -187,18 +190,13 @@ class OnlineHead:
     def head(self) -> Head:
         """The head as it is now, to score with: weights that are not zero, and nothing else."""
         leaves, index, wide, bias = self.distances()
-        columns = index // self.wide.n_buckets
-        return Head(
-            bias,
-            self._anchor + leaves,
-            self.wide,
-            tuple((index[columns == j] % self.wide.n_buckets).astype(np.uint32) for j in range(len(self.wide.names))),
-            tuple(wide[columns == j] for j in range(len(self.wide.names))),
-        )
+        column, bucket = np.divmod(index, self.wide.n_buckets)
+        layout = self._layout.using([bucket[column == j].astype(np.uint32) for j in range(len(self.wide.names))])
+        return Head(layout, layout.join(layout.leaf_values + leaves, [wide], bias))
 
     def to_bytes(self) -> bytes:
         """All it needs to go on learning as an npz; of wide buckets, those that ever occurred."""
-        n_codes = len(self._anchor)
+        n_codes = self._layout.n_leaves
         seen = np.flatnonzero(self._counts)
         at = np.concatenate([np.arange(n_codes), seen + n_codes, self._first[-1:]])
         rule = self.rule
@@ -215,19 +213,20 @@ class OnlineHead:
                 "sums": self._state[at, 0],
                 "root": self._state[at, 1],
                 "touched": self._touched[at] if len(self._touched) else self._touched,
-            }
+            },
+            FORMAT,
         )
 
     @classmethod
-    def from_bytes(cls, data: bytes, offsets: NDArray[np.int64], anchor: NDArray[np.float64]) -> OnlineHead:
-        """Head as :meth:`to_bytes` gave it, on the same trees.
+    def from_bytes(cls, data: bytes, trees: Layout) -> OnlineHead:
+        """Head as :meth:`to_bytes` gave it, on the trees of that layout; wide columns are its own.
 
         Raises
         ------
-        DamagedError
-            Not such bytes.
+        DamagedError, FormatError
+            Not such bytes; written by a newer gbdtlr.
         """
-        arrays = from_npz(data)
+        arrays, n_leaves = from_npz(data, "online.npz", FORMAT), trees.n_leaves
         try:
             alpha, beta, l1, l2 = (float(value) for value in checked(arrays["rule"], np.float64, (4,)))
             names = arrays["wide_names"].tobytes().decode()
@@ -236,13 +235,13 @@ class OnlineHead:
             rule = Rule(method, alpha, beta, l1, l2, int(arrays["min_occurrences"][0]))
             if not 1 <= wide.n_buckets <= 2**28:
                 raise ValueError(f"{wide.n_buckets} wide buckets")
-            head = cls(rule, offsets, anchor, wide)
+            head = cls(rule, Layout.of(trees, wide))
             head.n_learned = int(arrays["n_learned"][0])
             seen = checked(arrays["seen"], np.int64, None)
             if len(seen) and (seen[0] < 0 or seen[-1] >= len(head._counts) or (np.diff(seen) <= 0).any()):
                 raise ValueError("wide buckets out of order")
-            n = len(anchor) + len(seen) + 1
-            at = np.concatenate([np.arange(len(anchor)), seen + len(anchor), head._first[-1:]])
+            n = n_leaves + len(seen) + 1
+            at = np.concatenate([np.arange(n_leaves), seen + n_leaves, head._first[-1:]])
             head._counts[seen] = checked(arrays["counts"], np.uint8, (len(seen),))
             head._state[at, 0] = checked(arrays["sums"], np.float64, (n,))
             head._state[at, 1] = checked(arrays["root"], np.float64, (n,))

@@ -15,8 +15,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr.head import group_kernels as kernels
-from gbdtlr.head.lines import Lines, zeros
+from gbdtlr.head.fit import group_kernels as kernels
+from gbdtlr.head.fit.lines import Lines, zeros
 
 MOST_OF_TWO, MOST = 1024, 256
 """Places at most of a group of two trees, and of more: larger tables fall out of the caches, and cost more than the

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gbdtlr.compute.compiled import inline, kernel
-from gbdtlr.head.eights import (
+from gbdtlr.head.online.vectors import (
     EIGHT,
     TURNED,
     eight,

@@ -13,9 +13,11 @@ from problems import AS_OF, Problem
 from scipy.optimize import minimize
 
 from gbdtlr.compute import threads
-from gbdtlr.head import Codes, Setting, candidates, fit
-from gbdtlr.head.objective import Objective
-from gbdtlr.head.sampling import sample_rows
+from gbdtlr.compute.parts import Parts
+from gbdtlr.head import Codes, Layout, Setting, fit_candidates
+from gbdtlr.head.fit import candidates
+from gbdtlr.head.fit.objective import Objective
+from gbdtlr.head.fit.sampling import marks_in, rows_at
 
 HOURS = [timedelta(hours=h) for h in (2, 12, 48)]
 GRID = [Setting(half_life, l2) for half_life in HOURS for l2 in (0.5, 5.0, 50.0)]
@@ -33,10 +35,10 @@ GRID = [Setting(half_life, l2) for half_life in HOURS for l2 in (0.5, 5.0, 50.0)
 def test_value_and_gradient_are_those_of_the_definition(seed, n, n_wide, wide_leaves, n_settings, parts):
     problem = Problem(n, seed=seed, n_wide=n_wide, parts=parts, dtype=np.uint16 if wide_leaves else np.uint8)
     chosen = GRID[:n_settings]
-    objective = Objective(problem.window, problem.offsets, problem.anchor, chosen, AS_OF)
-    index = objective.parameters.wide_index
+    objective = Objective(problem.window, problem.layout, chosen, AS_OF)
+    index = objective.layout.buckets
     rng = np.random.default_rng(seed)
-    delta = rng.normal(0, 0.5, (objective.parameters.n, len(objective.l2)))
+    delta = rng.normal(0, 0.5, (objective.layout.n, len(objective.l2)))
     value, gradient = objective.value_and_gradient(delta, range(len(chosen)))
     for k, setting in enumerate(chosen):
         expected, slope = problem.naive(setting, delta[:, k], index)
@@ -57,7 +59,7 @@ def test_loss_of_any_margin(margin, label):
     )
     from gbdtlr.times import EPOCH
 
-    objective = Objective([codes], np.array([0, 1]), np.array([margin]), GRID[:2], EPOCH)
+    objective = Objective(Parts([codes]), Layout(np.array([0, 1]), np.array([margin])), GRID[:2], EPOCH)
     value, gradient = objective.value_and_gradient(np.zeros((2, 2)), [0, 1])
     expected = np.logaddexp(0, margin) - label * margin
     assert value[0] == pytest.approx(expected, rel=2e-6, abs=1e-9)
@@ -69,12 +71,10 @@ def test_loss_of_any_margin(margin, label):
 @pytest.mark.parametrize(("n", "seed"), [(1, 3), (5, 1), (60, 2), (3000, 4)])
 def test_fit_reaches_the_optimum_of_every_setting(n, seed, n_wide):
     problem = Problem(n, seed=seed, n_wide=n_wide)
-    candidates = fit(problem.window, problem.offsets, problem.anchor, GRID, AS_OF)
+    candidates = fit_candidates(problem.window, problem.layout, GRID, AS_OF)
     for k, setting in enumerate(GRID):
-        ours = np.concatenate(
-            [candidates.leaves[:, k], *(each[:, k] for each in candidates.wide), [candidates.bias[k]]]
-        ).astype(float)
-        naive = lambda delta, s=setting: problem.naive(s, delta, candidates.wide_index)  # noqa: E731
+        ours = candidates.lines[:, k].astype(float)
+        naive = lambda delta, s=setting: problem.naive(s, delta, candidates.layout.buckets)  # noqa: E731
         best = minimize(
             naive, np.zeros_like(ours), jac=True, method="L-BFGS-B", options={"maxiter": 5000, "ftol": 1e-14}
         )
@@ -84,10 +84,12 @@ def test_fit_reaches_the_optimum_of_every_setting(n, seed, n_wide):
 def test_more_settings_than_lanes_fit_as_they_would_alone():
     problem = Problem(400)
     many = [Setting(half_life, l2) for half_life in HOURS for l2 in (0.5, 1, 2, 5, 10, 20, 50)]
-    together = fit(problem.window, problem.offsets, problem.anchor, many, AS_OF)
+    together = fit_candidates(problem.window, problem.layout, many, AS_OF)
     for k in (0, 15, 16, 20):
-        alone = fit(problem.window, problem.offsets, problem.anchor, [many[k]], AS_OF)
-        np.testing.assert_allclose(together.leaves[:, k], alone.leaves[:, 0], atol=5e-3)
+        alone = fit_candidates(problem.window, problem.layout, [many[k]], AS_OF)
+        np.testing.assert_allclose(
+            together.lines[together.layout.leaves][:, k], alone.lines[alone.layout.leaves][:, 0], atol=5e-3
+        )
 
 
 def test_separable_labels_and_duplicate_trees_stay_finite():
@@ -98,13 +100,14 @@ def test_separable_labels_and_duplicate_trees_stay_finite():
     codes = Codes(leaves, np.empty((0, n), np.uint32), label, np.ones(n), times, times)
     from gbdtlr.times import EPOCH
 
-    candidates = fit([codes], np.arange(41) * 2, np.zeros(80), [Setting(HOURS[0], 1e-3), Setting(HOURS[0], 1.0)], EPOCH)
-    assert np.isfinite(candidates.leaves).all()
-    margins = candidates.margins(codes, np.arange(41) * 2, np.zeros(80))
+    layout = Layout(np.arange(41) * 2, np.zeros(80))
+    candidates = fit_candidates(Parts([codes]), layout, [Setting(HOURS[0], l2) for l2 in (1e-3, 1.0)], EPOCH)
+    assert np.isfinite(candidates.lines[candidates.layout.leaves]).all()
+    margins = candidates.margins(codes)
     assert (margins[label == 1, 0] > 3).all()
     assert (margins[label == 0, 0] < -3).all()
     # Equal columns share the work equally.
-    assert np.ptp(candidates.leaves.reshape(40, 2, 2)[:, 1, 1]) < 1e-3
+    assert np.ptp(candidates.lines[candidates.layout.leaves].reshape(40, 2, 2)[:, 1, 1]) < 1e-3
 
 
 def test_the_same_head_whatever_the_number_of_threads():
@@ -113,7 +116,7 @@ def test_the_same_head_whatever_the_number_of_threads():
     try:
         for n_threads in (1, 2, 5):
             threads.set_threads(n_threads)
-            heads.add(fit(problem.window, problem.offsets, problem.anchor, GRID, AS_OF).to_bytes())
+            heads.add(fit_candidates(problem.window, problem.layout, GRID, AS_OF).to_bytes())
     finally:
         threads.set_threads(None)
     assert len(heads) == 1
@@ -121,41 +124,44 @@ def test_the_same_head_whatever_the_number_of_threads():
 
 def test_the_fit_does_not_depend_on_where_it_starts():
     problem = Problem(2000, n_wide=1)
-    cold = fit(problem.window, problem.offsets, problem.anchor, GRID, AS_OF)
-    elsewhere = fit([problem.window[0]], problem.offsets, problem.anchor, GRID, AS_OF)
-    warm = fit(problem.window, problem.offsets, problem.anchor, GRID, AS_OF, elsewhere)
+    cold = fit_candidates(problem.window, problem.layout, GRID, AS_OF)
+    elsewhere = fit_candidates(Parts(list(problem.window)[:1]), problem.layout, GRID, AS_OF)
+    warm = fit_candidates(problem.window, problem.layout, GRID, AS_OF, elsewhere)
     for k, setting in enumerate(GRID):
-        values = [
-            problem.naive(
-                setting, np.concatenate([c.leaves[:, k], c.wide[0][:, k], [c.bias[k]]]).astype(float), c.wide_index
-            )[0]
-            for c in (cold, warm)
-        ]
+        values = [problem.naive(setting, c.lines[:, k].astype(float), c.layout.buckets)[0] for c in (cold, warm)]
         assert values[1] == pytest.approx(values[0], rel=2e-5)
-    again = fit(problem.window, problem.offsets, problem.anchor, GRID, AS_OF, cold)
+    again = fit_candidates(problem.window, problem.layout, GRID, AS_OF, cold)
     assert again.passes < cold.passes
+
+
+def sampled(parts, m):
+    """Rows counted through all parts."""
+    marks = marks_in(np.array([part.sum() for part in parts]), m)
+    starts = np.cumsum([0, *map(len, parts)])
+    found = [start + rows_at(*each) for start, *each in zip(starts, parts, marks, strict=False)]
+    return np.concatenate(found)
 
 
 def test_rows_are_sampled_by_their_strength():
     strength = np.array([0.0, 1.0, 3.0, 0.0, 6.0])
-    rows = sample_rows([strength], 1000)
+    rows = sampled([strength], 1000)
     np.testing.assert_allclose(np.bincount(rows, minlength=5) / 1000, strength / 10, atol=2e-3)
     for cut in range(1, 5):
-        np.testing.assert_array_equal(sample_rows([strength[:cut], strength[cut:]], 1000), rows)
-    assert len(sample_rows([np.zeros(2), np.zeros(3)], 4)) == 4
+        np.testing.assert_array_equal(sampled([strength[:cut], strength[cut:]], 1000), rows)
+    assert len(sampled([np.zeros(2), np.zeros(3)], 4)) == 4
 
 
 def test_curvature_taken_anew_on_a_long_way_shortens_it(monkeypatch):
     """Weights that make labels all but certain: far from the anchor the curvature is not what it was there."""
     problem = Problem(2000, n_trees=40, seed=1)
-    heavy = [replace(part, weight=part.weight * 1e3) for part in problem.window]
+    heavy = Parts([replace(part, weight=part.weight * 1e3) for part in problem.window])
     setting = Setting(timedelta(hours=24), 1.0)
-    objective = Objective(heavy, problem.offsets, problem.anchor, [setting], AS_OF)
+    objective = Objective(heavy, problem.layout, [setting], AS_OF)
     values, passes = [], []
     for patience in (20, 1000):
         monkeypatch.setattr(candidates, "PATIENCE", patience)
-        found = fit(heavy, problem.offsets, problem.anchor, [setting], AS_OF)
-        delta = np.append(found.leaves[:, 0], found.bias[0])[:, None].astype(float)
+        found = fit_candidates(heavy, problem.layout, [setting], AS_OF)
+        delta = found.lines[:, :1].astype(float)
         values.append(objective.value_and_gradient(delta, [0])[0][0])
         passes.append(found.passes)
     assert 20 < passes[0] < passes[1]
@@ -167,5 +173,5 @@ def test_one_class_of_heavy_samples_leaves_the_background_a_number():
     for label in (0.0, 1.0):
         labels, weight = np.full(2000, label, np.float32), np.full(2000, 1e6)
         heavy = replace(problem.codes, label=labels, weight=weight)
-        objective = Objective([heavy], problem.offsets, problem.anchor, [Setting(HOURS[2], 3.0)], AS_OF)
+        objective = Objective(Parts([heavy]), problem.layout, [Setting(HOURS[2], 3.0)], AS_OF)
         assert 15 < (2 * label - 1) * objective.background(0) < 25

@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.compute import threads
-from gbdtlr.head import kernels
-from gbdtlr.head.conjugate import conjugate_gradients
-from gbdtlr.head.groups import Groups
-from gbdtlr.head.lines import Lanes, Lines, aligned, blocks, zeros
+from gbdtlr.head.fit import kernels
+from gbdtlr.head.fit.conjugate import conjugate_gradients
+from gbdtlr.head.fit.groups import Groups
+from gbdtlr.head.fit.lines import Lanes, Lines, aligned, blocks, zeros
 
 EXACT = 4e6
 """Trace from which float32 would lose the ones on the diagonal among the rest: float64 takes its place."""
@@ -151,7 +151,7 @@ class SampledCurvature:
         scale: float,
         diagonal: NDArray[np.float64],
         l2: float,
-        n_codes: int,
+        leaves: slice,
     ) -> None:
         """Curvature from sampled rows.
 
@@ -161,13 +161,13 @@ class SampledCurvature:
         share : of the diagonal the sample stands for
         scale : weight of one row
         diagonal : float64 (n_params,), diagonal of the Hessian without l2
-        n_codes : leaves of all trees: the first parameters
+        leaves : where the leaves of all trees are among the parameters
         """
         self._codes = codes
         # The same for all leaves: every tree's leaves sum to the same thing, and a B that differed among them would
         # push the search into directions the data say nothing about, which only l2 leads back from, slowly.
         rest = (1.0 - share) * diagonal
-        rest[:n_codes] = rest[:n_codes].mean()
+        rest[leaves] = rest[leaves].mean()
         inverse_b = 1.0 / (l2 + rest)
         kind = np.float32 if scale * inverse_b[codes].sum() <= EXACT else np.float64
         self._inverse_b: NDArray[np.floating] = inverse_b.astype(kind)

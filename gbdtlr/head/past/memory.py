@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 from gbdtlr.codec.npz import checked, from_npz, to_npz
 from gbdtlr.compute import threads
 from gbdtlr.errors import DamagedError
-from gbdtlr.head.candidates import Candidates
-from gbdtlr.head.codes import Codes
-from gbdtlr.head.factor import Rows, square, thin
-from gbdtlr.head.window import Parameters
-from gbdtlr.metrics import sigmoid
-from gbdtlr.times import to_us
+from gbdtlr.head.fit.candidates import Candidates
+from gbdtlr.head.layout import Layout
+from gbdtlr.head.past.factor import square, thin
+from gbdtlr.head.past.weighed import Weighed, half_lives_of
 
+FORMAT = 1
 DENSE = 512
 RANK = 64
 SAMPLE = 2**16
@@ -82,23 +81,19 @@ class Memory:
         core = columns.searchsorted(self.core[kept])
         return Memory(self.half_lives, self.diagonal[:, columns], core, self.factor[:, :, kept])
 
-    def learn(self, rows: Sequence[Rows], n_codes: int, sample: int | None = None) -> Memory:
+    def learn(self, samples: Weighed, sample: int | None = None) -> Memory:
         """Memory with samples added.
 
         Parameters
         ----------
-        rows : the samples as :func:`rows_of` candidates of the same parameters as this memory
-        n_codes : leaves of all trees
+        samples : as seen from candidates of the same parameters as this memory
         sample : rows to make the factor from, in place of ``SAMPLE``
         """
         n_params, n_half = self.diagonal.shape[1], len(self.half_lives)
         total = self.total_diagonal().astype(np.float64)
-
-        def count(h: int) -> None:
-            total[h] += rows[h].diagonal(n_params)
-
-        threads.run(n_half, count)
-        core = _core(total, n_codes)
+        for h in range(n_half):
+            total[h] += samples.diagonal(h)
+        core = _core(total, samples.layout)
         n = len(core)
         place = np.full(n_params, -1, np.int32)
         place[core] = np.arange(n)
@@ -108,7 +103,7 @@ class Memory:
         factor = np.empty((n_half, n if n <= DENSE else min(n, RANK), n), np.float32)
 
         def work(h: int) -> None:
-            some = rows[h].at(place).sampled(SAMPLE if sample is None else sample)
+            some = samples.sampled(h, SAMPLE if sample is None else sample).at(place)
             factor[h] = square(before[h], some) if n <= DENSE else thin(before[h], some, factor.shape[1])
 
         threads.run(n_half, work)
@@ -119,13 +114,19 @@ class Memory:
         """The memory as an npz; equal memories give equal bytes."""
         seconds = np.array([half_life.total_seconds() for half_life in self.half_lives])
         arrays = {"half_lives_s": seconds, "diagonal": self.diagonal, "core": self.core, "factor": self.factor}
-        return to_npz(arrays, compress=False)
+        return to_npz(arrays, FORMAT, compress=False)
 
     @classmethod
     def from_bytes(cls, data: bytes, fitted: Candidates) -> Memory:
-        """Memory as :meth:`to_bytes` gave it, of those candidates; ``DamagedError`` for anything else."""
-        arrays = from_npz(data)
-        n = len(fitted.leaves) + sum(len(index) for index in fitted.wide_index) + 1
+        """Memory as :meth:`to_bytes` gave it, of those candidates.
+
+        Raises
+        ------
+        DamagedError, FormatError
+            Not such bytes; written by a newer gbdtlr.
+        """
+        arrays = from_npz(data, "memory.npz", FORMAT)
+        layout, n = fitted.layout, fitted.layout.n
         try:
             half_lives = tuple(timedelta(seconds=float(s)) for s in checked(arrays["half_lives_s"], np.float64, None))
             rank = int(arrays["factor"].shape[1])
@@ -137,7 +138,7 @@ class Memory:
                 core,
                 checked(arrays["factor"], np.float32, (len(half_lives), rank, len(core))),
             )
-            shared = [*range(len(fitted.leaves)), n - 1]
+            shared = [*range(layout.n_leaves), layout.bias]
             if (np.diff(core) <= 0).any() or not (np.isin(shared, core).all() and core[0] >= 0 and core[-1] < n):
                 raise ValueError("its core is none of the candidates'")
             if half_lives != half_lives_of(fitted):
@@ -149,47 +150,10 @@ class Memory:
         return memory
 
 
-def half_lives_of(fitted: Candidates) -> tuple[timedelta, ...]:
-    """The candidates' half-lives, each once, in rising order."""
-    return tuple(sorted({setting.half_life for setting in fitted.settings}))
-
-
-def rows_of(
-    fitted: Candidates,
-    parts: Sequence[Codes],
-    offsets: NDArray[np.int64],
-    anchor: NDArray[np.float64],
-    as_of: datetime,
-) -> list[Rows]:
-    """Samples as each half-life weighs them, seen from the candidates, whose wide buckets include theirs.
-
-    The strength of a row is ``s p (1 - p)``, p (1 - p) a mean over the half-life's settings, and s discounted from
-    ``as_of``.
-
-    Source
-    ------
-    Laplace's approximation.
-    """
-    half_lives = half_lives_of(fitted)
-    lanes = [[k for k, each in enumerate(fitted.settings) if each.half_life == half_life] for half_life in half_lives]
-    strengths: list[list[Floats]] = [[] for _ in half_lives]
-    for part in parts:
-        p = sigmoid(fitted.margins(part, offsets, anchor)[:, : len(fitted.settings)])
-        spread = p * (1.0 - p)
-        age_s = (to_us(as_of) - part.event_us) / 1e6
-        for h, half_life in enumerate(half_lives):
-            decayed = part.weight * np.exp2(-age_s / half_life.total_seconds())
-            strengths[h].append((decayed * spread[:, lanes[h]].mean(axis=1)).astype(np.float32))
-    parameters = Parameters(len(anchor), fitted.wide_index)
-    leaves, wide = [part.leaves for part in parts], [parameters.of_buckets(part) for part in parts]
-    return [Rows(leaves, offsets, wide, each) for each in strengths]
-
-
-def _core(total: NDArray[np.float64], n_codes: int) -> NDArray[np.int64]:
+def _core(total: NDArray[np.float64], layout: Layout) -> NDArray[np.int64]:
     """Leaves, the busiest of the wide buckets as long as there are at most ``DENSE`` parameters, and the bias."""
-    n_params = total.shape[1]
-    room = max(0, DENSE - n_codes - 1)
-    ids = np.arange(n_codes, n_params - 1) if room else np.arange(0)
+    room = max(0, DENSE - layout.n_leaves - 1)
+    ids = np.arange(layout.n_leaves, layout.bias) if room else np.arange(0)
     if room < len(ids):
         ids = np.sort(ids[np.argsort(-total[:, ids].sum(axis=0), kind="stable")[:room]])
-    return np.concatenate([np.arange(n_codes), ids, [n_params - 1]])
+    return np.concatenate([np.arange(layout.n_leaves), ids, [layout.bias]])

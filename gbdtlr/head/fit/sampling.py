@@ -1,0 +1,245 @@
+"""Samples of a window's rows that stand for the Hessian of each setting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gbdtlr.compute import threads
+from gbdtlr.compute.parts import Parts
+from gbdtlr.head.fit.curvature import Curvature, SampledCurvature, SubsampledNewton
+from gbdtlr.head.fit.lines import Lines
+from gbdtlr.head.fit.window import Part, Window
+from gbdtlr.head.layout import Layout
+from gbdtlr.metrics import sigmoid
+
+Floats = NDArray[np.floating]
+
+MAX_ROWS = 2048
+MIN_ROWS = 64
+ROWS_PER_SAMPLE = 24
+"""The sample grows with the rows until inverting a matrix of its size costs as much as the passes it saves."""
+
+SUBSAMPLE, SUBSAMPLE_SHARE = 24_576, 24
+SUBSAMPLE_FROM = 65_536
+"""Rows from which the larger sample pays; it has one in SUBSAMPLE_SHARE of them, or SUBSAMPLE."""
+
+
+class Care(NamedTuple):
+    """How closely the larger sample's Hessian is inverted.
+
+    Attributes
+    ----------
+    max_rows : of the small sample that guides it, at most
+    steps, enough : conjugate gradients end after so many steps, or once the residual's square is that share of what
+        it was
+    """
+
+    max_rows: int
+    steps: int
+    enough: float
+
+
+SOME, MUCH = Care(768, 6, 0.1), Care(1024, 8, 0.05)
+MUCH_FROM = 400_000
+"""Rows from which a pass costs so much more than a step on the larger sample that more care pays; all by trial."""
+
+FLAT = 0.01
+"""Least ``p (1 - p)`` a row is taken to have: what is all but certain at one point need not be so at the next."""
+NOTHING = 1e-30
+"""Stands for a weight of zero where one is divided by: samples many half-lives old weigh nothing at all."""
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """How much the rows of a part count for the curvature, ``s p (1 - p)``, in groups of lanes that see them alike.
+
+    Attributes
+    ----------
+    part : the rows
+    half_of_group : index into the half-lives of the part's weights
+    spread : ``p (1 - p)``, float32 (n,): of all groups, or of each
+    """
+
+    part: Part
+    half_of_group: Sequence[int]
+    spread: Sequence[NDArray[np.float32]]
+
+    @classmethod
+    def of(cls, part: Part, layout: Layout, half_of_group: Sequence[int], at: Lines | None) -> Strengths:
+        """Strengths at the anchor, where p is the same for all, or so far from it, (n_params, n_groups)."""
+        if at is None:
+            margins = [part.base.astype(np.float64)]
+        else:
+            margins = [part.margins(layout, np.ascontiguousarray(delta)) for delta in at.T]
+        chances = [sigmoid(margin) for margin in margins]
+        spread = [np.maximum(chance * (1.0 - chance), FLAT).astype(np.float32) for chance in chances]
+        return cls(part, half_of_group, spread)
+
+    def of_group(self, group: int) -> NDArray[np.float32]:
+        """Those of one group, made when they are asked for."""
+        weight, spread = self.part.weight[self.half_of_group[group]], self.spread[group % len(self.spread)]
+        result: NDArray[np.float32] = weight * spread
+        return result
+
+    def of_all(self, scales: Sequence[float]) -> NDArray[np.float64]:
+        """How often a row is to be drawn for all groups at once; the more it counts for one, the larger its say."""
+        mixed = np.zeros(len(self.part))
+        for group, scale in enumerate(scales):
+            mixed += scale * self.of_group(group)
+        return mixed + NOTHING
+
+
+def sums(strengths: Strengths) -> NDArray[np.float64]:
+    """Sum of a part's strengths, and of their squares, for each group: (2, n_groups)."""
+    groups = (strengths.of_group(group) for group in range(len(strengths.half_of_group)))
+    return np.array([[each.sum(dtype=np.float64), np.square(each).sum(dtype=np.float64)] for each in groups]).T
+
+
+def diagonal(strengths: Strengths, group: int, n: int) -> NDArray[np.float64]:
+    """Diagonal of the Hessian for the parameters of wide buckets, of one group without l2; zero for all others."""
+    out, strength = np.zeros(n), strengths.of_group(group)
+    for column in strengths.part.wide:
+        out += np.bincount(column, strength, n)
+    return out
+
+
+def drawn(
+    strengths: Strengths, marks: Sequence[NDArray[np.float64]], layout: Layout, group: int
+) -> list[NDArray[np.int32]]:
+    """All parameters of the rows that marks fall on, int32 (n_marks, n_of_a_row), for each sample of a group."""
+    part, strength = strengths.part, strengths.of_group(group)
+    chosen = [rows_at(strength, each) for each in marks]
+    return [layout.parameters(part.codes.leaves[:, rows], part.wide[:, rows]) for rows in chosen]
+
+
+def total_of_all(strengths: Strengths, scales: Sequence[float]) -> float:
+    """Sum of :meth:`Strengths.of_all`."""
+    return float(strengths.of_all(scales).sum())
+
+
+def drawn_for_all(
+    strengths: Strengths, marks: NDArray[np.float64], scales: Sequence[float]
+) -> tuple[NDArray[Any], NDArray[np.int32], Floats]:
+    """Leaves and wide parameters, (..., m), of the rows that marks fall on, and their strengths, (n_groups, m).
+
+    Each stands for the rows like it that were not drawn, but for one factor that all have in common.
+    """
+    part, mixed = strengths.part, strengths.of_all(scales)
+    chosen, times = np.unique(rows_at(mixed, marks), return_counts=True)
+    stands = times / mixed[chosen]
+    strength = np.stack([strengths.of_group(group)[chosen] * stands for group in range(len(scales))])
+    return part.codes.leaves[:, chosen], part.wide[:, chosen], strength
+
+
+def curvature_of(
+    window: Window, half_of_lane: Sequence[int], l2: NDArray[np.float64], at: Lines | None = None
+) -> Curvature:
+    """Approximate Hessian of each setting at the anchor, or at these points.
+
+    Parameters
+    ----------
+    half_of_lane : (lanes,), index into the half-lives of the window's weights
+    l2 : (lanes,)
+    at : distances from the anchor, float64 (n_params, lanes)
+    """
+    # At the anchor p is the same for all lanes, so that those of a half-life share what each row counts for.
+    half_of_group = range(max(half_of_lane) + 1) if at is None else half_of_lane
+    group_of_lane = list(half_of_lane if at is None else range(len(l2)))
+    strengths = window.parts.derive(Strengths.of, window.layout, half_of_group, at)
+    totals, squares = np.stack(strengths.map(sums), axis=1)  # (n_parts, n_groups) each
+    subsampled = window.n >= SUBSAMPLE_FROM
+    care = MUCH if window.n >= MUCH_FROM else SOME
+    samples: dict[int, _Sample] = {}
+    for group in range(len(half_of_group)):
+        lanes = [lane for lane, own in enumerate(group_of_lane) if own == group]
+        most = care.max_rows if subsampled else MAX_ROWS
+        made = _samples(window, strengths, group, totals[:, group], float(squares[:, group].sum()), l2[lanes], most)
+        samples.update(zip(lanes, made, strict=True))
+    inverted: list[SampledCurvature] = [None] * len(l2)  # type: ignore[list-item]  # filled by threads
+
+    def invert(lane: int) -> None:
+        inverted[lane] = SampledCurvature(*samples[lane], l2[lane], window.layout.leaves)
+
+    threads.run(len(l2), invert)
+    if not subsampled:
+        return Curvature(inverted)
+    scales = [float(1.0 / np.sqrt(max(total, NOTHING))) for total in totals.sum(axis=0)]
+    leaves, wide, strength = _subsample(strengths, scales, max(SUBSAMPLE, window.n // SUBSAMPLE_SHARE))
+    offsets = window.layout.offsets
+    return SubsampledNewton(inverted, leaves, wide, offsets, strength, group_of_lane, l2, care.steps, care.enough)
+
+
+class _Sample(NamedTuple):
+    """What a :class:`SampledCurvature` is made of."""
+
+    codes: NDArray[np.int32]
+    share: float
+    scale: float
+    diagonal: NDArray[np.float64]
+
+
+def _samples(
+    window: Window,
+    strengths: Parts[Strengths],
+    group: int,
+    totals: NDArray[np.float64],
+    squares: float,
+    l2: NDArray[np.float64],
+    most: int,
+) -> list[_Sample]:
+    """Samples for the lanes of one group, whose strengths sum to ``totals`` in each part, and to so many squares."""
+    layout, total = window.layout, max(float(totals.sum()), NOTHING)
+    whole = strengths.sum(diagonal, group, layout.n) if layout.columns else np.zeros(layout.n)
+    # The leaves' mean for each leaf: all that is asked of them.
+    whole[layout.leaves] = total * layout.n_trees / layout.n_leaves
+    whole[layout.bias] = total
+    sizes = [sample_size(window.n, whole[0] / each, most) for each in l2]
+    marks = zip(*(marks_in(totals, m) for m in sizes), strict=True)
+    codes = strengths.map(drawn, layout, group, each=list(marks))
+    return [
+        _Sample(np.concatenate(rows), min(1.0, m * squares / total**2), total / m, whole)
+        for m, rows in zip(sizes, zip(*codes, strict=True), strict=True)
+    ]
+
+
+def _subsample(
+    strengths: Parts[Strengths], scales: Sequence[float], m: int
+) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[np.float32]]:
+    """Leaves and wide parameters of one sample for all groups, and its strengths, float32 (n_groups, m or fewer)."""
+    totals = np.array(strengths.map(total_of_all, scales))
+    found = strengths.map(drawn_for_all, scales, each=marks_in(totals, m))
+    leaves, wide, strength = (np.concatenate(each, axis=1) for each in zip(*found, strict=True))
+    return leaves, wide, (strength * (totals.sum() / m)).astype(np.float32)
+
+
+def sample_size(n: int, ratio: float, most: int) -> int:
+    """Rows to sample out of n so that a setting takes about as many passes as others.
+
+    Parameters
+    ----------
+    ratio : how many times the pull of its anchor a leaf's samples weigh; the cube root was found by trial
+    """
+    return min(n, max(MIN_ROWS, min(most, n // ROWS_PER_SAMPLE, int(1024 * np.cbrt(ratio / 10)))))
+
+
+def marks_in(totals: NDArray[np.float64], m: int) -> list[NDArray[np.float64]]:
+    """Marks of a systematic sample of ``m`` rows that lie in each part, whose strengths sum to ``totals``.
+
+    A row is drawn as often as marks fall on it, laid end to end with the others of its part: always the same ones.
+    """
+    marks = (np.arange(m) + 0.5) * (totals.sum() / m)
+    ends = np.cumsum(totals)
+    cuts = marks.searchsorted(ends)
+    cuts[-1] = m  # whatever rounding says
+    spans = zip([0, *cuts[:-1]], cuts, [0.0, *ends[:-1]], strict=True)
+    return [marks[low:high] - before for low, high, before in spans]
+
+
+def rows_at(strength: Floats, marks: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The row of a part that each mark falls on, in rising order."""
+    return np.minimum(np.cumsum(strength, dtype=np.float64).searchsorted(marks), len(strength) - 1)

@@ -1,0 +1,191 @@
+"""Layout: which parameter of a head is which, and what each is pulled towards.
+
+Parameters are one line, a kind of weight after the other::
+
+    | leaves of tree 1 | ... | leaves of tree n | buckets of wide column 1 | ... | bias |
+
+Of a wide column only the buckets in use have a parameter, in rising order: which they are is the layout's to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gbdtlr.compute.parts import Parts
+from gbdtlr.head.codes import Codes
+from gbdtlr.head.wide import WideColumns
+
+NO_WIDE = WideColumns((), 2)
+
+Buckets = tuple[NDArray[np.uint32], ...]
+"""Per wide column, uint32 (n_in_use,), sorted"""
+
+
+class Trees(Protocol):
+    """What has leaves: frozen trees, or another layout."""
+
+    @property
+    def offsets(self) -> NDArray[np.int64]: ...
+
+    @property
+    def leaf_values(self) -> NDArray[np.float64]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Parameters of heads on the same trees and wide columns.
+
+    Attributes
+    ----------
+    offsets : int64 (n_trees + 1,), first leaf of each tree, and the number of leaves
+    leaf_values : float64 (n_leaves,), the trees' own outputs
+    wide : the wide columns
+    buckets : per wide column, uint32 (n_in_use,), sorted; none in use where it is empty
+    """
+
+    offsets: NDArray[np.int64]
+    leaf_values: NDArray[np.float64]
+    wide: WideColumns = NO_WIDE
+    buckets: Buckets = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "buckets", self.buckets or tuple(np.empty(0, np.uint32) for _ in self.wide.names))
+        # Writeable or not are two types to a kernel, and each would be compiled.
+        object.__setattr__(self, "offsets", _read_only(self.offsets, np.int64))
+        object.__setattr__(self, "leaf_values", _read_only(self.leaf_values, np.float64))
+
+    @classmethod
+    def of(cls, trees: Trees, wide: WideColumns = NO_WIDE) -> Layout:
+        """Layout of heads on these trees, without any wide bucket in use yet."""
+        return cls(trees.offsets, trees.leaf_values, wide)
+
+    def using(self, buckets: Sequence[NDArray[np.uint32]]) -> Layout:
+        """The same with these buckets of each wide column in use, each sorted."""
+        return replace(self, buckets=tuple(buckets))
+
+    def over(self, parts: Parts[Codes]) -> Layout:
+        """The same with the buckets in use that occur in coded samples."""
+        found = parts.map(_occurring)
+        columns = range(len(self.wide.names))
+        none = np.empty(0, np.uint32)
+        return self.using([np.unique(np.concatenate([none, *(each[j] for each in found)])) for j in columns])
+
+    def together_with(self, other: Layout) -> Layout:
+        """The same with the buckets of both in use."""
+        both = zip(self.buckets, other.buckets, strict=True)
+        return self.using([np.union1d(mine, others).astype(np.uint32) for mine, others in both])
+
+    def without(self, dropped: NDArray[np.bool_]) -> tuple[Layout, NDArray[np.bool_]]:
+        """The same without the buckets whose parameter is ``dropped``, (n,), and which parameters are left, (n,)."""
+        left = np.ones(self.n, bool)
+        for where in self.columns:
+            left[where] = ~dropped[where]
+        buckets = [index[left[where]] for index, where in zip(self.buckets, self.columns, strict=True)]
+        return self.using(buckets), left
+
+    @cached_property
+    def kinds(self) -> Mapping[str, slice]:
+        """Where each kind of weight is: ``leaves``, ``wide NAME`` for each wide column, ``bias``; in this order."""
+        sizes = [self.n_leaves, *map(len, self.buckets), 1]
+        names = ["leaves", *(f"wide {name}" for name in self.wide.names), "bias"]
+        stops = np.cumsum(sizes).tolist()
+        return {name: slice(stop - size, stop) for name, size, stop in zip(names, sizes, stops, strict=True)}
+
+    @cached_property
+    def n(self) -> int:
+        """How many parameters there are."""
+        return self.bias + 1
+
+    @property
+    def n_trees(self) -> int:
+        """How many trees."""
+        return len(self.offsets) - 1
+
+    @property
+    def n_leaves(self) -> int:
+        """Leaves of all trees."""
+        return len(self.leaf_values)
+
+    @property
+    def leaves(self) -> slice:
+        """Where the leaves are."""
+        return self.kinds["leaves"]
+
+    @cached_property
+    def columns(self) -> tuple[slice, ...]:
+        """Where the buckets of each wide column are."""
+        return tuple(self.kinds[f"wide {name}"] for name in self.wide.names)
+
+    @cached_property
+    def bias(self) -> int:
+        """Where the bias is."""
+        return self.kinds["bias"].start  # type: ignore[no-any-return]  # a slice may be of anything
+
+    @cached_property
+    def anchor(self) -> NDArray[np.float64]:
+        """What each parameter is pulled towards, float64 (n,): leaves to the trees' outputs, all others to zero."""
+        anchor = np.zeros(self.n)
+        anchor[self.leaves] = self.leaf_values
+        return _read_only(anchor, np.float64)
+
+    def split(self, values: NDArray[Any]) -> tuple[NDArray[Any], tuple[NDArray[Any], ...], NDArray[Any]]:
+        """Views of values (n, ...): those of leaves, of each wide column's buckets, and of the bias, (...)."""
+        return values[self.leaves], tuple(values[where] for where in self.columns), values[self.bias]
+
+    def join(self, leaves: NDArray[Any], wide: Sequence[NDArray[Any]], bias: Any) -> NDArray[Any]:
+        """The values that :meth:`split` splits into these."""
+        return np.concatenate([leaves, *wide, np.asarray(bias, leaves.dtype)[None]])
+
+    def places_in(self, other: Layout) -> NDArray[np.intp]:
+        """Where each of these parameters is in a layout that has them all and maybe more, (n,)."""
+        wide = [
+            where.start + index.searchsorted(mine)
+            for where, index, mine in zip(other.columns, other.buckets, self.buckets, strict=True)
+        ]
+        return self.join(np.arange(self.n_leaves), wide, other.bias).astype(np.intp)
+
+    def carried(self, values: NDArray[Any], other: Layout) -> NDArray[Any]:
+        """Values (n, ...) of these parameters as those of another layout, (n of it, ...): zero where it has more."""
+        leaves, wide, bias = self.split(values)
+        found = [
+            lookup(index, value, buckets)
+            for index, value, buckets in zip(self.buckets, wide, other.buckets, strict=True)
+        ]
+        return other.join(leaves, found, bias)
+
+    def wide_parameters(self, buckets: NDArray[np.uint32]) -> NDArray[np.int32]:
+        """Parameter of each row's wide buckets, (n_wide, n), all of which are in use; int32 (n_wide, n)."""
+        out = np.empty(buckets.shape, np.int32)
+        for j, (where, index) in enumerate(zip(self.columns, self.buckets, strict=True)):
+            out[j] = where.start + index.searchsorted(buckets[j])
+        return out
+
+    def parameters(self, leaves: NDArray[Any], wide: NDArray[np.int32]) -> NDArray[np.int32]:
+        """All parameters of each row, int32 (m, n_trees + n_wide + 1), from its leaves and its wide parameters."""
+        bias = np.full((leaves.shape[1], 1), self.bias)
+        return np.concatenate([leaves.T + self.offsets[:-1], wide.T, bias], axis=1).astype(np.int32)
+
+
+def lookup(index: NDArray[Any], values: NDArray[Any], bucket: NDArray[Any]) -> NDArray[Any]:
+    """Value of each bucket, zero for those not in the sorted ``index``; shape (n, ...) of ``values``'s rows."""
+    if not len(index):
+        return np.zeros((len(bucket), *values.shape[1:]), values.dtype)
+    at = np.minimum(index.searchsorted(bucket), len(index) - 1)
+    there = index[at] == bucket
+    return np.where(there.reshape(-1, *(1,) * (values.ndim - 1)), values[at], values.dtype.type(0))
+
+
+def _occurring(codes: Codes) -> Buckets:
+    return tuple(np.unique(column) for column in codes.buckets)
+
+
+def _read_only(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    view = np.ascontiguousarray(array, dtype).view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,1 @@
+"""Online: heads that learn one sample at a time."""
