@@ -117,7 +117,6 @@ def test_nothing_that_is_kept_depends_on_the_threads_of_blas() -> None:
     )
     lines = rng.normal(size=(layout.n, len(settings))).astype(np.float32)
     candidates = Candidates(settings, layout, lines, -1.0)
-    alone = Layout(np.array([0, 1]), np.zeros(1))
     shares = rng.dirichlet(np.ones(len(settings) + 2))
     part = Codes(np.zeros((1, n), np.uint8), np.zeros((0, n), np.uint32), label, weight, *np.zeros((2, n), np.int64))
     kept = []

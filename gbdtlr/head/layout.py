@@ -71,15 +71,15 @@ class Layout:
 
     def over(self, parts: Parts[Codes]) -> Layout:
         """The same with the buckets in use that occur in coded samples."""
-        found = parts.map(_occurring)
+        in_parts = parts.map(buckets_of)
         columns = range(len(self.wide.names))
         none = np.empty(0, np.uint32)
-        return self.using([np.unique(np.concatenate([none, *(each[j] for each in found)])) for j in columns])
+        return self.using([np.unique(np.concatenate([none, *(part[j] for part in in_parts)])) for j in columns])
 
     def together_with(self, other: Layout) -> Layout:
         """The same with the buckets of both in use."""
         both = zip(self.buckets, other.buckets, strict=True)
-        return self.using([np.union1d(mine, others).astype(np.uint32) for mine, others in both])
+        return self.using([np.union1d(own, others).astype(np.uint32) for own, others in both])
 
     def without(self, dropped: NDArray[np.bool_]) -> tuple[Layout, NDArray[np.bool_]]:
         """The same without the buckets whose parameter is ``dropped``, (n,), and which parameters are left, (n,)."""
@@ -145,19 +145,19 @@ class Layout:
     def places_in(self, other: Layout) -> NDArray[np.intp]:
         """Where each of these parameters is in a layout that has them all and maybe more, (n,)."""
         wide = [
-            where.start + index.searchsorted(mine)
-            for where, index, mine in zip(other.columns, other.buckets, self.buckets, strict=True)
+            where.start + index.searchsorted(own)
+            for where, index, own in zip(other.columns, other.buckets, self.buckets, strict=True)
         ]
         return self.join(np.arange(self.n_leaves), wide, other.bias).astype(np.intp)
 
     def carried(self, values: NDArray[Any], other: Layout) -> NDArray[Any]:
         """Values (n, ...) of these parameters as those of another layout, (n of it, ...): zero where it has more."""
         leaves, wide, bias = self.split(values)
-        found = [
+        carried = [
             lookup(index, value, buckets)
             for index, value, buckets in zip(self.buckets, wide, other.buckets, strict=True)
         ]
-        return other.join(leaves, found, bias)
+        return other.join(leaves, carried, bias)
 
     def wide_parameters(self, buckets: NDArray[np.uint32]) -> NDArray[np.int32]:
         """Parameter of each row's wide buckets, (n_wide, n), all of which are in use; int32 (n_wide, n)."""
@@ -181,7 +181,8 @@ def lookup(index: NDArray[Any], values: NDArray[Any], bucket: NDArray[Any]) -> N
     return np.where(there.reshape(-1, *(1,) * (values.ndim - 1)), values[at], values.dtype.type(0))
 
 
-def _occurring(codes: Codes) -> Buckets:
+def buckets_of(codes: Codes) -> Buckets:
+    """The buckets that occur in a part's rows."""
     return tuple(np.unique(column) for column in codes.buckets)
 
 

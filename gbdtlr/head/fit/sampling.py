@@ -212,8 +212,8 @@ def _subsample(
 ) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[np.float32]]:
     """Leaves and wide parameters of one sample for all groups, and its strengths, float32 (n_groups, m or fewer)."""
     totals = np.array(strengths.map(total_of_all, scales))
-    found = strengths.map(drawn_for_all, scales, each=marks_in(totals, m))
-    leaves, wide, strength = (np.concatenate(each, axis=1) for each in zip(*found, strict=True))
+    in_parts = strengths.map(drawn_for_all, scales, each=marks_in(totals, m))
+    leaves, wide, strength = (np.concatenate(each, axis=1) for each in zip(*in_parts, strict=True))
     return leaves, wide, (strength * (totals.sum() / m)).astype(np.float32)
 
 

@@ -8,7 +8,7 @@ weight from its anchor, never as such but as what the method keeps of the past, 
     RDA      sum g                   sqrt(sum g^2)     -
     FOBOS    the distance itself     sqrt(sum g^2)     number of samples learned when it was last brought up to date
 
-After the bias there is one more, where nothing is learned: it stands for an id not admitted, and fills up eights.
+After the bias there is one more, where nothing is learned: it stands for an id not admitted, and fills up vectors.
 
 Every code is 0 or 1, so the gradient ``g`` is one number per sample. ``t`` counts samples; RDA and FOBOS shrink each
 coordinate once per sample, those not touched included: RDA's closed form has it anyway, FOBOS makes up for it when
@@ -23,19 +23,19 @@ import numpy as np
 
 from gbdtlr.compute.compiled import inline, kernel
 from gbdtlr.head.online.vectors import (
-    EIGHT,
-    TURNED,
-    eight,
+    TRANSPOSED,
+    WIDTH,
+    gather,
+    gather_sum,
     load,
-    put,
-    soon,
+    prefetch,
+    scatter,
+    select_equal,
+    splat,
     square_root,
     store,
-    sum_of,
-    take,
-    total,
-    turn,
-    where_same,
+    sum_lanes,
+    transpose,
     zero_at,
 )
 
@@ -93,13 +93,13 @@ def _lay_out(
     Has fetched what the ids of the next samples will need: all misses wait for memory together, while these learn.
     """
     n_trees, n = leaves.shape
-    in_eights, turned = n_trees // EIGHT * EIGHT, size // TURNED * TURNED
-    for t in range(0, in_eights, EIGHT):
-        for i in range(0, turned, TURNED):
-            turn(leaves, t, start + i, offsets, places, i)
+    in_vectors, transposed = n_trees // WIDTH * WIDTH, size // TRANSPOSED * TRANSPOSED
+    for t in range(0, in_vectors, WIDTH):
+        for i in range(0, transposed, TRANSPOSED):
+            transpose(leaves, t, start + i, offsets, places, i)
     for t in range(n_trees):
         begin = np.uint32(offsets[t])
-        for i in range(turned if t < in_eights else 0, size):
+        for i in range(transposed if t < in_vectors else 0, size):
             places[i, t] = np.uint32(2) * (begin + np.uint32(leaves[t, start + i]))
     ids, nothing = np.uint64(first[0]), np.uint64(len(numbers) - 2)
     for j in range(buckets.shape[0]):
@@ -112,8 +112,8 @@ def _lay_out(
             places[i, n_trees + j] = np.uint64(2) * (ids + bucket) if seen >= least else nothing
         for i in range(start + size, min(start + size + BLOCK, n)):
             bucket = bucket_0 + np.uint64(buckets[j, i])
-            soon(numbers, np.uint64(2) * (ids + bucket))
-            soon(counts, bucket)
+            prefetch(numbers, np.uint64(2) * (ids + bucket))
+            prefetch(counts, bucket)
 
 
 @inline
@@ -194,31 +194,31 @@ def learn_ftrl(
 ) -> None:
     n_trees, n_wide, n = leaves.shape[0], buckets.shape[0], leaves.shape[1]
     n_most = n_trees + n_wide
-    n_padded, in_eights = (n_most + EIGHT - 1) // EIGHT * EIGHT, n_trees // EIGHT * EIGHT
+    n_padded, in_vectors = (n_most + WIDTH - 1) // WIDTH * WIDTH, n_trees // WIDTH * WIDTH
     numbers, codes = state.reshape(-1), leaves.reshape(-1)
     bias, nothing = np.uint64(first[n_wide]), np.uint32(len(numbers) - 2)
     places = np.empty((min(n, BLOCK) + 1, n_padded), np.uint32)
     places[:, n_most:] = nothing
     z, r, w = _on_a_line(n_padded), _on_a_line(n_padded), _on_a_line(n_padded)
     per_alpha, flat = 1.0 / alpha, beta / alpha + l2
-    threshold, slope, intercept, none = eight(l1), eight(per_alpha), eight(flat), eight(0.0)
+    threshold, slope, intercept, none = splat(l1), splat(per_alpha), splat(flat), splat(0.0)
     bias_z, bias_r = state[bias, 0], state[bias, 1]
     for start in range(0, n, BLOCK):
         size = min(BLOCK, n - start)
         _lay_out(leaves, offsets, buckets, first, counts, least, numbers, start, size, places)
         places[size, :n_most] = 0  # of the sample after the last: read, but nothing comes of it
         base, sums = 0.0, none
-        for k in range(0, n_padded, EIGHT):
-            base += sum_of(anchor, places[0], k) if k < in_eights else 0.0
-            sums_z, root = take(numbers, places[0], k)
+        for k in range(0, n_padded, WIDTH):
+            base += gather_sum(anchor, places[0], k) if k < in_vectors else 0.0
+            sums_z, root = gather(numbers, places[0], k)
             sums_z = zero_at(places[0], k, nothing, sums_z)
             sums += _begun(z, r, w, k, sums_z, root, threshold, intercept, slope)
         for i in range(size):
-            mine, after = places[i], places[i + 1]
-            for k in range(in_eights, n_trees):
-                base += anchor[mine[k] // 2]
+            own, after = places[i], places[i + 1]
+            for k in range(in_vectors, n_trees):
+                base += anchor[own[k] // 2]
             bias_w = bias_z / (flat + per_alpha * bias_r)
-            margin = (base - bias_w) - total(sums)
+            margin = (base - bias_w) - sum_lanes(sums)
             margin_out[start + i] = margin
             g = weight[start + i] * _residual(margin, label[start + i])
             bias_new = np.sqrt(bias_r * bias_r + g * g)
@@ -226,22 +226,22 @@ def learn_ftrl(
             bias_r = bias_new
             # Of all trees, a share each: the line in which the next block's codes end.
             for tree in range(i * n_trees // BLOCK, (i + 1) * n_trees // BLOCK):
-                soon(codes, tree * n + start + 2 * BLOCK - 1)
+                prefetch(codes, tree * n + start + 2 * BLOCK - 1)
             # One sample's last step and the next one's first are one loop: numbers are read and written while roots and
             # quotients are computed, and none is read that was written just before.
-            gradient, square = eight(g), eight(g * g)
+            gradient, square = splat(g), splat(g * g)
             base, sums = 0.0, none
-            for k in range(0, n_padded, EIGHT):
-                base += sum_of(anchor, after, k) if k < in_eights else 0.0
-                next_z, next_r = take(numbers, after, k)
+            for k in range(0, n_padded, WIDTH):
+                base += gather_sum(anchor, after, k) if k < in_vectors else 0.0
+                next_z, next_r = gather(numbers, after, k)
                 root = load(r, k)
                 new = square_root(root * root + square)
                 sums_z = load(z, k) + (gradient + slope * (new - root) * load(w, k))
-                put(numbers, mine, k, sums_z, new)
+                scatter(numbers, own, k, sums_z, new)
                 # A coordinate of both was read before this sample changed it.
-                next_z = where_same(mine, after, k, sums_z, next_z)
-                next_r = where_same(mine, after, k, new, next_r)
-                if k >= in_eights:
+                next_z = select_equal(own, after, k, sums_z, next_z)
+                next_r = select_equal(own, after, k, new, next_r)
+                if k >= in_vectors:
                     next_z = zero_at(after, k, nothing, next_z)
                 sums += _begun(z, r, w, k, next_z, next_r, threshold, intercept, slope)
     state[bias, 0], state[bias, 1] = bias_z, bias_r

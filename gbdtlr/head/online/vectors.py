@@ -5,9 +5,9 @@ a processor hands a number just written on to the reader of that number, but not
 vector. Here two numbers of each coordinate are read at once and their halves sorted::
 
     state  | z0 r0 | ... | z5 r5 | ... | z2 r2 |     at any places, a pair each
-    take   | z0 z5 z2 ... |   | r0 r5 r2 ... |       eight places, two values
+    gather | z0 z5 z2 ... |   | r0 r5 r2 ... |       eight places, two values
 
-``+ - * /``, ``-x``, ``min`` and ``max`` of eights go number by number, each rounded as it would be alone, so that a
+``+ - * /``, ``-x``, ``min`` and ``max`` of vectors go number by number, each rounded as it would be alone, so that a
 result does not depend on which vectors a processor has.
 """
 
@@ -20,13 +20,13 @@ from typing import Any
 from llvmlite import ir
 from numba import extending, types
 
-EIGHT = 8
-TURNED = 16
-"""Samples whose codes ``turn`` turns at once."""
+WIDTH = 8
+TRANSPOSED = 16
+"""Samples whose codes ``transpose`` lays out at once."""
 
 _BYTE, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _DOUBLE = ir.DoubleType()
-_PAIR, _VECTOR = ir.VectorType(_DOUBLE, 2), ir.VectorType(_DOUBLE, EIGHT)
+_PAIR, _VECTOR = ir.VectorType(_DOUBLE, 2), ir.VectorType(_DOUBLE, WIDTH)
 _EVEN, _ODD = (0, 8, 2, 10, 4, 12, 6, 14), (1, 9, 3, 11, 5, 13, 7, 15)
 
 
@@ -34,25 +34,25 @@ _numba: Any = extending
 _types: Any = types
 
 
-class _Eight(types.Type):
-    """What numba knows an eight by."""
+class _Vector(types.Type):
+    """What numba knows a vector by."""
 
 
-_numba.register_model(_Eight)(lambda manager, kind: _numba.models.PrimitiveModel(manager, kind, _VECTOR))
-_new: Any = _Eight
-_eight = _new("Eight")
+_numba.register_model(_Vector)(lambda manager, kind: _numba.models.PrimitiveModel(manager, kind, _VECTOR))
+_new: Any = _Vector
+_vector = _new("Vector")
 
 
 def _operator(function: Any, n: int, lowered: Callable[..., Any]) -> None:
-    """Let kernels apply ``function`` to ``n`` eights."""
+    """Let kernels apply ``function`` to ``n`` vectors."""
 
     def typer(_context: Any) -> Any:
         if n == 1:
-            return lambda a: _eight if a is _eight else None
-        return lambda a, b: _eight if a is _eight and b is _eight else None
+            return lambda a: _vector if a is _vector else None
+        return lambda a, b: _vector if a is _vector and b is _vector else None
 
     _numba.type_callable(function)(typer)
-    _numba.lower_builtin(function, *[_Eight] * n)(lambda _context, builder, _signature, args: lowered(builder, *args))
+    _numba.lower_builtin(function, *[_Vector] * n)(lambda _context, builder, _signature, args: lowered(builder, *args))
 
 
 _operator(operator.add, 2, lambda builder, a, b: builder.fadd(a, b))
@@ -95,23 +95,23 @@ def _function(builder: Any, name: str, result: Any, *kinds: Any) -> Any:
     return known or ir.Function(builder.module, ir.FunctionType(result, kinds), name)
 
 
-def _eight_of(_typing: Any, x: Any) -> Any:
+def _splat(_typing: Any, x: Any) -> Any:
     """Eight times the same number."""
 
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return _spread(builder, args[0], EIGHT)
+        return _spread(builder, args[0], WIDTH)
 
-    return _eight(x), generate
+    return _vector(x), generate
 
 
 def _square_root(_typing: Any, x: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         return builder.call(_function(builder, "llvm.sqrt.v8f64", _VECTOR, _VECTOR), args)
 
-    return _eight(x), generate
+    return _vector(x), generate
 
 
-def _total(_typing: Any, x: Any) -> Any:
+def _sum_lanes(_typing: Any, x: Any) -> Any:
     """Sum of the eight: of the halves, then of the halves' halves, so that few additions wait for one another."""
 
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
@@ -130,7 +130,7 @@ def _load(_typing: Any, a: Any, k: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.load(_pointer(context, builder, signature.args[0], args[0], args[1], _VECTOR), align=8)
 
-    return _eight(a, k), generate
+    return _vector(a, k), generate
 
 
 def _store(_typing: Any, a: Any, k: Any, x: Any) -> Any:
@@ -145,11 +145,11 @@ def _store(_typing: Any, a: Any, k: Any, x: Any) -> Any:
 
 def _places(context: Any, builder: Any, signature: Any, args: Any) -> list[Any]:
     """The eight numbers ``places[k : k + 8]`` of arguments (array, places, k, ...), 64 bits each."""
-    found = []
-    for j in range(EIGHT):
+    places = []
+    for j in range(WIDTH):
         at = _pointer(context, builder, signature.args[1], args[1], _further(builder, args[2], j), _I32)
-        found.append(builder.zext(builder.load(at), _I64))
-    return found
+        places.append(builder.zext(builder.load(at), _I64))
+    return places
 
 
 def _pairs(context: Any, builder: Any, signature: Any, args: Any) -> list[Any]:
@@ -160,8 +160,8 @@ def _pairs(context: Any, builder: Any, signature: Any, args: Any) -> list[Any]:
     ]
 
 
-def _take(_typing: Any, state: Any, places: Any, k: Any) -> Any:
-    """``state[places[k + j]]`` and ``state[places[k + j] + 1]`` for j < 8, two eights.
+def _gather(_typing: Any, state: Any, places: Any, k: Any) -> Any:
+    """``state[places[k + j]]`` and ``state[places[k + j] + 1]`` for j < 8, two vectors.
 
     Parameters: float64 (m,); uint32 (n,), even; whole number. All without gaps, here and below.
     """
@@ -177,23 +177,23 @@ def _take(_typing: Any, state: Any, places: Any, k: Any) -> Any:
         both = [builder.shuffle_vector(even, odd, _mask(lanes)) for lanes in (_EVEN, _ODD)]
         return context.make_tuple(builder, signature.return_type, both)
 
-    return _types.UniTuple(_eight, 2)(state, places, k), generate
+    return _types.UniTuple(_vector, 2)(state, places, k), generate
 
 
-def _put(_typing: Any, state: Any, places: Any, k: Any, a: Any, b: Any) -> Any:
-    """The mirror of ``take``."""
+def _scatter(_typing: Any, state: Any, places: Any, k: Any, a: Any, b: Any) -> Any:
+    """The mirror of ``gather``."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         both = [builder.shuffle_vector(args[3], args[4], _mask(lanes)) for lanes in (_EVEN, _ODD)]
         for j, pair in enumerate(_pairs(context, builder, signature, args)):
-            mine, first = both[j % 2], j // 2 * 2
-            builder.store(builder.shuffle_vector(mine, mine, _mask([first, first + 1])), pair, align=8)
+            half, first = both[j % 2], j // 2 * 2
+            builder.store(builder.shuffle_vector(half, half, _mask([first, first + 1])), pair, align=8)
         return context.get_dummy_value()
 
     return _types.void(state, places, k, a, b), generate
 
 
-def _sum_of(_typing: Any, values: Any, places: Any, k: Any) -> Any:
+def _gather_sum(_typing: Any, values: Any, places: Any, k: Any) -> Any:
     """Sum of ``values[places[k + j] // 2]`` over j < 8, in a fixed order: what belongs to pairs, one number each."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -211,31 +211,31 @@ def _sum_of(_typing: Any, values: Any, places: Any, k: Any) -> Any:
 
 
 def _places_as_vector(context: Any, builder: Any, kind: Any, places: Any, k: Any) -> Any:
-    return builder.load(_pointer(context, builder, kind, places, k, ir.VectorType(_I32, EIGHT)), align=4)
+    return builder.load(_pointer(context, builder, kind, places, k, ir.VectorType(_I32, WIDTH)), align=4)
 
 
-def _where_same(_typing: Any, mine: Any, other: Any, k: Any, a: Any, b: Any) -> Any:
-    """``a`` where ``mine[k + j] == other[k + j]``, else ``b``; uint32 (n,), twice, whole number, two eights."""
+def _select_equal(_typing: Any, one: Any, other: Any, k: Any, a: Any, b: Any) -> Any:
+    """``a`` where ``one[k + j] == other[k + j]``, else ``b``; uint32 (n,), twice, whole number, two vectors."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         two = [_places_as_vector(context, builder, signature.args[i], args[i], args[2]) for i in (0, 1)]
         return builder.select(builder.icmp_unsigned("==", *two), args[3], args[4])
 
-    return _eight(mine, other, k, a, b), generate
+    return _vector(one, other, k, a, b), generate
 
 
 def _zero_at(_typing: Any, places: Any, k: Any, _place: Any, x: Any) -> Any:
-    """``x``, but zero where ``places[k + j]`` is that place; uint32 (n,), whole number, uint32, eight."""
+    """``x``, but zero where ``places[k + j]`` is that place; uint32 (n,), whole number, uint32, vector."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         each = _places_as_vector(context, builder, signature.args[0], args[0], args[1])
-        here = builder.icmp_unsigned("==", each, _spread(builder, args[2], EIGHT))
-        return builder.select(here, ir.Constant(_VECTOR, [0.0] * EIGHT), args[3])
+        here = builder.icmp_unsigned("==", each, _spread(builder, args[2], WIDTH))
+        return builder.select(here, ir.Constant(_VECTOR, [0.0] * WIDTH), args[3])
 
-    return _eight(places, k, _types.uint32, x), generate
+    return _vector(places, k, _types.uint32, x), generate
 
 
-def _turn(_typing: Any, leaves: Any, t: Any, i: Any, offsets: Any, places: Any, row: Any) -> Any:
+def _transpose(_typing: Any, leaves: Any, t: Any, i: Any, offsets: Any, places: Any, row: Any) -> Any:
     """``places[row + a, t + b] = 2 * (offsets[t + b] + leaves[t + b, i + a])`` for a < 16, b < 8.
 
     The codes of one tree lie together, those of a sample are wanted together: three times, the vectors' numbers are
@@ -248,31 +248,33 @@ def _turn(_typing: Any, leaves: Any, t: Any, i: Any, offsets: Any, places: Any, 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kinds, (leaves_, t_, i_, offsets_, places_, row_) = signature.args, args
         n = _n_columns(context, builder, kinds[0], leaves_)
-        narrow = ir.VectorType(ir.IntType(kinds[0].dtype.bitwidth), TURNED)
+        narrow = ir.VectorType(ir.IntType(kinds[0].dtype.bitwidth), TRANSPOSED)
         trees = []
-        for b in range(EIGHT):
+        for b in range(WIDTH):
             tree = _further(builder, t_, b)
             at = builder.add(builder.mul(tree, n), i_)
             leaf = builder.load(_pointer(context, builder, kinds[0], leaves_, at, narrow), align=1)
             offset = builder.trunc(builder.load(_pointer(context, builder, kinds[3], offsets_, tree, _I64)), _I32)
-            code = builder.add(builder.zext(leaf, ir.VectorType(_I32, TURNED)), _spread(builder, offset, TURNED))
+            code = builder.add(
+                builder.zext(leaf, ir.VectorType(_I32, TRANSPOSED)), _spread(builder, offset, TRANSPOSED)
+            )
             trees.append(builder.add(code, code))
-        low, high = ([q for a in half for q in (a, a + TURNED)] for half in (range(8), range(8, 16)))
+        low, high = ([q for a in half for q in (a, a + TRANSPOSED)] for half in (range(8), range(8, 16)))
         for _ in range(3):
             pairs = [(trees[b], trees[b + 4]) for b in range(4)]
             trees = [builder.shuffle_vector(*pair, _mask(half)) for pair in pairs for half in (low, high)]
         width = _n_columns(context, builder, kinds[4], places_)
-        for a in range(TURNED):
+        for a in range(TRANSPOSED):
             two = trees[a // 2]
-            mine = builder.shuffle_vector(two, two, _mask(range(a % 2 * EIGHT, a % 2 * EIGHT + EIGHT)))
+            line = builder.shuffle_vector(two, two, _mask(range(a % 2 * WIDTH, a % 2 * WIDTH + WIDTH)))
             at = builder.add(builder.mul(_further(builder, row_, a), width), t_)
-            builder.store(mine, _pointer(context, builder, kinds[4], places_, at, mine.type), align=4)
+            builder.store(line, _pointer(context, builder, kinds[4], places_, at, line.type), align=4)
         return context.get_dummy_value()
 
     return _types.void(leaves, t, i, offsets, places, row), generate
 
 
-def _soon(_typing: Any, a: Any, at: Any) -> Any:
+def _prefetch(_typing: Any, a: Any, at: Any) -> Any:
     """Have ``a[at]`` of an array (m,) fetched from memory, but do not wait for it."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -285,15 +287,15 @@ def _soon(_typing: Any, a: Any, at: Any) -> Any:
     return _types.void(a, at), generate
 
 
-eight: Any = _numba.intrinsic(_eight_of)
+splat: Any = _numba.intrinsic(_splat)
 square_root: Any = _numba.intrinsic(_square_root)
-total: Any = _numba.intrinsic(_total)
+sum_lanes: Any = _numba.intrinsic(_sum_lanes)
 load: Any = _numba.intrinsic(_load)
 store: Any = _numba.intrinsic(_store)
-take: Any = _numba.intrinsic(_take)
-put: Any = _numba.intrinsic(_put)
-sum_of: Any = _numba.intrinsic(_sum_of)
-where_same: Any = _numba.intrinsic(_where_same)
+gather: Any = _numba.intrinsic(_gather)
+scatter: Any = _numba.intrinsic(_scatter)
+gather_sum: Any = _numba.intrinsic(_gather_sum)
+select_equal: Any = _numba.intrinsic(_select_equal)
 zero_at: Any = _numba.intrinsic(_zero_at)
-turn: Any = _numba.intrinsic(_turn)
-soon: Any = _numba.intrinsic(_soon)
+transpose: Any = _numba.intrinsic(_transpose)
+prefetch: Any = _numba.intrinsic(_prefetch)

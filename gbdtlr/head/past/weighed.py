@@ -89,11 +89,11 @@ class Weighed:
     def sampled(self, half: int, most: int) -> Rows:
         """The rows of one half-life, or ``most`` of them, drawn in proportion to their strength, that stand for all."""
         if self.n <= most:
-            found = self.parts.map(everything, half)
+            taken = self.parts.map(everything, half)
         else:
             totals = np.array(self.parts.map(total, half))
-            found = self.parts.map(drawn, half, float(totals.sum()) / most, each=marks_in(totals, most))
-        leaves, wide, strength = zip(*found, strict=True)
+            taken = self.parts.map(drawn, half, float(totals.sum()) / most, each=marks_in(totals, most))
+        leaves, wide, strength = zip(*taken, strict=True)
         return Rows(
             np.concatenate(leaves, axis=1),
             self.layout.offsets,
