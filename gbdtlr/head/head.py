@@ -39,6 +39,9 @@ class Head:
         weights.flags.writeable = False
         object.__setattr__(self, "weights", weights)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Head, (self.layout, self.weights)  # a copy elsewhere is read only too
+
     @classmethod
     def bare(cls, layout: Layout) -> Head:
         """The trees themselves, as a head."""

@@ -60,6 +60,9 @@ class Layout:
         object.__setattr__(self, "offsets", _read_only(self.offsets, np.int64))
         object.__setattr__(self, "leaf_values", _read_only(self.leaf_values, np.float64))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Layout, (self.offsets, self.leaf_values, self.wide, self.buckets)  # a copy elsewhere is read only too
+
     @classmethod
     def of(cls, trees: Trees, wide: WideColumns = NO_WIDE) -> Layout:
         """Layout of heads on these trees, without any wide bucket in use yet."""

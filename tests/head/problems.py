@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 from datetime import UTC, datetime
 
 import numpy as np
@@ -12,6 +13,21 @@ from gbdtlr.head import Codes, Layout, WideColumns
 from gbdtlr.times import to_us
 
 AS_OF = datetime(2024, 5, 1, tzinfo=UTC)
+
+
+class Elsewhere(Parts):
+    """Parts that another process might have: functions, values and results go there and back as bytes."""
+
+    def __iter__(self):
+        raise AssertionError("parts stay where they are")
+
+    def derive(self, function, *broadcast, each=None):
+        return Elsewhere(self.map(function, *broadcast, each=each))
+
+    def _call(self, p, function, broadcast, each):
+        sent = pickle.dumps((function, () if each is None else (each[p],), broadcast))
+        function, own, broadcast = pickle.loads(sent)
+        return pickle.loads(pickle.dumps(function(self._parts[p], *own, *broadcast)))
 
 
 class Problem:

@@ -12,6 +12,8 @@ group of its own.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,6 +39,7 @@ class Groups:
 
     def __init__(self, offsets: NDArray[np.int64], n_rows: int) -> None:
         """Groups that pay where ``n_rows`` rows are gathered from a table or scattered into one."""
+        self._n_rows = n_rows
         first_tree, sizes = [0], [1]
         for tree, n in enumerate(np.diff(offsets).tolist()):
             n_before = tree - first_tree[-1]
@@ -48,6 +51,9 @@ class Groups:
         self.offsets, self.first_tree = offsets, np.array([*first_tree, len(offsets) - 1])
         self.places = np.cumsum([0, *sizes])
         self._spare: dict[int, list[NDArray[np.float32]]] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Groups, (self.offsets, self._n_rows)  # spare memory is of no use elsewhere
 
     @property
     def arguments(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
