@@ -15,6 +15,7 @@ from typing import Any
 
 from gbdtlr.errors import ConfigError
 from gbdtlr.times import format_duration, parse_duration, zone
+from gbdtlr.values.crosses import columns_of, parts_of
 
 ONLINE = ("ftrl", "rda", "fobos")
 """Methods of the head that learn sample by sample."""
@@ -66,7 +67,7 @@ class SamplesConfig:
             raise ConfigError("[samples] wide lists a column more than once")
         crossed: dict[frozenset[str], str] = {}
         for name in self.wide:
-            parts = name.split(":")
+            parts = parts_of(name)
             if len(set(parts)) < len(parts):
                 raise ConfigError(f"[samples] wide crosses a column with itself in {name!r}; list each column once")
             first = crossed.setdefault(frozenset(parts), name)
@@ -83,7 +84,7 @@ class SamplesConfig:
     @property
     def wide_columns(self) -> tuple[str, ...]:
         """Columns the wide ids are made of: each side of a cross such as ``origin:dest`` counts."""
-        return tuple(dict.fromkeys(part for name in self.wide for part in name.split(":")))
+        return columns_of(self.wide)
 
     @property
     def features(self) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from gbdtlr.errors import ConfigError
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOMENT = timedelta(microseconds=1)
+"""The least time there is: what ends a moment later includes the moment."""
 
 
 def parse_duration(text: str) -> timedelta:

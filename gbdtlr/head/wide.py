@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gbdtlr.errors import SchemaError
 from gbdtlr.values.arrays import from_numpy, from_values, present, whole_numbers
+from gbdtlr.values.crosses import columns_of, parts_of
 from gbdtlr.values.frames import column_names, column_of, is_missing, texts
 
 MISSING = 0x9E3779B97F4A7C15
@@ -27,6 +28,11 @@ class WideColumns:
 
     names: tuple[str, ...]
     n_buckets: int
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns they are made of."""
+        return columns_of(self.names)
 
     def buckets(self, frame: Any) -> NDArray[np.uint32]:
         """Bucket of every row in every wide column; missing ids share one bucket.
@@ -45,13 +51,13 @@ class WideColumns:
             Columns missing; the message lists them.
         """
         there = column_names(frame)
-        missing = [part for part in self._parts() if part not in there]
+        missing = [part for part in self.columns if part not in there]
         if missing:
             raise SchemaError(f"wide columns missing: {', '.join(missing)}")
-        hashes = {part: _column_hash(column_of(frame, part)) for part in self._parts()}
+        hashes = {part: _column_hash(column_of(frame, part)) for part in self.columns}
         if not self.names:
             return np.empty((0, 0), np.uint32)
-        return np.stack([self._bucket(name, [hashes[part] for part in name.split(":")]) for name in self.names])
+        return np.stack([self._bucket(name, [hashes[part] for part in parts_of(name)]) for name in self.names])
 
     def row_buckets(self, row: Mapping[str, Any]) -> list[int]:
         """Buckets of one row given as a mapping of names to values, as :meth:`buckets` gives them."""
@@ -64,10 +70,10 @@ class WideColumns:
         return [self._row_bucket(seed, [hashes[place] for place in places]) for seed, places in plan]
 
     @cached_property
-    def _row_plan(self) -> tuple[list[str], list[tuple[int, list[int]]]]:
+    def _row_plan(self) -> tuple[tuple[str, ...], list[tuple[int, list[int]]]]:
         """All parts, and for each column its seed and the places of its parts."""
-        parts = self._parts()
-        return parts, [(_text_hash(name), [parts.index(part) for part in name.split(":")]) for name in self.names]
+        parts = self.columns
+        return parts, [(_text_hash(name), [parts.index(part) for part in parts_of(name)]) for name in self.names]
 
     def _row_bucket(self, mixed: int, hashes: Sequence[int]) -> int:
         """:meth:`_bucket` of one row in whole numbers: numpy takes microseconds for each step of a scalar."""
@@ -77,9 +83,6 @@ class WideColumns:
             mixed = (mixed ^ (mixed >> 27)) * _MULTIPLIERS[1] & _ALL_BITS
             mixed ^= mixed >> 31
         return mixed % self.n_buckets
-
-    def _parts(self) -> list[str]:
-        return list(dict.fromkeys(part for name in self.names for part in name.split(":")))
 
     def _bucket(self, name: str, hashes: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint32]:
         mixed = np.full(len(hashes[0]), _text_hash(name), np.uint64)

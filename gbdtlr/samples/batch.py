@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -107,21 +108,29 @@ def _widest(types: set[pa.DataType]) -> pa.DataType | None:
     return None
 
 
-def require_both_classes(samples: Samples) -> None:
+def require_both_classes(
+    samples: Samples,
+    rows: npt.NDArray[Any] | slice = slice(None),
+    which: str = "samples",
+    remedy: str = "check the label column, or give the window more time",
+) -> None:
     """Nothing, if both labels occur with a weight above zero.
+
+    Parameters
+    ----------
+    rows : indices or mask of those that count
+    which : what they are called
+    remedy : what to do otherwise
 
     Raises
     ------
     SamplesError
         Only one of the labels occurs; nothing can be learned from that.
     """
-    counted = samples.weight > 0
-    n_positive = int(np.count_nonzero(samples.label[counted]))
+    counted = samples.weight[rows] > 0
+    n_positive = int(np.count_nonzero(samples.label[rows][counted]))
     n_negative = int(np.count_nonzero(counted)) - n_positive
     if n_positive and n_negative:
         return
     only = "none with a weight above zero" if not n_positive and not n_negative else "only one class"
-    raise SamplesError(
-        f"{n_positive} positive and {n_negative} negative samples: {only}, expected both; "
-        "check the label column, or give the window more time"
-    )
+    raise SamplesError(f"{n_positive} positive and {n_negative} negative {which}: {only}, expected both; {remedy}")

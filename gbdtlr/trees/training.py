@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gbdtlr.config import SamplesConfig, TreesConfig
-from gbdtlr.errors import ConfigError, SamplesError, TreesError
+from gbdtlr.errors import ConfigError, TreesError
+from gbdtlr.samples.batch import require_both_classes
 from gbdtlr.trees.frozen import FrozenTrees
 from gbdtlr.trees.schema import Schema
 
@@ -84,7 +85,7 @@ def train(
 
     params, n_trees = _params(cfg.params, threads, early_stopping=cfg.early_stopping_rounds is not None)
     _check_monotone(cfg.params, samples_cfg)
-    _both_classes(samples.label[samples.weight > 0], "the samples")
+    require_both_classes(samples)
     schema = Schema.fit(
         samples.table,
         samples_cfg.numeric,
@@ -219,18 +220,11 @@ def _check_known(given: Mapping[str, Any]) -> None:
             raise ConfigError(f"[trees.params] {key} is not a parameter of LightGBM{hint}")
 
 
-def _both_classes(label: npt.NDArray[np.int8], which: str, remedy: str = "a longer window") -> None:
-    if not len(label):
-        raise SamplesError(f"{which} hold no rows with a weight above zero; trees need both labels: take {remedy}")
-    if (label == label[0]).all():
-        raise SamplesError(f"all {len(label)} labels of {which} are {label[0]}; trees need both 0 and 1: take {remedy}")
-
-
 def _split_newest(samples: Samples, validation: timedelta) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     newest = samples.event_us > samples.event_us.max() - validation // timedelta(microseconds=1)
     for rows, which in ((~newest, "before the validation part"), (newest, "of the validation part")):
         remedy = "a longer validation" if which.startswith("of") else "a longer window, or a shorter validation"
-        _both_classes(samples.label[rows & (samples.weight > 0)], f"the samples {which}", remedy)
+        require_both_classes(samples, rows, f"samples {which}", f"take {remedy}")
     return np.flatnonzero(~newest), np.flatnonzero(newest)
 
 

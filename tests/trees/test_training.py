@@ -145,7 +145,7 @@ def test_validation_rows_of_one_class_are_refused() -> None:
 def test_one_class_only_is_refused(label: int) -> None:
     given = samples(50)
     given.label[:] = label
-    with pytest.raises(SamplesError, match=f"all 50 labels of the samples are {label}"):
+    with pytest.raises(SamplesError, match=f"{50 * label} positive and {50 - 50 * label} negative samples"):
         grown(given)
 
 
