@@ -108,7 +108,7 @@ def _between(
     samples = read_all(config.samples, steps[0] - config.head.window, stop)
     if samples is None:
         return np.empty(0)
-    codes = release.encode(samples)
+    codes = release.model.encode(samples)
     layout = Layout.of(release.trees, release.head.wide).over(Parts([codes]))
     columns = layout.parameters(codes.leaves, layout.wide_parameters(codes.buckets)).astype(np.int64)
     heads = [release.head.layout.carried(release.head.weights, layout)] * len(method.options)

@@ -46,7 +46,7 @@ from benchmarks.harness import OURS, Bench, installed
 from gbdtlr.config import Config
 from gbdtlr.head import Codes, Layout, OnlineHead, Rule, WideColumns
 from gbdtlr.metrics import Quality, auc
-from gbdtlr.release import encode
+from gbdtlr.model import Model
 from gbdtlr.samples import Samples
 from gbdtlr.times import to_us
 from gbdtlr.trees import train
@@ -116,7 +116,7 @@ def case_of(n_rows: int, wide: Sequence[str] = WIDE, n_buckets: int = BUCKETS) -
     early = event_us < to_us(clickstream.START) + TREE_DAYS * 86_400_000_000
     trees = train(samples.filter(early), config.trees, samples_config, threads=None, progress=None)
     columns = WideColumns(tuple(wide), n_buckets)
-    return Case(trees.offsets, trees.leaf_values, columns, encode(samples.filter(~early), trees, columns))
+    return Case(trees.offsets, trees.leaf_values, columns, Model.of(trees, columns).encode(samples.filter(~early)))
 
 
 def rule_of(method: str, alpha: float, strength: float) -> Rule:

@@ -28,7 +28,8 @@ from benchmarks.encode import N_CATEGORIES, N_FEATURES, N_TRAINING, SHAPES, rows
 from benchmarks.harness import OURS, Bench, Work, installed
 from gbdtlr.head import Head, Layout, WideColumns
 from gbdtlr.metrics import sigmoid
-from gbdtlr.release import Release
+from gbdtlr.model import Model
+from gbdtlr.release import Release, Slow
 from gbdtlr.scoring import Scorer
 from gbdtlr.store import Entry, Store
 from gbdtlr.trees import Feature, FrozenTrees, Schema
@@ -161,7 +162,8 @@ def scorer_of(trees: FrozenTrees, wide: tuple[str, ...] = ()) -> Scorer:
     layout = Layout.of(trees, WideColumns(wide, WIDE_BUCKETS)).using(index)
     head = Head(layout, layout.join(trees.leaf_values, weights, 0.0))
     version = "20240502T000000Z-00000000"
-    release = Release(Entry(1, AS_OF, version, version, "train-trees"), trees, head, {}, AS_OF, AS_OF, {}, {})
+    entry, slow = Entry(1, AS_OF, version, version, "train-trees"), Slow(version, trees, {}, AS_OF)
+    release = Release(entry, slow, Model(trees, head), {}, {}, AS_OF)
     return Scorer(Store.open("memory-only"), release)
 
 

@@ -651,7 +651,7 @@ def test_memory_is_the_c_librarys_unless_another_is_asked_for(asked: dict[str, s
 
 
 def test_what_nobody_foresaw_shows_its_traceback(published: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gbdtlr.operate.operate.status", lambda *_: 1 // 0)
+    monkeypatch.setattr("gbdtlr.operate.status.status", lambda *_: 1 // 0)
     ended = published("status -c model.toml")
     assert ended.code == 1
     assert ended.err.startswith("Traceback")
@@ -666,7 +666,7 @@ def test_what_nobody_foresaw_shows_its_traceback(published: Run, monkeypatch: py
 def test_what_the_machine_lacks_is_no_fault_of_gbdtlr(
     published: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
 ) -> None:
-    monkeypatch.setattr("gbdtlr.operate.operate.status", lambda *_: throw(error))
+    monkeypatch.setattr("gbdtlr.operate.status.status", lambda *_: throw(error))
     ended = published("status -c model.toml")
     assert ended.code == 1
     assert told in ended.error
@@ -678,7 +678,7 @@ def throw(error: Exception) -> None:
 
 
 def test_the_end_of_a_file_is_no_interruption(published: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gbdtlr.operate.operate.status", lambda *_: throw(EOFError("cut short")))
+    monkeypatch.setattr("gbdtlr.operate.status.status", lambda *_: throw(EOFError("cut short")))
     ended = published("status -c model.toml")
     assert ended.code == 1
     assert "cut short" in ended.error
@@ -700,7 +700,7 @@ def test_warnings_are_events(published: Run, monkeypatch: pytest.MonkeyPatch) ->
         warnings.warn("soon gone", FutureWarning, stacklevel=1)
         return []
 
-    monkeypatch.setattr("gbdtlr.operate.operate.releases", warn)
+    monkeypatch.setattr("gbdtlr.operate.releases.releases", warn)
     ended = published("releases -c model.toml --log-format json --json")
     assert json.loads(ended.err)["message"] == "soon gone"
 

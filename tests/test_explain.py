@@ -16,7 +16,10 @@ from replay_kit import DAY, HOUR, START, config, stream, write
 
 from gbdtlr import jobs
 from gbdtlr.errors import NoReleaseError, SamplesError
-from gbdtlr.inspect.explain import diff, explain, importance, row_of, window_samples
+from gbdtlr.inspect.diff import diff
+from gbdtlr.inspect.explain import explain, row_of
+from gbdtlr.inspect.importance import importance
+from gbdtlr.inspect.rows import window_samples
 from gbdtlr.metrics import sigmoid
 from gbdtlr.release import Release
 from gbdtlr.store import Store
@@ -143,9 +146,9 @@ def test_the_terms_of_a_row_add_up_to_its_margin(store: Store) -> None:
     samples = window_samples(live)
     assert samples is not None
     for row in samples.table.slice(0, 20).to_pylist():
-        found = explain(live, row)
+        found = explain(live.model, row)
         assert sum(term["weight"] for term in found["terms"]) == pytest.approx(found["margin"], abs=1e-9)
-        assert found["margin"] == live.row_margin(row)
+        assert found["margin"] == live.model.row_margin(row)
         assert found["probability"] == pytest.approx(1 / (1 + math.exp(-found["margin"])))
         sizes = [abs(term["weight"]) for term in found["terms"]]
         assert sizes == sorted(sizes, reverse=True)
@@ -158,7 +161,7 @@ def test_by_tree_each_leaf_and_bucket_is_told_by_its_number(store: Store) -> Non
     assert samples is not None
     leaves, buckets = live.trees.encode(samples.table), live.head.wide.buckets(samples.table)
     for i, row in enumerate(samples.table.slice(0, 20).to_pylist()):
-        terms = explain(live, row, by_tree=True)["terms"]
+        terms = explain(live.model, row, by_tree=True)["terms"]
         n_trees, n_wide = len(leaves), len(buckets)
         assert [(term["tree"], term["leaf"]) for term in terms[:n_trees]] == list(enumerate(leaves[:, i].tolist()))
         assert [term["bucket"] for term in terms[n_trees:-1]] == buckets[:, i].tolist()
@@ -174,9 +177,9 @@ def test_moves_are_between_the_last_two_releases_and_their_effect_is_measured(st
     samples = window_samples(new)
     assert samples is not None
     assert (found["a"], found["b"], found["rows"], found["trees_differ"]) == (2, 3, len(samples), False)
-    margin = new.margin(samples.table)
+    margin = new.model.margin(samples.table)
     assert found["probability_b"] == pytest.approx(sigmoid(margin).mean())
-    assert found["probability_a"] == pytest.approx(sigmoid(old.margin(samples.table)).mean())
+    assert found["probability_a"] == pytest.approx(sigmoid(old.model.margin(samples.table)).mean())
     (ours,) = (move for move in found["moves"] if move["kind"] == "bias")
     assert (ours["before"], ours["after"], ours["rows"]) == (old.head.bias, new.head.bias, len(samples))
     put_back = sigmoid(margin - new.head.bias + old.head.bias)
@@ -187,7 +190,7 @@ def test_moves_are_between_the_last_two_releases_and_their_effect_is_measured(st
     for move in users:
         assert move["rows"] == counts[int(move["what"].removeprefix("user is "))]
     change = sum(move["rows"] * (move["after"] - move["before"]) for move in found["moves"])
-    assert change == pytest.approx((margin - old.margin(samples.table)).sum(), abs=1e-6)
+    assert change == pytest.approx((margin - old.model.margin(samples.table)).sum(), abs=1e-6)
 
 
 def test_each_move_of_a_rule_is_what_lightgbm_and_the_two_heads_make_of_it(store: Store) -> None:
@@ -199,7 +202,7 @@ def test_each_move_of_a_rule_is_what_lightgbm_and_the_two_heads_make_of_it(store
     assert samples is not None
     booster = lgb.Booster(model_str=new.trees.to_files()["booster.txt"].decode())
     leaves = booster.predict(new.trees.schema.matrix(samples.table), pred_leaf=True)
-    margin, rows = new.margin(samples.table), samples.table.to_pylist()
+    margin, rows = new.model.margin(samples.table), samples.table.to_pylist()
     expected: dict[Any, list[float]] = {}
     for t in range(new.trees.n_trees):
         for leaf in np.unique(leaves[:, t]):
@@ -235,7 +238,7 @@ def test_importance_knows_what_the_label_depends_on(store: Store) -> None:
     live = release(store, 3)
     samples = window_samples(live)
     assert samples is not None
-    found = dict(importance(live, live.encode(samples)))
+    found = dict(importance(live.model, live.model.encode(samples)))
     assert sum(found.values()) == pytest.approx(1)
     assert set(found) <= {"x", "z", "site", "user"}
     assert max(found, key=lambda name: found[name]) == "x"
@@ -265,10 +268,10 @@ def test_a_release_is_told_whatever_is_now_refused_in_its_config(store: Store) -
 def test_a_row_of_a_file(store: Store, tmp_path: Path) -> None:
     columns = stream()
     path = write(tmp_path, columns)
-    row = row_of(release(store, 3), str(path), 7)
+    row = row_of(release(store, 3).model, str(path), 7)
     assert (row["site"], row["x"]) == (columns["site"][7], columns["x"][7])
     with pytest.raises(SamplesError, match="has 2,000 rows, so there is no row 2000"):
-        row_of(release(store, 3), str(path), 2000)
+        row_of(release(store, 3).model, str(path), 2000)
 
 
 def test_nothing_to_compare_with(store: Store, tmp_path: Path) -> None:

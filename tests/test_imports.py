@@ -25,6 +25,7 @@ LAYERS = (
     {"values"},
     {"codec", "config", "metrics", "tables"},
     {"head", "samples", "store", "trees"},
+    {"model"},
     {"release"},
     {"jobs", "scoring"},
     {"operate", "replay"},
@@ -156,7 +157,7 @@ def test_help_imports_nothing_heavy(args: list[str]) -> None:
     assert sorted(loaded & set(NOT_FOR_HELP)) == []
 
 
-@pytest.mark.parametrize("module", ["gbdtlr.jobs.update_lr", "gbdtlr.scoring", "gbdtlr.operate.operate"])
+@pytest.mark.parametrize("module", ["gbdtlr.jobs.update_lr", "gbdtlr.scoring", "gbdtlr.operate.status"])
 def test_the_fast_job_and_scoring_import_nothing_slow(module: str) -> None:
     loaded = loaded_by(f"import {module}")
     assert "numba" in loaded

@@ -23,7 +23,7 @@ from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, DamagedError, NoReleaseError, SamplesError, SchemaError, StoreUnavailable
 from gbdtlr.jobs import train_trees, update_lr
 from gbdtlr.metrics import sigmoid
-from gbdtlr.operate.operate import rollback
+from gbdtlr.operate.rollback import rollback
 from gbdtlr.release import Release
 from gbdtlr.samples.tables import read_tables
 from gbdtlr.scoring import Scorer, score_file
@@ -331,7 +331,7 @@ def test_every_result_belongs_wholly_to_the_release_it_names(
     store = Store.open(filled.store)
     loaded = {entry.number: Release.load(store, entry) for entry in store.entries()}
     row = rows.to_pylist()[0]
-    expected = {number: sigmoid(release.margin(rows)) for number, release in loaded.items()}
+    expected = {number: sigmoid(release.model.margin(rows)) for number, release in loaded.items()}
     assert len({each.tobytes() for each in expected.values()}) == len(expected) == 5
     scorer = Scorer(store, loaded[5])
     scorer.store = Restless(store)

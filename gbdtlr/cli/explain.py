@@ -50,7 +50,7 @@ def diff(session: Session, a: int | None, b: int | None, top: int) -> None:
       gbdtlr diff -c configs/flights.toml
       gbdtlr diff -c configs/flights.toml 2 4 --top 5
     """
-    from gbdtlr.inspect.explain import diff
+    from gbdtlr.inspect.diff import diff
 
     found = diff(session.store(), a, b, top)
     session.result(found, lambda: _diff_text(found, session))
@@ -75,7 +75,8 @@ def explain(session: Session, source: str, row: int, release: int | None, top: i
     from gbdtlr.scoring import Scorer
 
     loaded = Scorer.open(session.store_url, release).loaded
-    found = explain(loaded, row_of(loaded, source, row), by_tree)
+    terms = explain(loaded.model, row_of(loaded.model, source, row), by_tree)
+    found = {"release": loaded.entry.number, **terms}
     session.result(found, lambda: _codes_text(found, session) if by_tree else _terms_text(found, top, session))
 
 

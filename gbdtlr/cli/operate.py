@@ -30,7 +30,7 @@ def status(session: Session, max_head_age: timedelta | None, max_trees_age: time
       gbdtlr status -c configs/flights.toml
       gbdtlr status --store s3://models/ctr --max-head-age 30m --max-trees-age 36h
     """
-    from gbdtlr.operate.operate import status
+    from gbdtlr.operate.status import status
 
     values = status(session.store(), session.now(as_of))
     session.result(values, lambda: _status_text(values, session))
@@ -62,7 +62,7 @@ def releases(session: Session, last: int | None) -> None:
     Example:
       gbdtlr releases -c configs/flights.toml --last 20
     """
-    from gbdtlr.operate.operate import releases
+    from gbdtlr.operate.releases import releases
 
     entries = releases(session.store(), last)
     session.result(entries, lambda: _releases_text(entries, session))
@@ -82,7 +82,7 @@ def rollback(session: Session, number: int | None, reason: str, as_of: str | Non
     Example:
       gbdtlr rollback -c configs/flights.toml 2 --reason "clicks were counted twice"
     """
-    from gbdtlr.operate.operate import rollback
+    from gbdtlr.operate.rollback import rollback
 
     return finish(session, rollback(session.store(), number, session.now(as_of), reason))
 
@@ -98,7 +98,7 @@ def verify(session: Session) -> int:
     Example:
       gbdtlr verify -c configs/flights.toml
     """
-    from gbdtlr.operate.operate import verify
+    from gbdtlr.operate.verify import verify
 
     report = verify(session.store())
     values = report.as_dict()
@@ -133,7 +133,7 @@ def prune(session: Session, keep: int, keep_after: str | None, min_age: timedelt
     Example:
       gbdtlr prune -c configs/flights.toml --keep 100 --dry-run
     """
-    from gbdtlr.operate.operate import prune
+    from gbdtlr.operate.prune import prune
 
     after = session.moment("--keep-after", keep_after) if keep_after else None
     report = prune(session.store(), wall_clock(), keep, min_age, after, dry_run)

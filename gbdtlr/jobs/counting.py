@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from gbdtlr.config import Config, SamplesConfig
 from gbdtlr.samples import File, Tally, files_of, known_in
-from gbdtlr.times import from_us, to_us
-
-if TYPE_CHECKING:
-    from gbdtlr.jobs.ledger import Ledger
-
-MOMENT = timedelta(microseconds=1)
+from gbdtlr.times import MOMENT, from_us, to_us
 
 
 @dataclass(frozen=True)
@@ -69,15 +64,21 @@ class Counting:
     now: datetime
 
     @classmethod
-    def of(cls, config: Config, ledger: Ledger | None, now: datetime) -> Counting:
-        """Counting of an update after the one of ``ledger``, or of a fit of the whole window; nothing is opened yet.
+    def of(
+        cls, config: Config, now: datetime, then: datetime | None = None, counts: Mapping[str, Count] | None = None
+    ) -> Counting:
+        """Counting of an update after the one of ``then``, or of a fit of the whole window; nothing is opened yet.
 
         A ``refit`` opens everything every time and counts nothing.
+
+        Parameters
+        ----------
+        counts : of the update before
         """
         if config.head.method == "refit":
             return cls({}, (), {}, config.samples, now - config.head.window, now, now)
-        then = now if ledger is None else ledger.until
-        counts = {} if ledger is None or ledger.counted is None else ledger.counted
+        then = now if then is None else then
+        counts = {} if counts is None else counts
         start = then - config.head.window
         listed = {file.path: (file, file.stamp()) for file in files_of(config.samples, start, now + MOMENT)}
         changed = {path: each for path, each in listed.items() if _is_new(counts.get(path), each[1], to_us(now))}

@@ -7,14 +7,22 @@ from datetime import datetime, timedelta
 
 from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config
-from gbdtlr.head import Codes, Head, Layout
+from gbdtlr.head import Codes
 from gbdtlr.head.codes import happened_from, known_after
 from gbdtlr.jobs import guards
-from gbdtlr.jobs.learning import code_window, wide_of
+from gbdtlr.jobs.coding import code_window
+from gbdtlr.jobs.methods import wide_of
+from gbdtlr.model import Model
 from gbdtlr.release import Release
 from gbdtlr.times import to_us
 
 NEWEST = timedelta(days=1)
+
+
+def live_model(config: Config, base: Release) -> Model:
+    """The live model, or its bare trees where its head has other wide columns than are configured now."""
+    wide = wide_of(config)
+    return base.model if base.head.wide == wide else base.model.bare(wide)
 
 
 @dataclass(frozen=True)
@@ -23,13 +31,15 @@ class Fresh:
 
     Attributes
     ----------
+    model : the live one, as far as it can be scored; see :func:`live_model`
     seen : what the fresh samples held
     fresh : they, coded
     newest : those of the newest day, or the fresh ones where they are more
     since_us, start_us : ``newest`` became known after the first moment, and happened after the second
-    comparable : whether the live head has the wide columns of the configuration, so that it can be scored
+    comparable : whether the live head can be scored, not only its trees
     """
 
+    model: Model
     seen: guards.Seen
     fresh: Parts[Codes]
     newest: Parts[Codes]
@@ -41,17 +51,19 @@ class Fresh:
     def of(cls, config: Config, base: Release, as_of: datetime) -> Fresh:
         """What became known between the live head and ``as_of``, which is no earlier."""
         since = min(base.head_as_of, as_of - NEWEST)
-        wide = wide_of(config)
-        observer = guards.Observer(base.trees.schema, wide, base.head_as_of)
-        window = code_window(config, base.trees, wide, as_of, since, observer)
-        fresh = window.known_after(base.head_as_of)
+        model = live_model(config, base)
+        observer = guards.Observer(model, base.head_as_of)
+        window = code_window(config, model, as_of, since, observer)
         start_us = to_us(as_of - config.head.window)
-        newest = window.parts.derive(happened_from, start_us)
-        return cls(observer.seen, fresh, newest, to_us(since), start_us, base.head.wide == wide)
-
-    def live_head(self, config: Config, base: Release) -> Head:
-        """The live head, or its bare trees where it cannot be scored."""
-        return base.head if self.comparable else Head.bare(Layout.of(base.trees, wide_of(config)))
+        return cls(
+            model,
+            observer.seen,
+            window.known_after(base.head_as_of),
+            window.parts.derive(happened_from, start_us),
+            to_us(since),
+            start_us,
+            model is base.model,
+        )
 
     def objections(self, config: Config, base: Release, as_of: datetime) -> list[str]:
         """What is wrong with the fresh samples."""
@@ -59,7 +71,7 @@ class Fresh:
             return []
         return [
             *guards.given(base, self.seen, as_of, config.guard),
-            *guards.contradiction(self.live_head(config, base), self.fresh, config.guard),
+            *guards.contradiction(self.model.head, self.fresh, config.guard),
         ]
 
     def same(self, parts: Parts[Codes]) -> Parts[Codes]:

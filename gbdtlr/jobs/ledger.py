@@ -11,6 +11,7 @@ from gbdtlr.config import Config, GuardConfig
 from gbdtlr.errors import ConfigError, DamagedError
 from gbdtlr.jobs.counting import Count, Counting
 from gbdtlr.metrics import Quality
+from gbdtlr.release import Release
 from gbdtlr.samples import Tally
 from gbdtlr.times import format_duration, format_time, parse_duration, parse_time
 
@@ -52,6 +53,18 @@ class Ledger:
     recent: Quality = field(default_factory=Quality)
 
     @classmethod
+    def of(cls, base: Release, config: Config) -> Ledger | None:
+        """Ledger of a release's head; None if it kept none, or of another window.
+
+        Raises
+        ------
+        DamagedError
+        """
+        table = base.head_manifest.get("ledger")
+        ledger = None if table is None else cls.from_dict(table)
+        return ledger if ledger is not None and ledger.window == config.head.window else None
+
+    @classmethod
     def full(cls, config: Config, until: datetime, tally: Tally, learned: int, counting: Counting) -> Ledger:
         """Ledger of a fit of the whole window, as ``tally`` counted it, ``learned`` rows after thinning."""
         counted = None if config.head.method == "refit" else counting.counted(tally)[1]
@@ -63,6 +76,10 @@ class Ledger:
             return True
         every = config.head.full_every
         return every is not None and as_of - self.full_as_of >= every
+
+    def counting(self, config: Config, now: datetime) -> Counting:
+        """Which files an update after this one has to open."""
+        return Counting.of(config, now, self.until, self.counted)
 
     def next(self, until: datetime, tally: Tally, learned: int, counting: Counting) -> Ledger:
         """Ledger of an update that learned what became known since this one; parameters as for :meth:`full`.

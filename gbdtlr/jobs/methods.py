@@ -95,12 +95,17 @@ class Method(Protocol):
 
 def method_of(config: Config) -> Method:
     """The method the configuration names."""
-    wide = WideColumns(config.samples.wide, config.head.wide_buckets)
+    wide = wide_of(config)
     if config.head.method == "refit":
         return Refit(config.head, wide)
     if config.head.method == "incremental":
         return Incremental(config.head, wide)
     return Online(rule_of(config.head), wide)
+
+
+def wide_of(config: Config) -> WideColumns:
+    """The wide columns the configuration asks for."""
+    return WideColumns(config.samples.wide, config.head.wide_buckets)
 
 
 def rule_of(head: HeadConfig) -> Rule:

@@ -75,18 +75,15 @@ def rolled_back_since(store: Store, base: Entry, live: Entry) -> Entry | None:
     return None
 
 
-def try_publish_trees(
-    store: Store, live: Entry | None, as_of: datetime, trees: Version, head: Version, values: Mapping[str, Any]
-) -> Entry | None:
-    """Make the pair live right behind ``live``, or return None if another release took that number."""
-    entry = {
-        **values,
-        "as_of": as_of,
-        "trees": trees.name,
-        "head": head.name,
-        "base": live.number if live is not None else None,
-    }
+def try_publish_trees(store: Store, live: Entry | None, values: Mapping[str, Any]) -> Entry | None:
+    """Make a pair live right behind ``live``, or return None if another release took that number.
+
+    Parameters
+    ----------
+    values : fields of the entry but ``number`` and ``base``
+    """
+    base = live.number if live is not None else None
     try:
-        return store.append(entry, live.number + 1 if live is not None else 1)
+        return store.append({**values, "base": base}, live.number + 1 if live is not None else 1)
     except Conflict:
         return None

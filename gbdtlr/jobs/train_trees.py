@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any
 
-from gbdtlr.compute import threads
 from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config
 from gbdtlr.errors import GbdtlrError, Refused, StoreUnavailable
-from gbdtlr.head import Codes, Head, pieces
+from gbdtlr.head import pieces
 from gbdtlr.jobs import guards
+from gbdtlr.jobs.coding import code_window
 from gbdtlr.jobs.counting import Counting
+from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.fresh import NEWEST, Fresh
-from gbdtlr.jobs.learning import CodedWindow, code_window, judge, versions, wide_of, write_head
 from gbdtlr.jobs.ledger import Ledger
-from gbdtlr.jobs.methods import method_of
-from gbdtlr.jobs.publishing import note_refusal, rolled_back_since, try_publish_trees
-from gbdtlr.jobs.result import JobResult, OnEvent, Reporter
-from gbdtlr.metrics import Quality
-from gbdtlr.release import Release
-from gbdtlr.samples import read, require_both_classes
-from gbdtlr.store import Entry, Store
+from gbdtlr.jobs.methods import method_of, wide_of
+from gbdtlr.jobs.publishing import rolled_back_since
+from gbdtlr.jobs.result import JobResult, OnEvent
+from gbdtlr.jobs.run import Run, running
+from gbdtlr.jobs.versions import versions
+from gbdtlr.release import Release, Slow
+from gbdtlr.samples import Samples, read
+from gbdtlr.store import Entry
 from gbdtlr.trees import train
 
 Progress = Callable[[int, int, str], None]
@@ -62,160 +63,168 @@ def train_trees(
     ------
     He et al. 2014, section 3.
     """
-    say = Reporter(on_event)
-    threads.set_threads(config.threads)
-    store = Store.open(config.store)
-    with say.timed("samples.read") as told:
-        samples = read(config.samples, as_of - config.trees.window, as_of, as_of)
-        told.update(rows=len(samples))
-    n_samples = len(samples)
-    live = store.live()
-
-    def ended(status: str, reason: str, metrics: dict[str, Any] | None = None) -> JobResult:
-        number, trees, head = (live.number, live.trees, live.head) if live is not None else (None, None, None)
-        return JobResult(status, number, trees, head, as_of, n_samples, metrics or {}, reason)
-
-    given = guards.Gate(force, say)
-    totals = guards.Totals.of(samples.label, samples.weight, config.trees.window)
-    try:
-        given.judge(guards.too_few(n_samples, config.guard))
-        base, fresh, head_as_of = _look(config, store, live, as_of, say)
-        if base is not None and base.trees_as_of >= as_of:
-            return ended("superseded", f"release {base.entry.number} has trees as new as these")
-        if base is not None and fresh is not None:
-            given.judge(guards.given_to_trees(samples, totals, base.trees, base.trees_manifest, config.guard))
-            given.judge(fresh.objections(config, base, head_as_of))
-    except Refused as refusal:
-        note_refusal(store, live, "train-trees", as_of, str(refusal))
-        return ended("refused", str(refusal))
-    require_both_classes(samples)
-    with say.timed("trees.train") as told:
-        trees = train(samples, config.trees, config.samples, threads=config.threads, progress=progress)
-        told.update(rows=n_samples, trees=trees.n_trees, leaves=trees.n_codes)
-    with say.timed("trees.write") as told:
-        manifest = {
-            "config": config.as_dict(),
-            "samples": n_samples,
-            "totals": totals.to_dict(),
-            "profile": guards.profile_of(samples, trees.schema).to_dict(),
-            "versions": versions(),
-        }
-        trees_version = store.write_version("trees", trees.to_files(), manifest, as_of)
-        told.update(trees=trees_version.name)
-    del samples
-    while True:
-        looked_at, live = live, store.live(at_least=live.number if live is not None else 0)
-        metrics: dict[str, Any] = {"trees": trees.n_trees, "leaves": trees.n_codes}
-        made = guards.Gate(force, say)
+    with running("train-trees", config, as_of, force=force, on_event=on_event) as run:
+        with run.say.timed("samples.read") as told:
+            samples = read(config.samples, as_of - config.trees.window, as_of, as_of)
+            told.update(rows=len(samples))
+        n_samples = len(samples)
+        live = run.store.live()
+        gate = run.gate()
+        totals = guards.Totals.of(samples.label, samples.weight, config.trees.window)
         try:
-            if live is not None and looked_at is not None and (back := rolled_back_since(store, looked_at, live)):
-                return ended("superseded", f"release {back.number} rolled back meanwhile")
-            if live != looked_at:
-                base, fresh, head_as_of = _look(config, store, live, as_of, say)
-            if base is not None and base.trees_as_of >= as_of:
-                return ended("superseded", f"release {base.entry.number} has trees as new as these")
-            if live != looked_at and base is not None and fresh is not None:
-                made.judge(fresh.objections(config, base, head_as_of))
-            observer = guards.Observer(trees.schema, wide_of(config), None)
-            with say.timed("head.fit") as told:
-                counting = Counting.of(config, None, head_as_of)
-                window = code_window(
-                    config, trees, wide_of(config), head_as_of, observer=observer if fresh is None else None
-                )
-                known = fresh.fresh if fresh is not None and fresh.comparable else Parts()
-                fitted = method_of(config).full(window.parts, trees, head_as_of, base, known)
-                told.update(method=config.head.method, rows=len(window), passes=fitted.metrics.get("passes"))
-            made.judge(guards.not_finite(fitted.head), final=True)
-            if base is not None and known.sum(len, zero=0):
-                metrics["progressive"] = judge(base.head, known).as_dict()
-            quality = judge(fitted.head, window.parts)
-            lately = partial(_lately, fitted.head, window, head_as_of)
-            ledger = Ledger.full(config, head_as_of, window.tally, len(window), counting)
-            ledger = ledger.judged(quality, config.guard)
-            metrics["fit"] = quality.as_dict()
-            metrics.update(fitted.metrics)
-            made.judge(
-                [
-                    *_of_pair(config, fitted.head, window.parts, base, fresh),
-                    *guards.calibration(quality, config.guard, lately),
-                ]
-            )
+            gate.judge(guards.too_few(n_samples, config.guard))
+            rival = _Rival.look(run, live)
+            if reason := rival.is_as_new(as_of):
+                return run.ended("superseded", live, reason, n_samples)
+            if rival.release is not None and rival.fresh is not None:
+                gate.judge(guards.given_to_trees(samples, totals, rival.release.slow, config.guard))
+                gate.judge(rival.objections(run))
         except Refused as refusal:
-            note_refusal(store, live, "train-trees", as_of, str(refusal))
-            return ended("refused", str(refusal), metrics)
-        with say.timed("head.write") as told:
-            head = write_head(
-                store,
-                trees_version.name,
-                trees,
-                trees_version.manifest,
-                fitted,
-                window,
-                ledger,
-                config,
-                head_as_of,
-                metrics,
-                live.number if live is not None else None,
-                guards.seen_by(base, fresh.seen, config.guard)
-                if fresh is not None
-                else guards.seen_by(None, observer.seen, config.guard),
-            )
-            told.update(head=head.name)
-        forced = "; ".join(filter(None, [given.reason, made.reason]))
-        values = {"why": "train-trees", "reason": forced, "forced": bool(forced), "metrics": metrics}
-        with say.timed("release.publish") as told:
-            entry = try_publish_trees(store, live, head_as_of, trees_version, head, values)
-            told.update(release=None if entry is None else entry.number)
-        if entry is not None:
-            return JobResult("published", entry.number, entry.trees, entry.head, as_of, n_samples, metrics, forced)
+            return run.refused(live, str(refusal), n_samples)
+        slow = _grow(run, samples, totals, progress)
+        del samples
+        return _release(run, slow, rival, gate.reason, n_samples)
 
 
-def _look(
-    config: Config, store: Store, live: Entry | None, as_of: datetime, say: Reporter
-) -> tuple[Release | None, Fresh | None, datetime]:
-    """The live release, what it has not learned, and the moment the new head is to know labels up to.
+@dataclass(frozen=True)
+class _Rival:
+    """The live release, beside which new trees are judged, and what it has not learned.
 
-    Trees of columns that the configuration no longer has cannot be given the samples, nor compared with.
+    Attributes
+    ----------
+    entry : the live one; None before the first
+    release : it, loaded; None if it is beyond use, which new trees are the cure for
+    fresh : what it has not learned; None where the samples cannot be given to its trees
+    as_of : the moment a new head is to know labels up to
     """
-    base = _load(store, live, say)
-    if base is None:
-        return None, None, as_of
-    head_as_of = max(as_of, base.head_as_of)
-    gone = sorted(set(base.trees.schema.names) - set(config.samples.features))
-    if gone:
-        say.say("release.incomparable", release=base.entry.number, columns=", ".join(gone))
-        return base, None, head_as_of
-    return base, Fresh.of(config, base, head_as_of), head_as_of
+
+    entry: Entry | None
+    release: Release | None
+    fresh: Fresh | None
+    as_of: datetime
+
+    @classmethod
+    def look(cls, run: Run, live: Entry | None) -> _Rival:
+        release = _load(run, live)
+        if release is None:
+            return cls(live, None, None, run.as_of)
+        as_of = max(run.as_of, release.head_as_of)
+        gone = sorted(set(release.trees.schema.names) - set(run.config.samples.features))
+        if gone:
+            run.say.say("release.incomparable", release=release.entry.number, columns=", ".join(gone))
+            return cls(live, release, None, as_of)
+        return cls(live, release, Fresh.of(run.config, release, as_of), as_of)
+
+    def is_as_new(self, as_of: datetime) -> str:
+        """Why trees of ``as_of`` are not worth having any more; empty if they are."""
+        if self.release is None or self.release.trees_as_of < as_of:
+            return ""
+        return f"release {self.release.entry.number} has trees as new as these"
+
+    def objections(self, run: Run) -> list[str]:
+        """What is wrong with the samples it has not learned."""
+        if self.release is None or self.fresh is None:
+            return []
+        return self.fresh.objections(run.config, self.release, self.as_of)
 
 
-def _lately(head: Head, window: CodedWindow, as_of: datetime) -> Quality:
-    return judge(head, window.known_after(as_of - NEWEST))
-
-
-def _of_pair(
-    config: Config, head: Head, parts: Parts[Codes], base: Release | None, fresh: Fresh | None
-) -> Iterator[str]:
-    """Objections to a new pair beside the live one on the same rows; to a first one, beside its bare trees."""
-    if base is not None and fresh is not None:
-        live, newest = fresh.live_head(config, base), pieces(fresh.newest)
-        sums = guards.contest(head, live, pieces(fresh.same(parts)), config.guard, of_old=newest)
-        told = "the new trees with their head are worse than the live release"
-    else:
-        sums = guards.contest(head, Head.bare(head.layout), parts, config.guard)
-        told = "the new head is worse than its bare trees"
-    return guards.worse(sums, told, config.guard)
-
-
-def _load(store: Store, live: Entry | None, say: Reporter) -> Release | None:
-    """The live release; None if there is none, or if it is beyond use, which new trees are the cure for."""
+def _load(run: Run, live: Entry | None) -> Release | None:
     if live is None:
         return None
     try:
-        release = Release.load(store, live)
+        release = Release.load(run.store, live)
         release.check_learned()
         return release
     except StoreUnavailable:
         raise  # it may be whole
     except GbdtlrError as error:
-        say.say("release.unusable", release=live.number, error=str(error))
+        run.say.say("release.unusable", release=live.number, error=str(error))
         return None
+
+
+def _grow(run: Run, samples: Samples, totals: guards.Totals, progress: Progress | None) -> Slow:
+    """Trees of the samples, in the store; nothing refers to them yet."""
+    config = run.config
+    with run.say.timed("trees.train") as told:
+        trees = train(samples, config.trees, config.samples, threads=config.threads, progress=progress)
+        told.update(rows=len(samples), trees=trees.n_trees, leaves=trees.n_codes)
+    with run.say.timed("trees.write") as told:
+        manifest = {
+            "config": config.as_dict(),
+            "samples": len(samples),
+            "totals": totals.to_dict(),
+            "profile": guards.profile_of(samples, trees.schema).to_dict(),
+            "versions": versions(),
+        }
+        slow = Slow.of(run.store.write_version("trees", trees.to_files(), manifest, run.as_of), trees)
+        told.update(trees=slow.trees_name)
+    return slow
+
+
+def _release(run: Run, slow: Slow, rival: _Rival, reason: str, n_samples: int) -> JobResult:
+    """Publish the trees with their first head, which is fitted and judged anew whenever another release comes first.
+
+    Parameters
+    ----------
+    rival : the live release as it was before the trees grew
+    reason : what was overruled before they did
+    """
+    while True:
+        before = rival.entry
+        live = run.store.live(at_least=before.number if before is not None else 0)
+        metrics: dict[str, Any] = {"trees": slow.trees.n_trees, "leaves": slow.trees.n_codes}
+        gate = run.gate(reason)
+        try:
+            if live != before:
+                if live is not None and before is not None and (back := rolled_back_since(run.store, before, live)):
+                    return run.ended("superseded", live, f"release {back.number} rolled back meanwhile", n_samples)
+                rival = _Rival.look(run, live)
+                if newer := rival.is_as_new(run.as_of):
+                    return run.ended("superseded", live, newer, n_samples)
+                gate.judge(rival.objections(run))
+            draft = _draft(run, slow, rival, gate, metrics)
+            draft.judge()
+            gate.judge(_objections(draft, rival))
+        except Refused as refusal:
+            return run.refused(live, str(refusal), n_samples, metrics)
+        with run.say.timed("head.write") as told:
+            written = draft.write()
+            told.update(head=written.head.name)
+        with run.say.timed("release.publish") as told:
+            entry = written.publish_with_trees()
+            told.update(release=None if entry is None else entry.number)
+        if entry is not None:
+            return run.ended("published", entry, gate.reason, n_samples, metrics)
+
+
+def _draft(run: Run, slow: Slow, rival: _Rival, gate: guards.Gate, metrics: dict[str, Any]) -> Draft:
+    """The trees with a head of their own, fitted on the whole window."""
+    config, fresh, as_of = run.config, rival.fresh, rival.as_of
+    model = slow.bare(wide_of(config))
+    observer = guards.Observer(model, None)
+    with run.say.timed("head.fit") as told:
+        counting = Counting.of(config, as_of)
+        window = code_window(config, model, as_of, observer=observer if fresh is None else None)
+        known = fresh.fresh if fresh is not None and fresh.comparable else Parts()
+        fitted = method_of(config).full(window.parts, slow.trees, as_of, rival.release, known)
+        told.update(method=config.head.method, rows=len(window), passes=fitted.metrics.get("passes"))
+    if rival.release is not None and known.sum(len, zero=0):
+        metrics["progressive"] = rival.release.model.judge(known).as_dict()
+    ledger = Ledger.full(config, as_of, window.tally, len(window), counting)
+    seen = (
+        guards.seen_by(rival.release, fresh.seen, config.guard)
+        if fresh is not None
+        else guards.seen_by(None, observer.seen, config.guard)
+    )
+    return Draft(run, gate, slow, fitted, window, ledger, seen, as_of, rival.entry, metrics)
+
+
+def _objections(draft: Draft, rival: _Rival) -> list[str]:
+    """What speaks against a new pair, beside the live one on the same rows; against a first one, its bare trees."""
+    parts, fresh = draft.window.parts, rival.fresh
+    if fresh is not None:
+        told = "the new trees with their head are worse than the live release"
+        worse = draft.worse(fresh.model.head, pieces(fresh.same(parts)), told, pieces(fresh.newest))
+    else:
+        worse = draft.worse(draft.model.bare().head, parts, "the new head is worse than its bare trees")
+    return [*worse, *draft.calibration(draft.as_of - NEWEST)]

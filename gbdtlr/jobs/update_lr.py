@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from gbdtlr.compute import threads
 from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, NoReleaseError, Refused
-from gbdtlr.head import Head, Layout
-from gbdtlr.head.codes import known_by
+from gbdtlr.head import Codes
 from gbdtlr.jobs import guards
+from gbdtlr.jobs.coding import CodedWindow, code_window
 from gbdtlr.jobs.counting import Counting
-from gbdtlr.jobs.fresh import NEWEST
-from gbdtlr.jobs.learning import code_window, judge, ledger_of, settings_changed, wide_of, write_head
+from gbdtlr.jobs.draft import Draft
+from gbdtlr.jobs.fresh import NEWEST, live_model
 from gbdtlr.jobs.ledger import Ledger
-from gbdtlr.jobs.methods import method_of
-from gbdtlr.jobs.publishing import note_refusal, publish_head
-from gbdtlr.jobs.result import JobResult, OnEvent, Reporter
-from gbdtlr.metrics import Quality
+from gbdtlr.jobs.methods import Continue, Fitted, method_of
+from gbdtlr.jobs.result import JobResult, OnEvent
+from gbdtlr.jobs.run import Run, running
+from gbdtlr.model import Model
 from gbdtlr.release import Release
-from gbdtlr.store import Store
-from gbdtlr.times import format_time, to_us
+from gbdtlr.times import format_time
 
 
 def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event: OnEvent | None = None) -> JobResult:
@@ -51,122 +50,164 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
     ------
     He et al. 2014, section 3.
     """
-    say = Reporter(on_event)
-    threads.set_threads(config.threads)
-    store = Store.open(config.store)
-    with say.timed("release.load") as told:
-        base = Release.live(store)
+    with running("update-lr", config, as_of, force=force, on_event=on_event) as run:
+        base = _base(run)
+        if as_of <= base.head_as_of:
+            knows = format_time(base.head_as_of)
+            return run.ended("unchanged", base.entry, f"the live head knows the labels up to {knows} already")
+        news = _News.read(run, base)
+        if not news.n_fresh:
+            return run.ended("unchanged", base.entry, news.why_nothing(run, base), len(news.window))
+        ledger = news.ledger(run)
+        metrics = news.metrics(base, ledger)
+        gate = run.gate()
+        try:
+            gate.judge(
+                [
+                    *guards.too_few(ledger.learned_since_full, config.guard),
+                    *guards.given(base, news.seen, as_of, config.guard),
+                    *guards.contradiction(news.model.head, news.fresh, config.guard),
+                ]
+            )
+            fitted = news.fit(run, base)
+            seen = guards.seen_by(base, news.seen, config.guard)
+            draft = Draft(run, gate, base.slow, fitted, news.window, ledger, seen, as_of, base.entry, metrics)
+            draft.judge()
+            gate.judge(_objections(draft, base, news))
+        except Refused as refusal:
+            return run.refused(base.entry, str(refusal), len(news.window), metrics)
+        with run.say.timed("head.write") as told:
+            written = draft.write()
+            told.update(head=written.head.name)
+        with run.say.timed("release.publish") as told:
+            published = written.publish()
+            told.update(release=published.entry.number)
+        status = "superseded" if published.superseded else "published"
+        return run.ended(status, published.entry, published.reason or gate.reason, len(news.window), metrics)
+
+
+def settings_changed(config: Config, base: Release) -> bool:
+    """Whether heads are now made with other settings than the live one was."""
+    made, now = base.head_manifest.get("config"), config.as_dict()
+    made = made if isinstance(made, dict) else {}
+    samples = made.get("samples")
+    wide = samples.get("wide") if isinstance(samples, dict) else None
+    return bool(made.get("head") != now["head"] or wide != now["samples"]["wide"])
+
+
+def _base(run: Run) -> Release:
+    """The live release, whose trees can be given the configuration's samples."""
+    with run.say.timed("release.load") as told:
+        base = Release.live(run.store)
         if base is None:
-            raise NoReleaseError(f"nothing is published in {store.url} yet; run first: gbdtlr train-trees")
+            raise NoReleaseError(f"nothing is published in {run.store.url} yet; run first: gbdtlr train-trees")
         live = base.entry
         told.update(release=live.number, trees=live.trees, head=live.head)
-    if gone := [name for name in base.trees.schema.names if name not in config.samples.features]:
+    if gone := [name for name in base.trees.schema.names if name not in run.config.samples.features]:
         raise ConfigError(
             f"the live trees (release {live.number}) read {', '.join(gone)}, which [samples] no longer lists under "
             "numeric or categorical; put it back, or run first: gbdtlr train-trees"
         )
+    return base
 
-    def ended(status: str, reason: str, samples: int = 0, metrics: dict[str, Any] | None = None) -> JobResult:
-        return JobResult(status, live.number, live.trees, live.head, as_of, samples, metrics or {}, reason)
 
-    if as_of <= base.head_as_of:
-        return ended("unchanged", f"the live head knows the labels up to {format_time(base.head_as_of)} already")
-    method = method_of(config)
-    ledger = ledger_of(base, config)
-    learn = None if ledger is None or ledger.full_is_due(config, as_of) else method.on(base)
-    gate = guards.Gate(force, say)
-    observer = guards.Observer(base.trees.schema, wide_of(config), base.head_as_of)
-    with say.timed("samples.code") as told:
-        since = None if learn is None else base.head_as_of
-        counting = Counting.of(config, ledger if learn is not None else None, as_of)
-        only = None if learn is None else counting.changed
-        window = code_window(config, base.trees, wide_of(config), as_of, since, observer, only)
-        fresh = window.known_after(base.head_as_of)
-        n_fresh = fresh.sum(len, zero=0)
-        told.update(rows=len(window), fresh=n_fresh)
-    if not n_fresh:
-        knows = format_time(base.head_as_of)
-        if learn is None and not len(window):
-            start = format_time(as_of - config.head.window)
-            reason = f"no samples from {start} up to {format_time(as_of)}; the live head knows the labels up to {knows}"
-            return ended("unchanged", reason)
-        return ended("unchanged", f"no label became known from {knows} up to {format_time(as_of)}", len(window))
-    with say.timed("samples.count") as told:
-        if ledger is None or learn is None:
-            ledger = Ledger.full(config, as_of, window.tally, len(window), counting)
-        else:
-            ledger = ledger.next(as_of, window.tally, len(window), counting)
-        told.update(files=len(counting.changed), late=ledger.late)
-    metrics: dict[str, Any] = {"fresh": n_fresh}
-    if learn is not None:
-        metrics.update(late=ledger.late, late_since_full=ledger.late_since_full)
-    comparable = base.head.wide == wide_of(config)
-    live_head = base.head if comparable else Head.bare(Layout.of(base.trees, wide_of(config)))
-    if comparable:
-        metrics["progressive"] = judge(base.head, fresh).as_dict()
-    try:
-        gate.judge(
-            [
-                *guards.too_few(ledger.learned_since_full, config.guard),
-                *guards.given(base, observer.seen, as_of, config.guard),
-                *guards.contradiction(live_head, fresh, config.guard),
-            ]
-        )
-        with say.timed("head.fit") as told:
-            if learn is None:
-                fitted = method.full(window.parts, base.trees, as_of, base, fresh if comparable else Parts())
+@dataclass(frozen=True)
+class _News:
+    """What an update has to learn, coded on the live trees.
+
+    Attributes
+    ----------
+    model : the live one, as far as it can be scored; see :func:`live_model`
+    learn : learns the window on top of the live head; None where the window is whole and is learned anew
+    before : ledger of the live head, None if it cannot be gone on from
+    counting : which files were opened
+    window : the samples
+    fresh : those of them that the live head has not learned
+    seen : what these held
+    """
+
+    model: Model
+    learn: Continue | None
+    before: Ledger | None
+    counting: Counting
+    window: CodedWindow
+    fresh: Parts[Codes]
+    seen: guards.Seen
+
+    @classmethod
+    def read(cls, run: Run, base: Release) -> _News:
+        config, as_of = run.config, run.as_of
+        model = live_model(config, base)
+        ledger = Ledger.of(base, config)
+        learn = None if ledger is None or ledger.full_is_due(config, as_of) else method_of(config).on(base)
+        observer = guards.Observer(model, base.head_as_of)
+        with run.say.timed("samples.code") as told:
+            if ledger is None or learn is None:
+                counting = Counting.of(config, as_of)
+                window = code_window(config, model, as_of, observer=observer)
             else:
-                fitted = learn(window.parts, as_of)
-            told.update(method=config.head.method, full=learn is None, passes=fitted.metrics.get("passes"))
-        gate.judge(guards.not_finite(fitted.head), final=True)
-        fit_quality = judge(fitted.head, window.parts)
-        ledger = ledger.judged(fit_quality, config.guard)
-        metrics["fit"] = fit_quality.as_dict()
-        metrics.update(fitted.metrics)
+                counting = ledger.counting(config, as_of)
+                window = code_window(config, model, as_of, base.head_as_of, observer, counting.changed)
+            news = cls(model, learn, ledger, counting, window, window.known_after(base.head_as_of), observer.seen)
+            told.update(rows=len(window), fresh=news.n_fresh)
+        return news
 
-        def of_newest() -> Quality:
-            newest = window.known_after(min(base.head_as_of, as_of - NEWEST))
-            return judge(fitted.head, newest)
+    @property
+    def n_fresh(self) -> int:
+        return self.fresh.sum(len, zero=0)
 
-        beside_live = guards.contest(fitted.head, live_head, fresh, config.guard)
-        objections = [
-            *guards.worse(beside_live, "the new head is worse than the live one", config.guard),
-            *guards.calibration(ledger.recent, config.guard, of_newest),
-        ]
-        if learn is None and settings_changed(config, base):
-            with say.timed("head.hold_out"):
-                known = window.parts.derive(known_by, to_us(base.head_as_of))
-                held_out = method.full(known, base.trees, base.head_as_of, None, Parts()).head
-            beside_live = guards.contest(held_out, live_head, fresh, config.guard)
-            told_of = "a head of these settings is worse than the live one, neither having learned these rows"
-            objections += guards.worse(beside_live, told_of, config.guard)
-        gate.judge(objections)
-    except Refused as refusal:
-        note_refusal(store, live, "update-lr", as_of, str(refusal))
-        return ended("refused", str(refusal), len(window), metrics)
-    forced = gate.reason
-    with say.timed("head.write") as told:
-        head = write_head(
-            store,
-            live.trees,
-            base.trees,
-            base.trees_manifest,
-            fitted,
-            window,
-            ledger,
-            config,
-            as_of,
-            metrics,
-            live.number,
-            guards.seen_by(base, observer.seen, config.guard),
-        )
-        told.update(head=head.name)
-    with say.timed("release.publish") as told:
-        values = {"why": "update-lr", "reason": forced, "forced": bool(forced), "metrics": metrics}
-        published = publish_head(store, live, head, values)
-        told.update(release=published.entry.number)
-    entry = published.entry
-    status = "superseded" if published.superseded else "published"
-    return JobResult(
-        status, entry.number, entry.trees, entry.head, as_of, len(window), metrics, published.reason or forced
-    )
+    def why_nothing(self, run: Run, base: Release) -> str:
+        knows, now = format_time(base.head_as_of), format_time(run.as_of)
+        if self.learn is None and not len(self.window):
+            start = format_time(run.as_of - run.config.head.window)
+            return f"no samples from {start} up to {now}; the live head knows the labels up to {knows}"
+        return f"no label became known from {knows} up to {now}"
+
+    def ledger(self, run: Run) -> Ledger:
+        """Ledger of a head that has learned these."""
+        tally, learned = self.window.tally, len(self.window)
+        with run.say.timed("samples.count") as told:
+            if self.before is None or self.learn is None:
+                ledger = Ledger.full(run.config, run.as_of, tally, learned, self.counting)
+            else:
+                ledger = self.before.next(run.as_of, tally, learned, self.counting)
+            told.update(files=len(self.counting.changed), late=ledger.late)
+        return ledger
+
+    def metrics(self, base: Release, ledger: Ledger) -> dict[str, Any]:
+        """What is measured before anything is learned."""
+        metrics: dict[str, Any] = {"fresh": self.n_fresh}
+        if self.learn is not None:
+            metrics.update(late=ledger.late, late_since_full=ledger.late_since_full)
+        if self.model is base.model:
+            metrics["progressive"] = self.model.judge(self.fresh).as_dict()
+        return metrics
+
+    def fit(self, run: Run, base: Release) -> Fitted:
+        """The head that has learned these."""
+        with run.say.timed("head.fit") as told:
+            if self.learn is None:
+                known = self.fresh if self.model is base.model else Parts()
+                fitted = method_of(run.config).full(self.window.parts, base.trees, run.as_of, base, known)
+            else:
+                fitted = self.learn(self.window.parts, run.as_of)
+            full, passes = self.learn is None, fitted.metrics.get("passes")
+            told.update(method=run.config.head.method, full=full, passes=passes)
+        return fitted
+
+
+def _objections(draft: Draft, base: Release, news: _News) -> list[str]:
+    """What speaks against the new head: beside the live one on what that has not learned, and by itself."""
+    config, live = draft.run.config, news.model.head
+    objections = [
+        *draft.worse(live, news.fresh, "the new head is worse than the live one"),
+        *draft.calibration(min(base.head_as_of, draft.as_of - NEWEST)),
+    ]
+    if news.learn is None and settings_changed(config, base):
+        with draft.run.say.timed("head.hold_out"):
+            known = news.window.known_by(base.head_as_of)
+            held_out = method_of(config).full(known, base.trees, base.head_as_of, None, Parts()).head
+        beside_live = guards.contest(held_out, live, news.fresh, config.guard)
+        told = "a head of these settings is worse than the live one, neither having learned these rows"
+        objections += guards.worse(beside_live, told, config.guard)
+    return objections

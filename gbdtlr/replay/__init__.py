@@ -1,5 +1,7 @@
 """Replay: the jobs over a past period, progressively judged, beside the alternatives."""
 
-from gbdtlr.replay.replay import STRATEGIES, ReplayResult, replay
+from gbdtlr.replay.plan import STRATEGIES
+from gbdtlr.replay.replay import replay
+from gbdtlr.replay.result import ReplayResult
 
 __all__ = ["STRATEGIES", "ReplayResult", "replay"]

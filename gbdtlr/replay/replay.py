@@ -2,60 +2,29 @@
 
 from __future__ import annotations
 
-import platform
 import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gbdtlr import __version__
 from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, NoSamplesError
-from gbdtlr.jobs.learning import versions
-from gbdtlr.replay import compare
 from gbdtlr.replay.journal import Arrays, Journal, segment_name
+from gbdtlr.replay.plan import OURS, Durations, Plan
+from gbdtlr.replay.result import ReplayResult, found, seconds_of
 from gbdtlr.replay.rivals import RIVALS
 from gbdtlr.replay.rows import Rows
-from gbdtlr.replay.timeline import Cadence, Segment, segments
+from gbdtlr.replay.timeline import Cadence
 from gbdtlr.replay.two_speed import TwoSpeed
-from gbdtlr.times import format_duration, format_time, to_us
-
-OURS = ("two-speed", "trees-on-schedule", "stale-trees")
-STRATEGIES = (*OURS, *RIVALS)
-WORTH = 0.0025
-"""Share of its NE a cadence must win over the next coarser one to be worth its cost."""
+from gbdtlr.times import format_time
 
 Progress = Callable[[int, int, str], None]
-Durations = timedelta | Sequence[timedelta]
-
-
-@dataclass(frozen=True)
-class ReplayResult:
-    """What a replay found.
-
-    Attributes
-    ----------
-    rows : what was judged
-    margins : strategy to margins of the rows, float64 (n,)
-    found : everything that is told of it, in JSON's types
-    """
-
-    rows: Rows
-    margins: Mapping[str, NDArray[np.float64]]
-    found: dict[str, Any] = field(repr=False)
-
-    def as_dict(self) -> dict[str, Any]:
-        """``rows`` and ``strategies``, each with ``name ne log_loss calibration auc seconds`` and, against two-speed,
-        ``difference`` of NE with its 95% interval ``low`` to ``high``; then what the report draws."""
-        return self.found
 
 
 def replay(
@@ -103,59 +72,6 @@ def replay(
         journal.open({"start": format_time(start), "end": format_time(end), "gbdtlr": __version__})
         stack.enter_context(warnings.catch_warnings())
         return _Run(plan, journal, progress, workers).result()
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be run."""
-
-    config: Config
-    start: datetime
-    end: datetime
-    cadences: tuple[Cadence, ...]
-    strategies: tuple[str, ...]
-    others: Mapping[str, Config]
-
-    @classmethod
-    def of(
-        cls,
-        config: Config,
-        start: datetime,
-        end: datetime,
-        trees_every: Durations,
-        lr_every: Durations,
-        strategies: Sequence[str] | None,
-        others: Mapping[str, Config],
-    ) -> Plan:
-        """Plan of the arguments of :func:`replay`; raises ``ConfigError``."""
-        unknown = [name for name in strategies or () if name not in STRATEGIES]
-        if unknown:
-            raise ConfigError(f"unknown strategy {', '.join(unknown)}; choose from {', '.join(STRATEGIES)}")
-        taken = [name for name in others if name in STRATEGIES or not name or "/" in name or name.startswith(".")]
-        if taken:
-            raise ConfigError(f"{', '.join(map(repr, taken))} cannot name a further config; rename its file")
-        trees, heads = (
-            (each,) if isinstance(each, timedelta) else tuple(dict.fromkeys(each)) for each in (trees_every, lr_every)
-        )
-        cadences = tuple(Cadence(t, h) for t in trees for h in heads)
-        if not cadences:
-            raise ConfigError("a replay needs at least one cadence of the trees and one of the head")
-        chosen = tuple(name for name in STRATEGIES if strategies is None or name in strategies or name == "two-speed")
-        return cls(config, start, end, cadences, chosen, others)
-
-    @property
-    def main(self) -> Cadence:
-        """The cadence at which strategies are compared."""
-        return self.cadences[0]
-
-    def segments(self, cadence: Cadence) -> list[Segment]:
-        """The period under that cadence."""
-        return segments(self.start, self.end, cadence)
-
-    def delays(self, every: timedelta) -> list[timedelta]:
-        """Ages to try: doubling, as long as two thirds of the period can be scored with the oldest."""
-        most = (self.end - self.start) / 3
-        return [every * 2**k for k in range(8) if every * 2**k <= most]
 
 
 class _Run:
@@ -225,24 +141,23 @@ class _Run:
                 "check --start, --end and [samples] path"
             )
         margins = {name: main[name] for name in plan.strategies if name in OURS}
-        seconds = _seconds(systems[0])
-        for name, found in zip(rivals, arrays[len(systems) :], strict=True):
-            margins[name] = found[name]
+        seconds = seconds_of(systems[0])
+        for name, given in zip(rivals, arrays[len(systems) :], strict=True):
+            margins[name] = given[name]
             shared = 0.0 if name == "trees-every-update" else seconds["trees-on-schedule"]
-            seconds[name] = shared + float(found["seconds"].sum())
+            seconds[name] = shared + float(given["seconds"].sum())
         margins = {name: margins[name] for name in plan.strategies}
-        for name, system, found in zip(
+        for name, system, given in zip(
             plan.others, systems[len(plan.cadences) :], arrays[len(plan.cadences) : len(systems)], strict=True
         ):
-            if any(not np.array_equal(found[key], main[key]) for key in ("event_us", "label")):
+            if any(not np.array_equal(given[key], main[key]) for key in ("event_us", "label")):
                 raise ConfigError(
                     f"the config {name} has other rows than the one it is compared with; its [samples] must give the "
                     "same rows and labels, in the same order"
                 )
-            margins[name] = found["two-speed"]
-            seconds[name] = _seconds(system)["two-speed"]
-        found = self._found(rows, margins, seconds, systems, arrays)
-        return ReplayResult(rows, margins, found)
+            margins[name] = given["two-speed"]
+            seconds[name] = seconds_of(system)["two-speed"]
+        return ReplayResult(rows, margins, found(plan, rows, margins, seconds, systems, arrays))
 
     def _rival(self, name: str, system: TwoSpeed) -> Callable[[], Arrays]:
         plan = self._plan
@@ -251,116 +166,3 @@ class _Run:
         timeline = plan.segments(plan.main)
         self._n_kept_by_rivals += sum(len(s.steps) for i, s in enumerate(timeline) if journal.has(segment_name(i)))
         return lambda: rival.run(timeline, system.trees_at, journal, self._tick(name))
-
-    def _found(
-        self,
-        rows: Rows,
-        margins: Mapping[str, NDArray[np.float64]],
-        seconds: Mapping[str, float],
-        systems: Sequence[TwoSpeed],
-        arrays: Sequence[Arrays],
-    ) -> dict[str, Any]:
-        plan, main, base = self._plan, arrays[0], margins["two-speed"]
-        blocks = compare.Blocks.of(rows)
-        told: list[dict[str, Any]] = []
-        for name, margin in margins.items():
-            figures = compare.figures(rows, margin)
-            row = {"name": name, **figures, "seconds": round(seconds[name], 3)}
-            if name != "two-speed" and told and figures["ne"] is not None:
-                low, high = blocks.difference(rows, margin, base) or (None, None)
-                row |= {"difference": figures["ne"] - told[0]["ne"], "low": low, "high": high}
-            told.append(row)
-        cadences = [
-            _cadence(plan.cadences[i], systems[i], compare.figures(rows, arrays[i]["two-speed"]))
-            for i in range(len(plan.cadences))
-        ]
-        return {
-            "rows": len(rows),
-            "strategies": told,
-            "start": format_time(plan.start),
-            "end": format_time(plan.end),
-            "timezone": plan.config.samples.timezone,
-            "trees_every": format_duration(plan.main.trees_every),
-            "lr_every": format_duration(plan.main.lr_every),
-            "block": format_duration(timedelta(seconds=round(blocks.length.total_seconds()))),
-            "rate": float(rows.weight @ rows.label / rows.weight.sum()) if rows.weight.any() else None,
-            "jobs": _ends(systems[0]),
-            "cost": _cost(systems[0], main),
-            "cadences": cadences,
-            "enough": enough(cadences),
-            "worth": WORTH,
-            "freshness": {
-                "release": compare.freshness(
-                    rows, base, main["head_age_s"], main["delayed"], plan.delays(plan.main.lr_every)
-                ),
-                "trees": compare.freshness(
-                    rows,
-                    main["trees-on-schedule"],
-                    main["trees_age_s"],
-                    main["delayed_trees"],
-                    plan.delays(plan.main.trees_every),
-                ),
-            },
-            "over_time": compare.over_time(rows, dict(margins), to_us(plan.start), to_us(plan.end)),
-            "reliability": {name: compare.reliability(rows, margin) for name, margin in margins.items()},
-            "config": plan.config.as_dict(),
-            "others": {name: config.as_dict() for name, config in plan.others.items()},
-            "versions": {**versions(), **_library_versions(plan.strategies), "platform": platform.platform()},
-        }
-
-
-def enough(cadences: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """The cheapest cadence that no other betters by more than ``WORTH`` of its NE; None where there is no choice."""
-    judged = [each for each in cadences if each["ne"] is not None]
-    if len(judged) < 2:
-        return None
-    best = min(each["ne"] for each in judged)
-    near = [each for each in judged if each["ne"] * (1 - WORTH) <= best]
-    return dict(min(near, key=lambda each: (each["seconds"], each["ne"])))
-
-
-def _cadence(cadence: Cadence, system: TwoSpeed, figures: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "trees_every": format_duration(cadence.trees_every),
-        "lr_every": format_duration(cadence.lr_every),
-        **figures,
-        "jobs": len(system.done),
-        "seconds": round(sum(done.seconds for done in system.done), 3),
-    }
-
-
-def _seconds(system: TwoSpeed) -> dict[str, float]:
-    """Seconds each of our strategies spent in training."""
-    trees = [done.trees_s for done in system.done if done.job == "train-trees"]
-    return {
-        "two-speed": sum(trees) + sum(done.head_s for done in system.done),
-        "trees-on-schedule": sum(trees),
-        "stale-trees": trees[0],
-    }
-
-
-def _ends(system: TwoSpeed) -> dict[str, Any]:
-    """How many jobs ended how, and the reasons of those that kept the old release."""
-    ends = [done.status for done in system.done]
-    kept = [done for done in system.done if done.status in ("refused", "failed")]
-    return {
-        **{status: ends.count(status) for status in ("published", "unchanged", "superseded", "refused", "failed")},
-        "kept": [{"at": d.at, "job": d.job, "status": d.status, "reason": d.reason} for d in kept[:100]],
-    }
-
-
-def _cost(system: TwoSpeed, arrays: Arrays) -> dict[str, Any]:
-    """Mean seconds of the bare jobs, and what the replay adds to each."""
-    cost: dict[str, Any] = {
-        job: float(np.mean(spent)) if spent else None
-        for job in ("train-trees", "update-lr")
-        for spent in [[done.seconds for done in system.done if done.job == job]]
-    }
-    return {**cost, "replay": float(arrays["scoring_s"].sum()) / len(system.done)}
-
-
-def _library_versions(strategies: Sequence[str]) -> dict[str, str]:
-    from importlib.metadata import version
-
-    names = ["lightgbm", *(["scikit-learn"] if "plain-gbdt-lr" in strategies else [])]
-    return {name: version(name) for name in names}

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from gbdtlr.config import Config
 from gbdtlr.errors import GbdtlrError
-from gbdtlr.head import Codes, WideColumns
+from gbdtlr.head import Codes, Head, Layout
+from gbdtlr.head.layout import NO_WIDE
 from gbdtlr.metrics import log_loss_of
-from gbdtlr.release import encode
+from gbdtlr.model import Model
 from gbdtlr.replay.journal import Arrays, Journal, segment_name
-from gbdtlr.replay.rows import joined, known_window, leaf_margin, read_all
+from gbdtlr.replay.rows import joined, known_window, read_all
 from gbdtlr.replay.timeline import Segment
 from gbdtlr.samples import Samples
 from gbdtlr.times import format_time, to_us
@@ -52,7 +53,7 @@ class Coded:
     @cached_property
     def codes(self) -> Codes:
         """Leaves of all samples."""
-        return encode(self.samples, self.trees, WideColumns((), 2))
+        return Model.of(self.trees, NO_WIDE).encode(self.samples)
 
     @cached_property
     def matrix(self) -> NDArray[np.float64]:
@@ -61,10 +62,11 @@ class Coded:
 
     def margin(self, rows: Indices, weights: NDArray[np.float64], bias: float = 0.0) -> NDArray[np.float64]:
         """Margin of those rows under one weight per leaf."""
-        return leaf_margin(self.trees, self.codes.take(rows), weights, bias)
+        layout = Layout.of(self.trees)
+        return Head(layout, layout.join(weights, [], bias)).margin(self.codes.take(rows))
 
 
-Model = Callable[[Coded, Indices], NDArray[np.float64]]
+Predictor = Callable[[Coded, Indices], NDArray[np.float64]]
 
 
 class Rival(ABC):
@@ -82,8 +84,8 @@ class Rival(ABC):
         """How far back it learns from."""
 
     @abstractmethod
-    def learn(self, coded: Coded, past: Indices) -> list[Model]:
-        """A model per option, from the samples ``past``, of which both labels occur."""
+    def learn(self, coded: Coded, past: Indices) -> list[Predictor]:
+        """A predictor per option, from the samples ``past``, of which both labels occur."""
 
     def run(
         self,
@@ -118,7 +120,7 @@ class Rival(ABC):
         margins, seconds, failed = [np.empty(0)], 0.0, 0
         if samples is not None:
             coded = Coded(samples, trees_at(segment.start))
-            models: list[Model] = [_bare] * len(self.options)
+            models: list[Predictor] = [_bare] * len(self.options)
             order = np.argsort(samples.event_us, kind="stable")
             event_us = samples.event_us[order]
             for step in segment.steps:
@@ -198,7 +200,7 @@ class TreesEveryUpdate(Rival):
     def window(self) -> timedelta:
         return self.config.trees.window
 
-    def learn(self, coded: Coded, past: Indices) -> list[Model]:
+    def learn(self, coded: Coded, past: Indices) -> list[Predictor]:
         config = self.config
         trees = train(coded.samples.take(past), config.trees, config.samples, threads=config.threads)
 
@@ -218,7 +220,7 @@ class LightGBMRefit(Rival):
     def window(self) -> timedelta:
         return self.config.head.window
 
-    def learn(self, coded: Coded, past: Indices) -> list[Model]:
+    def learn(self, coded: Coded, past: Indices) -> list[Predictor]:
         samples = coded.samples
         refitted = refit(coded.trees, coded.matrix[past], samples.label[past], samples.weight[past], self.options)
         return [_leaves(values) for values in refitted]
@@ -234,7 +236,7 @@ class PlainGBDTLR(Rival):
     def window(self) -> timedelta:
         return self.config.head.window
 
-    def learn(self, coded: Coded, past: Indices) -> list[Model]:
+    def learn(self, coded: Coded, past: Indices) -> list[Predictor]:
         from scipy.sparse import csr_matrix
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
@@ -243,7 +245,7 @@ class PlainGBDTLR(Rival):
         columns = (coded.codes.leaves[:, past] + trees.offsets[:-1, None]).T.ravel()
         starts = np.arange(0, len(columns) + 1, trees.n_trees)
         one_hot = csr_matrix((np.ones(len(columns)), columns, starts), shape=(len(past), trees.n_codes))
-        models: list[Model] = []
+        models: list[Predictor] = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             for strength in self.options:
@@ -253,7 +255,7 @@ class PlainGBDTLR(Rival):
         return models
 
 
-def _leaves(weights: NDArray[np.float64], bias: float = 0.0) -> Model:
+def _leaves(weights: NDArray[np.float64], bias: float = 0.0) -> Predictor:
     def model(coded: Coded, rows: Indices) -> NDArray[np.float64]:
         return coded.margin(rows, weights, bias)
 

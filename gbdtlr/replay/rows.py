@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.config import SamplesConfig
-from gbdtlr.head import Codes, Head, Layout
 from gbdtlr.replay.journal import Arrays
 from gbdtlr.samples import Samples, read_batches
 from gbdtlr.times import to_us
-from gbdtlr.trees import FrozenTrees
 
 FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 """An as_of by which every label in the data is known: to judge by, never to learn from."""
@@ -62,11 +60,3 @@ def known_window(samples: Samples, start: datetime, as_of: datetime) -> NDArray[
 def joined(parts: Sequence[Arrays]) -> Arrays:
     """Arrays of all segments end to end, rows last."""
     return {key: np.concatenate([part[key] for part in parts], axis=-1) for key in parts[0]}
-
-
-def leaf_margin(
-    trees: FrozenTrees, codes: Codes, weights: NDArray[np.float64], bias: float = 0.0
-) -> NDArray[np.float64]:
-    """Margin of coded rows under one weight per leaf."""
-    layout = Layout.of(trees)
-    return Head(layout, layout.join(weights, [], bias)).margin(Codes.unlabelled(codes.leaves, codes.buckets[:0]))

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gbdtlr import jobs
 from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, GbdtlrError, NoReleaseError, StoreError
 from gbdtlr.head import Codes
-from gbdtlr.release import Release, encode
+from gbdtlr.release import Past, Release
 from gbdtlr.replay.journal import Arrays, Journal, segment_name
-from gbdtlr.replay.rows import by_event, joined, leaf_margin, read_all
+from gbdtlr.replay.rows import by_event, joined, read_all
 from gbdtlr.replay.timeline import Segment, Step
 from gbdtlr.store import Store
 from gbdtlr.times import format_time, parse_time, to_us
 from gbdtlr.trees import FrozenTrees
 
 Tick = Callable[[str], None]
-KEPT_BYTES = 256 << 20
-"""Of heads that are kept in memory, lest those that score again and again are loaded each time."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,7 @@ class TwoSpeed:
         self._tree_delays = tree_delays
         self._tick = tick
         self.store = Store.open(self._config.store)
-        self._releases: OrderedDict[int, Release] = OrderedDict()
+        self._past = Past(self.store)
         self.done: list[Done] = [Done(**record) for record in journal.lines()]
         self._at_us = [to_us(parse_time(done.at)) for done in self.done]
 
@@ -192,53 +188,30 @@ class TwoSpeed:
                 """Codes of the step's rows on that release's trees."""
                 key = release.entry.trees
                 if key not in codes:
-                    codes[key] = encode(rows, release.trees, release.head.wide)
+                    codes[key] = release.model.encode(rows)
                 return codes[key].take(np.arange(part.start, part.stop))
 
             live = self._release_at(step.at)
             if live is None or first is None:
                 raise NoReleaseError(f"no release was live at {format_time(step.at)}")
-            out["two-speed"][part] = _head_margin(live, coded(live))
-            out["trees-on-schedule"][part] = _bare_margin(live, coded(live))
-            out["stale-trees"][part] = _bare_margin(first, coded(first))
+            out["two-speed"][part] = live.head.margin(coded(live))
+            out["trees-on-schedule"][part] = live.model.bare().head.margin(coded(live))
+            out["stale-trees"][part] = first.model.bare().head.margin(coded(first))
             out["head_age_s"][part] = (rows.event_us[part] - to_us(live.head_as_of)) / 1e6
             out["trees_age_s"][part] = (rows.event_us[part] - to_us(live.trees_as_of)) / 1e6
             for k, delay in enumerate(self._delays):
                 older = self._release_at(step.at - delay)
                 if older is not None:
-                    out["delayed"][k, part] = _head_margin(older, coded(older))
+                    out["delayed"][k, part] = older.head.margin(coded(older))
             for k, delay in enumerate(self._tree_delays):
                 older = self._release_at(step.at - delay)
                 if older is not None:
-                    out["delayed_trees"][k, part] = _bare_margin(older, coded(older))
+                    out["delayed_trees"][k, part] = older.model.bare().head.margin(coded(older))
         return out
 
     def _release_at(self, moment: datetime) -> Release | None:
-        """What was live at ``moment``, if anything; the newest few are kept in memory."""
+        """What was live at ``moment``, if anything."""
         i = bisect_right(self._at_us, to_us(moment)) - 1
         if i < 0:
             return None
-        number = self.done[i].release
-        if number not in self._releases:
-            entry = self.store.entry(number)
-            same_trees = (each for each in self._releases.values() if each.entry.trees == entry.trees)
-            release = Release.load(self.store, entry, next(same_trees, None))
-            self._releases[number] = replace(release, learned={})  # the largest part, and no score needs it
-            while len(self._releases) > 1 and sum(map(_size, self._releases.values())) > KEPT_BYTES:
-                self._releases.popitem(last=False)
-        self._releases.move_to_end(number)
-        return self._releases[number]
-
-
-def _size(release: Release) -> int:
-    """Bytes of a release that it does not share with others on its trees."""
-    head = release.head
-    return head.weights.nbytes + sum(index.nbytes for index in head.layout.buckets)
-
-
-def _head_margin(release: Release, codes: Codes) -> NDArray[np.float64]:
-    return release.head.margin(codes)
-
-
-def _bare_margin(release: Release, codes: Codes) -> NDArray[np.float64]:
-    return leaf_margin(release.trees, codes, release.trees.leaf_values)
+        return self._past.release(self.done[i].release)

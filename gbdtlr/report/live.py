@@ -10,7 +10,9 @@ from typing import Any
 
 from gbdtlr import tables
 from gbdtlr.errors import GbdtlrError, NoReleaseError
-from gbdtlr.inspect.explain import diff, importance, window_samples
+from gbdtlr.inspect.diff import diff
+from gbdtlr.inspect.importance import importance
+from gbdtlr.inspect.rows import window_samples
 from gbdtlr.metrics import Quality
 from gbdtlr.release import Release
 from gbdtlr.report import chart, page
@@ -218,7 +220,7 @@ def changes(found: Mapping[str, Any]) -> list[str]:
 
 def _features(release: Release) -> list[str]:
     samples = window_samples(release)
-    found = importance(release, None if samples is None else release.encode(samples))
+    found = importance(release.model, None if samples is None else release.model.encode(samples))
     rows = [[name, f"{100 * share:.1f}%"] for name, share in found[:20]]
     note = "Share of the spread of the margin; a leaf's is divided among the splits that lead to it."
     return [

@@ -43,8 +43,7 @@ def score_file(scorer: Scorer, source: str, output: str) -> int:
     if any(same_file(file.path, output) for file in find_files([source])):
         raise ConfigError(f"cannot write {output}: it is read from, and its rows would be replaced; name another file")
     # In JSON lines a number is not its text. Categories and ids are texts to us: 3.10 must not become 3.1.
-    wide = [part for name in release.head.wide.names for part in name.split(":")]
-    ours = {*wide, *(feature.name for feature in release.trees.schema.features)} - {*numeric}
+    ours = {*release.head.wide.columns, *(feature.name for feature in release.trees.schema.features)} - {*numeric}
     found = plain_numbers(source) if File(output).format == "json" else {}
     numbers = {name: kind for name, kind in found.items() if name not in ours}
     with TableWriter(output) as writer:
@@ -56,7 +55,7 @@ def score_file(scorer: Scorer, source: str, output: str) -> int:
                     "rename or drop it"
                 )
             try:
-                probability = from_numpy(sigmoid(release.margin(table)))
+                probability = from_numpy(sigmoid(release.model.margin(table)))
             except SchemaError as error:
                 raise SchemaError(f"{source}: {error}; release {release.entry.number} was made from these") from None
             number = from_numpy(np.full(len(table), release.entry.number, np.int64))

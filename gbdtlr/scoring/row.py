@@ -23,20 +23,21 @@ class Serving:
 
     def __init__(self, release: Release) -> None:
         self.release = release
+        self.model = release.model
         self.number = release.entry.number
         schema, wide = release.trees.schema, release.head.wide
         self._orders: dict[tuple[str, ...], NDArray[np.intp]] = {}
         self._is_numeric = not wide.names and all(feature.vocabulary is None for feature in schema.features)
         # The first call, too, finds everything compiled and built.
-        columns = (*schema.names, *(part for name in wide.names for part in name.split(":")))
-        release.row_margin(dict.fromkeys(columns))
-        release.margin(dict.fromkeys(columns, pa.nulls(1)))
+        columns = (*schema.names, *wide.columns)
+        release.model.row_margin(dict.fromkeys(columns))
+        release.model.margin(dict.fromkeys(columns, pa.nulls(1)))
 
     def row_margin(self, row: Any, names: Names | None) -> float:
         """Log-odds of one row; see :meth:`Scorer.score_row`."""
         if names is None:
             if isinstance(row, Mapping):
-                return self.release.row_margin(row)
+                return self.model.row_margin(row)
             raise SchemaError("the values of a row have no names: give them as names, columns are found by name")
         names = tuple(names)
         is_array = isinstance(row, np.ndarray)
@@ -48,17 +49,17 @@ class Serving:
             if order is None:
                 order = self._order_of(names)
             values = row.take(order)
-            return self.release.values_margin(values if values.dtype == np.float64 else values.astype(np.float64))
+            return self.model.values_margin(values if values.dtype == np.float64 else values.astype(np.float64))
         values = row.ravel().tolist() if is_array else row
         named = dict(zip(names, values, strict=True))
         if len(named) < len(names):
             raise SchemaError(_TWICE)
-        return self.release.row_margin(named)
+        return self.model.row_margin(named)
 
     def _order_of(self, names: tuple[str, ...]) -> NDArray[np.intp]:
         """Place of each feature of the trees among the names."""
         place = {name: i for i, name in enumerate(names)}
-        wanted = self.release.trees.schema.names
+        wanted = self.model.trees.schema.names
         missing = [name for name in wanted if name not in place]
         if missing or len(place) < len(names):
             raise SchemaError(f"no value for {', '.join(missing)}" if missing else _TWICE)

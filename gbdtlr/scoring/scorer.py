@@ -99,16 +99,16 @@ class Scorer:
         SchemaError
             Columns missing or of the wrong type; the message lists them.
         """
-        return sigmoid(self._serving.release.margin(frame))
+        return sigmoid(self._serving.model.margin(frame))
 
     def score_with_release(self, frame: Any) -> Scored:
         """As :meth:`score`, with the number of the release that all the probabilities came from."""
         serving = self._serving
-        return Scored(sigmoid(serving.release.margin(frame)), serving.number)
+        return Scored(sigmoid(serving.model.margin(frame)), serving.number)
 
     def margin(self, frame: Any) -> NDArray[np.float64]:
         """Log-odds of every row, float64 (n,); otherwise as :meth:`score`."""
-        return self._serving.release.margin(frame)
+        return self._serving.model.margin(frame)
 
     def score_row(self, row: Mapping[str, Any] | Sequence[Any] | NDArray[Any], names: Names | None = None) -> float:
         """Probability of one row, the same to the last bit as :meth:`score` gives it, without the cost of a frame.

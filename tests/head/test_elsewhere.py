@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from gbdtlr.jobs.learning import judge
 from problems import AS_OF, Elsewhere, Problem
 
 from gbdtlr.compute.parts import Parts
@@ -15,7 +16,6 @@ from gbdtlr.head import Head, Record, Setting, fit_candidates
 from gbdtlr.head.fit import sampling
 from gbdtlr.head.past import incremental
 from gbdtlr.jobs.guards import contest, contradiction
-from gbdtlr.jobs.learning import judge
 
 HOUR = timedelta(hours=1)
 SETTINGS = [Setting(timedelta(hours=h), l2) for h in (6, 48) for l2 in (3.0, 30.0)]

@@ -16,7 +16,7 @@ from pathlib import Path
 from jobs_kit import at, config_of, write_stream
 
 from gbdtlr.jobs import train_trees, update_lr
-from gbdtlr.operate.operate import rollback
+from gbdtlr.operate.rollback import rollback
 from gbdtlr.scoring import Scorer
 
 METHODS = ("refit", "incremental", "ftrl")

@@ -55,7 +55,7 @@ def test_a_new_campaign_matters_within_one_update(stream: Path, method: str) -> 
     assert new[most] > 100
     assert _weight(before, most) == 0
     rows = learned.filter(pc.equal(learned["campaign"], most))
-    others = after.margin(rows) - _weight(after, most)
+    others = after.model.margin(rows) - _weight(after, most)
     missed = rows["label"].to_numpy() - 1 / (1 + np.exp(-others))
     assert _weight(after, most) * missed.sum() > 0, "it moved to where its first clicks pull"
 

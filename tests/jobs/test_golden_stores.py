@@ -13,7 +13,7 @@ from golden_store import METHODS, ROWS
 from jobs_kit import at, config_of, whole
 
 from gbdtlr.jobs import train_trees, update_lr
-from gbdtlr.operate.operate import verify
+from gbdtlr.operate.verify import verify
 from gbdtlr.scoring import Scorer
 from gbdtlr.store import Store
 

@@ -216,7 +216,7 @@ def test_faults_among_columns_that_follow_the_time_are_found(tmp_path):
 
 
 def test_rolling_back_takes_what_was_forced_out_of_the_comparison(folder, config):
-    from gbdtlr.operate.operate import rollback
+    from gbdtlr.operate.rollback import rollback
 
     write_stream(folder, column("x", np.nan), BROKEN)
     assert update_lr(config, NOW, force=True).status == "published"
@@ -354,7 +354,8 @@ def test_releases_from_before_the_guards_have_no_history_to_fail(config, monkeyp
         release = load(store, entry, known)
         head = {key: value for key, value in release.head_manifest.items() if key != "seen"}
         trees = {key: value for key, value in release.trees_manifest.items() if key not in ("profile", "totals")}
-        return dataclasses.replace(release, head_manifest=head, trees_manifest=trees)
+        slow = dataclasses.replace(release.slow, trees_manifest=trees)
+        return dataclasses.replace(release, head_manifest=head, slow=slow)
 
     monkeypatch.setattr(Release, "load", older)
     assert update_lr(config, NOW).status == "published"

@@ -26,12 +26,12 @@ from gbdtlr.codec.npz import from_npz, to_npz
 from gbdtlr.config import GuardConfig
 from gbdtlr.errors import DamagedError, GbdtlrError, StoreError
 from gbdtlr.jobs import guards
-from gbdtlr.jobs.learning import ledger_of, settings_changed
-from gbdtlr.release import Release, tie
+from gbdtlr.jobs.ledger import Ledger
+from gbdtlr.jobs.update_lr import settings_changed
+from gbdtlr.release import Release, Slow
 from gbdtlr.samples import Samples
 from gbdtlr.scoring import Scorer
 from gbdtlr.store import Store
-from gbdtlr.trees import FrozenTrees
 
 GOLDEN = Path(__file__).parent / "golden" / "format1"
 FUZZ = settings(max_examples=100, deadline=None)
@@ -56,14 +56,14 @@ def survives(method, changed):
     entry, trees, head = parts(method)
     files = {**trees.files, **head.files, **changed}
     try:
-        frozen = FrozenTrees.from_files({name: files[name] for name in trees.files})
+        slow = Slow.of(replace(trees, files={name: files[name] for name in trees.files}))
         head_files = {name: files[name] for name in head.files}
-        manifest = {**head.manifest, "trees": tie(entry.trees, trees.manifest)}
-        release = Release.of(entry, frozen, trees.manifest, head_files, manifest)
+        manifest = {**head.manifest, "trees": slow.tie()}
+        release = Release.of(entry, slow, replace(head, files=head_files, manifest=manifest))
         release.check_learned()
     except GbdtlrError:
         return
-    assert np.isfinite([release.row_margin(row) for row in ROWS]).all()
+    assert np.isfinite([release.model.row_margin(row) for row in ROWS]).all()
     release.fits, release.online()
 
 
@@ -161,18 +161,18 @@ def test_what_jobs_read_of_manifests_changed_and_sealed_again(method, data):
     for manifest, keys in ((head, ("seen", "ledger", "config")), (trees, ("profile", "totals"))):
         key = data.draw(st.sampled_from(keys))
         manifest[key] = replaced(data, manifest[key])
-    base = replace(base, head_manifest=head, trees_manifest=trees)
+    base = replace(base, head_manifest=head, slow=replace(base.slow, trees_manifest=trees))
     config, guard = config_of(Path("nowhere"), method=method), GuardConfig()
     totals = guards.Totals(1000, 1000.0, 300.0, 96.0)
     fresh = guards.Seen.of_manifest(loaded(method).head_manifest)
     fresh = replace(fresh, gathering=fresh.judged)
     samples = Samples(pa.table({name: [row[name] for row in ROWS] for name in ROWS[0]}), *ARRAYS)
     for ask in (
-        lambda: ledger_of(base, config),
+        lambda: Ledger.of(base, config),
         lambda: settings_changed(config, base),
         lambda: json.dumps(guards.seen_by(base, fresh, guard).to_dict(), allow_nan=False),
         lambda: guards.given(base, fresh, at(5, 12), guard),
-        lambda: list(guards.given_to_trees(samples, totals, base.trees, base.trees_manifest, guard)),
+        lambda: list(guards.given_to_trees(samples, totals, base.slow, guard)),
     ):
         try:
             ask()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import signal
@@ -24,14 +23,14 @@ from gbdtlr.cli.learn import _pieces
 from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, NoReleaseError, StoreUnavailable
 from gbdtlr.head import OnlineHead
+from gbdtlr.jobs import stream as streams
 from gbdtlr.jobs import train_trees, update_lr
 from gbdtlr.jobs.learn import learn
 from gbdtlr.jobs.ledger import Ledger
-from gbdtlr.operate.operate import rollback
+from gbdtlr.operate.rollback import rollback
 from gbdtlr.release import Release
 from gbdtlr.store import Store
 
-learning = importlib.import_module("gbdtlr.jobs.learn")  # the package's attribute of this name is the function
 NOW = START + 2 * DAY
 ROOT = Path(__file__).parent.parent.parent
 
@@ -97,7 +96,9 @@ def test_however_lines_come_the_head_is_the_same(log: Path, method: str, size: i
     assert result.metrics["progressive"]["rows"] == 200
     assert head_of(c).to_bytes() == expected.to_bytes()
     table = rows(50, NOW, HOUR, 8)
-    assert live(c).margin(table) == pytest.approx([live(c).row_margin(row) for row in table.to_pylist()], abs=1e-12)
+    assert live(c).model.margin(table) == pytest.approx(
+        [live(c).model.row_margin(row) for row in table.to_pylist()], abs=1e-12
+    )
 
 
 def test_it_publishes_by_time_by_count_and_at_the_end(log: Path) -> None:
@@ -258,7 +259,7 @@ def test_what_is_refused_is_tried_again_only_with_as_many_new_samples(log: Path)
 
 
 def test_a_release_is_due_when_as_many_samples_wait_as_are_kept(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning, "KEPT", 20)
+    monkeypatch.setattr(streams, "KEPT", 20)
     c = config(log, "ftrl", store="kept")
     train_trees(c, NOW)
     stream(c, [[line] for line in lines(50)], Clock(), publish_samples=1000)
@@ -269,7 +270,7 @@ def test_a_release_is_due_when_as_many_samples_wait_as_are_kept(log: Path, monke
 def test_however_long_a_guard_refuses_few_samples_are_kept_and_all_stay_learned(
     log: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: bool
 ) -> None:
-    monkeypatch.setattr(learning, "KEPT", 20)
+    monkeypatch.setattr(streams, "KEPT", 20)
     c = config(log, "ftrl", store=f"long-{meanwhile}")
     train_trees(c, NOW)
     before, expected = head_of(c).n_learned, head_of(c)
@@ -285,8 +286,8 @@ def test_however_long_a_guard_refuses_few_samples_are_kept_and_all_stay_learned(
             kept.append(max(len(each.pending) for each in watched))
 
     watched: list[Any] = []
-    made = learning._Stream.__init__
-    monkeypatch.setattr(learning._Stream, "__init__", lambda self, *args: (made(self, *args), watched.append(self))[0])
+    made = streams.Stream.__init__
+    monkeypatch.setattr(streams.Stream, "__init__", lambda self, *args: (made(self, *args), watched.append(self))[0])
     told: list[tuple[str, dict[str, Any]]] = []
     result = stream(strict, pieces(), Clock(), on_event=lambda name, **fields: told.append((name, fields)))
     assert max(kept) <= 40

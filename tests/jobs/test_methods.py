@@ -18,7 +18,7 @@ from gbdtlr.jobs import train_trees, update_lr
 from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.methods import rule_of
 from gbdtlr.metrics import Quality
-from gbdtlr.release import Release, encode
+from gbdtlr.release import Release
 from gbdtlr.samples import File, read
 from gbdtlr.store import Store
 
@@ -56,7 +56,7 @@ def in_order(config: Config, after: datetime, until: datetime) -> Codes:
     """Samples that matured in the interval, coded on the live trees, in order of maturity."""
     samples = read(config.samples, START, until + DAY, until, known_after=after)
     release = live(config)
-    return encode(samples.by_maturity(), release.trees, release.head.wide)
+    return release.model.encode(samples.by_maturity())
 
 
 @pytest.mark.parametrize("method", NON_REFIT)
@@ -90,7 +90,7 @@ def test_updates_learn_each_sample_once_in_order_of_maturity(log: Path, method: 
     release = live(c)
     expected = OnlineHead(rule_of(c.head), release.head.layout)
     window = read(c.samples, NOW - c.head.window, NOW, NOW)
-    expected.learn_many(encode(window.by_maturity(), release.trees, release.head.wide))
+    expected.learn_many(release.model.encode(window.by_maturity()))
     expected.learn_many(in_order(c, NOW, NOW + 4 * HOUR))
     found = release.online()
     assert found is not None
@@ -327,7 +327,7 @@ def test_thinned_negatives_leave_probabilities_calibrated_on_the_full_stream(tmp
     full = replace(c.samples, negative_keep_rate=1.0)
     for since, until in ((NOW - DAY, NOW), (NOW, NOW + 6 * HOUR)):
         samples = read(full, since, until, until)
-        quality = Quality.of(release.margin(samples.table), samples.label)
+        quality = Quality.of(release.model.margin(samples.table), samples.label)
         assert quality.calibration == pytest.approx(1, abs=0.15)
     learned = ledger(c)
     assert learned.learned_since_full < 0.7 * len(read(full, NOW - DAY, NOW + 4 * HOUR, NOW + 4 * HOUR))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import shutil
 from datetime import timedelta
 
@@ -13,11 +12,13 @@ from jobs_kit import at, config_of, whole
 from gbdtlr.errors import ConfigError, DamagedError, MismatchError, NoReleaseError, StoreUnavailable
 from gbdtlr.head import Head
 from gbdtlr.jobs import train_trees, update_lr
-from gbdtlr.operate.operate import releases, rollback, status, verify
+from gbdtlr.jobs.draft import Draft
+from gbdtlr.operate.releases import releases
+from gbdtlr.operate.rollback import rollback
+from gbdtlr.operate.status import status
+from gbdtlr.operate.verify import verify
 from gbdtlr.release import Release
 from gbdtlr.store import Store
-
-MODULES = {job: importlib.import_module(f"gbdtlr.jobs.{job.__name__}") for job in (train_trees, update_lr)}
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +46,16 @@ def meanwhile(monkeypatch):
     """``meanwhile(job, other)``: when the job has fitted and is about to write its head, ``other()`` runs, once."""
 
     def meanwhile(job, other):
-        module = MODULES[job]
-        write_head = module.write_head
+        write = Draft.write
 
-        def interrupted(*args):
-            monkeypatch.setattr(module, "write_head", write_head)
+        def interrupted(draft):
+            if draft.run.job != job.__name__.replace("_", "-"):
+                return write(draft)
+            monkeypatch.setattr(Draft, "write", write)
             other()
-            return write_head(*args)
+            return write(draft)
 
-        monkeypatch.setattr(module, "write_head", interrupted)
+        monkeypatch.setattr(Draft, "write", interrupted)
 
     return meanwhile
 

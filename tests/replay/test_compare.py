@@ -11,7 +11,7 @@ from replay_kit import config, stream, write
 
 from gbdtlr.metrics import Quality, sigmoid
 from gbdtlr.replay.compare import Blocks, freshness, over_time, reliability
-from gbdtlr.replay.replay import enough
+from gbdtlr.replay.result import enough
 from gbdtlr.replay.rivals import Choice
 from gbdtlr.replay.rows import Rows, read_all
 from gbdtlr.trees import train

@@ -49,7 +49,7 @@ def test_each_row_is_scored_once_by_the_release_live_when_it_happened(whole: tup
     for i in np.flatnonzero((us >= to_us(FROM)) & (us < to_us(TO))):
         live = [release for release in releases if to_us(release.entry.as_of) <= us[i]][-1]
         row = table.slice(i, 1)
-        expected.append(live.margin(row)[0])
+        expected.append(live.model.margin(row)[0])
         bare.append(live.trees.margin(row, live.trees.leaf_values, 0.0)[0])
         stale.append(releases[0].trees.margin(row, releases[0].trees.leaf_values, 0.0)[0])
     assert len(result.rows) == len(expected)

@@ -21,8 +21,8 @@ from replay_kit import DAY, HOUR, START, config, stream, write
 from gbdtlr import jobs
 from gbdtlr.config import Config
 from gbdtlr.errors import NoReleaseError
-from gbdtlr.inspect.explain import diff
-from gbdtlr.operate.operate import rollback
+from gbdtlr.inspect.diff import diff
+from gbdtlr.operate.rollback import rollback
 from gbdtlr.replay import replay
 from gbdtlr.report import headline, replay_page, replay_picture, store_page
 from gbdtlr.report.live import of_day

@@ -22,9 +22,8 @@ from gbdtlr.jobs.guards.quality import calibration, contest, contradiction, wors
 from gbdtlr.jobs.guards.seen import Observer, Seen, profile_of
 from gbdtlr.jobs.guards.traffic import Totals, Traffic, unpredicted
 from gbdtlr.jobs.result import Reporter
-from gbdtlr.release import Release
+from gbdtlr.release import Release, Slow
 from gbdtlr.samples import Samples
-from gbdtlr.trees import FrozenTrees
 
 __all__ = [
     "Gate",
@@ -55,10 +54,10 @@ class Gate:
     reason : the objections that were overruled, for the release; empty if there were none
     """
 
-    def __init__(self, force: bool, say: Reporter) -> None:
+    def __init__(self, force: bool, say: Reporter, reason: str = "") -> None:
         self._force = force
         self._say = say
-        self.reason = ""
+        self.reason = reason
 
     def judge(self, objections: Iterable[str], *, final: bool = False) -> None:
         """Pass if there are no objections.
@@ -103,17 +102,16 @@ def seen_by(base: Release | None, fresh: Seen, guard: GuardConfig) -> Seen:
     return (Seen() if base is None else Seen.of_manifest(base.head_manifest)).with_fresh(fresh, guard)
 
 
-def given_to_trees(
-    samples: Samples, totals: Totals, trees: FrozenTrees, manifest: Mapping[str, Any], guard: GuardConfig
-) -> Iterator[str]:
+def given_to_trees(samples: Samples, totals: Totals, live: Slow, guard: GuardConfig) -> Iterator[str]:
     """Objections to samples for new trees beside those the live ones were grown on."""
+    manifest = live.trees_manifest
     if "totals" in manifest:
         with reading("the sums over the trees' samples"):
             before = Totals.from_dict(manifest["totals"])
         yield from totals.objections(before, guard)
     known = _trees_profile(manifest)
     if known is not None:
-        yield from profile_of(samples, trees.schema).objections([known], guard)
+        yield from profile_of(samples, live.trees.schema).objections([known], guard)
 
 
 def _trees_profile(manifest: Mapping[str, Any]) -> Profile | None:

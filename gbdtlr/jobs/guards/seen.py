@@ -19,6 +19,7 @@ from gbdtlr.head import Codes, WideColumns
 from gbdtlr.jobs.guards.columns import Profile
 from gbdtlr.jobs.guards.noted import reading
 from gbdtlr.jobs.guards.traffic import HOUR_US, Traffic
+from gbdtlr.model import Model
 from gbdtlr.samples import Samples
 from gbdtlr.times import to_us
 from gbdtlr.trees import Schema
@@ -109,9 +110,10 @@ class Seen:
 class Observer:
     """Notes what a job reads on the way: those of its rows whose label became known after ``since``."""
 
-    def __init__(self, schema: Schema, wide: WideColumns, since: datetime | None) -> None:
-        self._schema = schema
-        self._wide = wide
+    def __init__(self, model: Model, since: datetime | None) -> None:
+        """Observer of rows that ``model`` has coded."""
+        self._schema = model.trees.schema
+        self._wide = model.head.wide
         self._since_us = None if since is None else to_us(since)
         self.seen = Seen()
 

@@ -1,0 +1,163 @@
+"""The draft of a release: a fitted head on its slow artifacts, judged, then written, then published, or dropped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from gbdtlr.compute.parts import Parts
+from gbdtlr.head import Codes, Head
+from gbdtlr.jobs import guards
+from gbdtlr.jobs.coding import CodedWindow
+from gbdtlr.jobs.ledger import Ledger
+from gbdtlr.jobs.methods import Fitted
+from gbdtlr.jobs.publishing import Published, publish_head, try_publish_trees
+from gbdtlr.jobs.run import Run
+from gbdtlr.jobs.versions import versions
+from gbdtlr.metrics import Quality
+from gbdtlr.model import Golden, Model
+from gbdtlr.release import Release, Slow
+from gbdtlr.release.slow import GOLDEN, HEAD
+from gbdtlr.store import Entry, Version
+
+
+@dataclass
+class Draft:
+    """A release in the making. Nothing refers to it before it is published.
+
+    Attributes
+    ----------
+    run : of the job that makes it
+    gate : what objections to it are put to; knows what was overruled so far
+    slow : the slow artifacts of the release
+    fitted : its head, with what the next update starts from
+    window : the samples the head has just learned
+    ledger : which samples it has learned in all
+    seen : what these held, for the guards of later releases
+    as_of : the moment up to which the head knows labels
+    live : entry it is built on, None for the first
+    metrics : what was measured so far
+    """
+
+    run: Run
+    gate: guards.Gate
+    slow: Slow
+    fitted: Fitted
+    window: CodedWindow
+    ledger: Ledger
+    seen: guards.Seen
+    as_of: datetime
+    live: Entry | None
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def model(self) -> Model:
+        """What would score."""
+        return Model(self.slow.trees, self.fitted.head)
+
+    def judge(self) -> None:
+        """Note its quality on what it has just learned, among its metrics and in its ledger.
+
+        Raises
+        ------
+        Refused
+            Its weights are not finite: not even force helps, as no reader would load them.
+        """
+        self.gate.judge(guards.not_finite(self.fitted.head), final=True)
+        quality = self.model.judge(self.window.parts)
+        self.ledger = self.ledger.judged(quality, self.run.config.guard)
+        self.metrics["fit"] = quality.as_dict()
+        self.metrics.update(self.fitted.metrics)
+
+    def worse(self, rival: Head, parts: Parts[Codes], told: str, of_rival: Parts[Codes] | None = None) -> list[str]:
+        """Objection to its head beside another on the same rows; see :func:`guards.contest` and :func:`guards.worse`.
+
+        Parameters
+        ----------
+        of_rival : the rows as the rival reads them, cut alike, where its trees are others
+        """
+        guard = self.run.config.guard
+        sums = guards.contest(self.fitted.head, rival, parts, guard, of_rival)
+        return list(guards.worse(sums, told, guard))
+
+    def calibration(self, newest: datetime | None = None) -> list[str]:
+        """Objection to its calibration on what it and those before it had just learned; see :func:`guards.calibration`.
+
+        Parameters
+        ----------
+        newest : labels that became known since count as the newest; None where there are none to tell apart
+        """
+
+        def of_newest() -> Quality:
+            return self.model.judge(self.window.known_after(newest or self.as_of))
+
+        guard = self.run.config.guard
+        return list(guards.calibration(self.ledger.recent, guard, None if newest is None else of_newest))
+
+    def write(self) -> Written:
+        """Write the head's version, under the slow artifacts'; nothing refers to it yet.
+
+        Raises
+        ------
+        DamagedError, MismatchError
+            Read back from these bytes, it would not give what it gives here: no reader would take it.
+        """
+        newest = self.window.newest if self.window.newest is not None else pa.table({})
+        files = {
+            HEAD: self.fitted.head.to_bytes(),
+            GOLDEN: Golden.of(newest, self.model).to_bytes(),
+            **self.fitted.files,
+        }
+        manifest = {
+            "trees": self.slow.tie(),
+            "config": self.run.config.as_dict(),
+            "samples": len(self.window),
+            "ledger": self.ledger.to_dict(),
+            "seen": self.seen.to_dict(),
+            "metrics": self.metrics,
+            "base": None if self.live is None else self.live.number,
+            "versions": versions(),
+        }
+        version = self.run.store.write_version("heads", files, manifest, self.as_of, under=self.slow.trees_name)
+        self.slow.model(version)
+        return Written(self, version)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A draft whose head is in the store, so that it can be published.
+
+    Attributes
+    ----------
+    draft : it
+    head : the head's version
+    """
+
+    draft: Draft
+    head: Version
+
+    def publish(self) -> Published:
+        """Make the head live on the trees that are, unless something since says otherwise; see :func:`publish_head`."""
+        draft = self.draft
+        if draft.live is None:
+            raise ValueError("a head alone is published on live trees, of which there are none")
+        return publish_head(draft.run.store, draft.live, self.head, self._values())
+
+    def publish_with_trees(self) -> Entry | None:
+        """Make trees and head live right behind the release they were judged beside; None if another took its place."""
+        draft = self.draft
+        values = {**self._values(), "as_of": draft.as_of, "trees": draft.slow.trees_name, "head": self.head.name}
+        return try_publish_trees(draft.run.store, draft.live, values)
+
+    def released(self, entry: Entry) -> Release:
+        """The release that it has become."""
+        return Release.of(entry, self.draft.slow, self.head, self.draft.model)
+
+    def _values(self) -> dict[str, Any]:
+        draft = self.draft
+        reason = draft.gate.reason
+        return {"why": draft.run.job, "reason": reason, "forced": bool(reason), "metrics": draft.metrics}

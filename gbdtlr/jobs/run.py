@@ -1,0 +1,74 @@
+"""The run of a job: what it was asked, where it works, whom it tells, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from gbdtlr.compute import threads
+from gbdtlr.config import Config
+from gbdtlr.jobs.guards import Gate
+from gbdtlr.jobs.publishing import note_refusal
+from gbdtlr.jobs.result import JobResult, OnEvent, Reporter
+from gbdtlr.store import Entry, Store
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a job.
+
+    Attributes
+    ----------
+    job : its command, such as ``update-lr``; releases say so as ``why``
+    config : as it was asked
+    store : the configuration's, open
+    as_of : the moment the job pretends is now
+    say : tells whoever listens what was done
+    force : whether guards are overruled
+    """
+
+    job: str
+    config: Config
+    store: Store
+    as_of: datetime
+    say: Reporter
+    force: bool = False
+
+    def gate(self, reason: str = "") -> Gate:
+        """What objections are put to; ``reason`` is what was overruled before."""
+        return Gate(self.force, self.say, reason)
+
+    def note_refusal(self, live: Entry | None, reason: str, as_of: datetime | None = None) -> None:
+        """Leave a note in the store that a guard refused at ``as_of``, if that is not the run's, so ``live`` stays."""
+        note_refusal(self.store, live, self.job, self.as_of if as_of is None else as_of, reason)
+
+    def ended(
+        self,
+        status: str,
+        live: Entry | None,
+        reason: str = "",
+        samples: int = 0,
+        metrics: Mapping[str, Any] | None = None,
+    ) -> JobResult:
+        """The result of a run that leaves ``live`` as the live release."""
+        number, trees, head = (live.number, live.trees, live.head) if live is not None else (None, None, None)
+        return JobResult(status, number, trees, head, self.as_of, samples, metrics or {}, reason)
+
+    def refused(
+        self, live: Entry | None, reason: str, samples: int = 0, metrics: Mapping[str, Any] | None = None
+    ) -> JobResult:
+        """The result of a run that a guard stopped, noted in the store."""
+        self.note_refusal(live, reason)
+        return self.ended("refused", live, reason, samples, metrics)
+
+
+@contextmanager
+def running(
+    job: str, config: Config, as_of: datetime, *, force: bool = False, on_event: OnEvent | None = None
+) -> Iterator[Run]:
+    """A run of a job, with what it may use of the machine."""
+    threads.set_threads(config.threads)
+    yield Run(job, config, Store.open(config.store), as_of, Reporter(on_event), force)

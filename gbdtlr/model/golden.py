@@ -1,0 +1,112 @@
+"""Golden rows: a few rows with what a model gave for them, replayed wherever it is loaded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from gbdtlr.errors import DamagedError, GbdtlrError, MismatchError
+from gbdtlr.model.model import Model
+from gbdtlr.values.arrays import from_numpy, from_values
+
+GOLDEN_ROWS = 8
+GOLDEN_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A few rows with what they gave when the head was made: replayed at load, they show any difference.
+
+    Attributes
+    ----------
+    rows : column name to value, JSON's types
+    leaves : (n_rows, n_trees), leaf of each row in each tree
+    margins : (n_rows,), log-odds
+    """
+
+    rows: list[dict[str, Any]]
+    leaves: list[list[int]]
+    margins: list[float]
+
+    @classmethod
+    def of(cls, table: pa.Table, model: Model) -> Golden:
+        """Golden rows spread over ``table``; those with an infinite number, which JSON cannot say, are left out."""
+        spread = np.unique(np.linspace(0, len(table) - 1, min(GOLDEN_ROWS, len(table))).astype(np.int64))
+        rows = [row for row in table.take(from_numpy(spread)).to_pylist() if _json_can_say(row)]
+        if not rows:
+            return cls([], [], [])
+        codes = model.encode(_table_of(rows))
+        return cls(rows, codes.leaves.T.tolist(), model.head.margin(codes).tolist())
+
+    def replay(self, model: Model) -> None:
+        """Pass only if the model gives the same here.
+
+        Raises
+        ------
+        MismatchError
+            It does not; the message says what differs.
+        """
+        if not self.rows:
+            return
+        try:
+            codes = model.encode(_table_of(self.rows))
+            leaves, margins = codes.leaves, model.head.margin(codes)
+        except GbdtlrError as error:
+            raise MismatchError(f"its golden rows cannot be scored: {error}") from error
+        if np.shape(self.leaves) != leaves.T.shape:
+            raise MismatchError(
+                f"its golden rows tell the leaves of {np.shape(self.leaves)[1]} trees, not {len(leaves)}"
+            )
+        wrong = np.argwhere(np.array(self.leaves) != leaves.T)
+        if len(wrong):
+            row, tree = (int(i) for i in wrong[0])
+            raise MismatchError(
+                f"golden row {row} falls into leaf {leaves[tree, row]} of tree {tree}, not {self.leaves[row][tree]}, "
+                f"and {len(wrong)} leaves differ in all; the trees are not what they were"
+            )
+        off = np.abs(margins - np.array(self.margins))
+        worst = int(off.argmax())
+        if not off[worst] <= GOLDEN_TOLERANCE:
+            raise MismatchError(
+                f"golden row {worst} has margin {margins[worst]:.12g}, not {self.margins[worst]:.12g}; "
+                "the head is not what it was"
+            )
+
+    def to_bytes(self) -> bytes:
+        """The golden rows as JSON."""
+        table = {"rows": self.rows, "leaves": self.leaves, "margins": self.margins}
+        return json.dumps(table, sort_keys=True, allow_nan=False).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Golden:
+        """Golden rows as :meth:`to_bytes` gave them; ``DamagedError`` for anything else."""
+        try:
+            table = json.loads(data)
+            rows, leaves = table["rows"], table["leaves"]
+            golden = cls(rows, leaves, [float(margin) for margin in table["margins"]])
+            if not all(isinstance(row, dict) and _json_can_say(row) for row in rows) or not isinstance(leaves, list):
+                raise ValueError("rows that are no rows")
+            if not len(rows) == len(golden.margins) == len(leaves):
+                raise ValueError("their lengths differ")
+            if rows and (np.array(leaves).ndim != 2 or np.array(leaves).dtype.kind != "i"):
+                raise ValueError("leaves that are no numbers")
+            _table_of(rows)
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            raise DamagedError(f"the golden rows are damaged: {error}") from None
+        return golden
+
+
+def _table_of(rows: list[dict[str, Any]]) -> pa.Table:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return pa.table({name: from_values([row.get(name) for row in rows]) for name in names})
+
+
+def _json_can_say(row: dict[str, Any]) -> bool:
+    return all(
+        value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and np.isfinite(value))
+        for value in row.values()
+    )

@@ -1,0 +1,8 @@
+"""The release: an entry of the log, the model it names, and what the next update starts from."""
+
+from gbdtlr.release.fits import Fits
+from gbdtlr.release.past import Past
+from gbdtlr.release.release import Release
+from gbdtlr.release.slow import Slow
+
+__all__ = ["Fits", "Past", "Release", "Slow"]

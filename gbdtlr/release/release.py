@@ -1,0 +1,146 @@
+"""A release in memory: its entry, its model, checked to give here what it gave there, and what updates go on from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from gbdtlr.errors import DamagedError, GbdtlrError
+from gbdtlr.head import Head, OnlineHead
+from gbdtlr.model import Model
+from gbdtlr.release.fits import Fits
+from gbdtlr.release.slow import GOLDEN, HEAD, Slow, as_of_of
+from gbdtlr.store import Entry, Store, Version
+from gbdtlr.trees import FrozenTrees
+
+
+@dataclass(frozen=True)
+class Release:
+    """One release, loaded, checked and ready to score; immutable.
+
+    Attributes
+    ----------
+    entry : its place in the log
+    slow : the slow artifacts with their versions' names and manifests
+    model : what scores
+    learned : files the next update starts from, by name: those of ``Fits`` or ``online.npz``
+    head_manifest : of the head's version
+    head_as_of : the moment up to which the head knows labels
+    """
+
+    entry: Entry
+    slow: Slow
+    model: Model
+    learned: Mapping[str, bytes]
+    head_manifest: Mapping[str, Any]
+    head_as_of: datetime
+
+    @classmethod
+    def load(cls, store: Store, entry: Entry, known: Release | None = None) -> Release:
+        """The release of ``entry``, every byte checked and its golden rows replayed.
+
+        Parameters
+        ----------
+        known : a release already in memory, whose slow artifacts are kept where they are the same
+
+        Raises
+        ------
+        DamagedError, FormatError, MismatchError
+            It cannot be trusted here; the message names the release.
+        """
+        try:
+            slow = known.slow if known is not None and known.entry.trees == entry.trees else None
+            slow = Slow.load(store, entry.trees) if slow is None else slow
+            return cls.of(entry, slow, store.read_version("heads", entry.head, under=entry.trees))
+        except GbdtlrError as error:
+            raise type(error)(f"release {entry.number} cannot be used: {error}") from error
+
+    @classmethod
+    def live(cls, store: Store, known: Release | None = None) -> Release | None:
+        """The live release, loaded; ``known`` itself if that is still live; None if nothing is published.
+
+        A release that is overtaken and pruned while it is read is no damage: then the newer one is loaded.
+
+        Raises
+        ------
+        DamagedError, FormatError, MismatchError
+            As :meth:`load`; no older release is taken in its stead.
+        """
+        seen = known.entry.number if known is not None else 0
+        while True:
+            entry = store.live(seen)
+            if entry is None or (known is not None and entry == known.entry):
+                return known if entry is not None else None
+            try:
+                return cls.load(store, entry, known)
+            except DamagedError:
+                seen = store.newest()
+                if seen <= entry.number:
+                    raise
+
+    @classmethod
+    def of(cls, entry: Entry, slow: Slow, head: Version, model: Model | None = None) -> Release:
+        """The release of ``entry``, made of what is in memory; raises as :meth:`load`.
+
+        Parameters
+        ----------
+        model : that of ``slow`` and ``head``, where it is known already
+        """
+        model = slow.model(head) if model is None else model
+        learned = {name: data for name, data in head.files.items() if name not in (HEAD, GOLDEN)}
+        return cls(entry, slow, model, learned, head.manifest, as_of_of(head))
+
+    @property
+    def trees(self) -> FrozenTrees:
+        """The model's trees."""
+        return self.model.trees
+
+    @property
+    def head(self) -> Head:
+        """The model's head."""
+        return self.model.head
+
+    @property
+    def trees_manifest(self) -> Mapping[str, Any]:
+        """Manifest of the trees' version."""
+        return self.slow.trees_manifest
+
+    @property
+    def trees_as_of(self) -> datetime:
+        """The moment up to which the trees know labels."""
+        return self.slow.trees_as_of
+
+    @cached_property
+    def fits(self) -> Fits | None:
+        """What the head is a blend of; None if it was not fitted. Read when asked for: a service never does.
+
+        Raises
+        ------
+        DamagedError
+        """
+        if not {"candidates.npz", "record.json"} <= self.learned.keys():
+            return None
+        return Fits.from_files(self.learned, self.head.layout)
+
+    def online(self) -> OnlineHead | None:
+        """The head to go on learning with, sample by sample; None if it was not learned so. A new one at each call.
+
+        Raises
+        ------
+        DamagedError
+        """
+        data = self.learned.get("online.npz")
+        return None if data is None else OnlineHead.from_bytes(data, self.head.layout)
+
+    def check_learned(self) -> None:
+        """Pass only if what the next update starts from can be read.
+
+        Raises
+        ------
+        DamagedError
+        """
+        self.fits  # noqa: B018 - reading it is the check
+        self.online()

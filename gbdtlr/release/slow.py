@@ -1,0 +1,96 @@
+"""Slow artifacts as a store has them: what heads are fitted on, tied to and stored under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from gbdtlr.errors import ConfigError, DamagedError, MismatchError
+from gbdtlr.head import Head, Layout, WideColumns
+from gbdtlr.model import Golden, Model
+from gbdtlr.store import Store, Version
+from gbdtlr.trees import FrozenTrees
+
+HEAD, GOLDEN = "head.npz", "golden.json"
+"""Files of every head; the others are what the next update starts from."""
+
+
+@dataclass(frozen=True)
+class Slow:
+    """The slow artifacts of a release, with the names and manifests of their versions; immutable.
+
+    Attributes
+    ----------
+    trees_name : of the trees' version
+    trees : they
+    trees_manifest : of their version
+    trees_as_of : the moment up to which they know labels
+    """
+
+    trees_name: str
+    trees: FrozenTrees
+    trees_manifest: Mapping[str, Any]
+    trees_as_of: datetime
+
+    @classmethod
+    def of(cls, version: Version, trees: FrozenTrees | None = None) -> Slow:
+        """The slow artifacts in a version of trees, which are read from its files unless they are given.
+
+        Raises
+        ------
+        DamagedError, FormatError, TreesError
+            They cannot be trusted here.
+        """
+        trees = FrozenTrees.from_files(version.files) if trees is None else trees
+        return cls(version.name, trees, version.manifest, as_of_of(version))
+
+    @classmethod
+    def load(cls, store: Store, trees_name: str) -> Slow:
+        """The slow artifacts of that name, every byte checked; raises as :meth:`of`."""
+        return cls.of(store.read_version("trees", trees_name))
+
+    def bare(self, wide: WideColumns) -> Model:
+        """The model of these alone, under a head of ``wide`` columns that has learned nothing."""
+        return Model.of(self.trees, wide)
+
+    def tie(self) -> dict[str, Any]:
+        """What ties a head to them, for its manifest: their version, and the hash of every file of it.
+
+        Raises
+        ------
+        DamagedError
+            Their manifest lists no files.
+        """
+        try:
+            files = {name: file["sha256"] for name, file in self.trees_manifest["files"].items()}
+        except (KeyError, TypeError, AttributeError):
+            raise DamagedError(f"the manifest of trees {self.trees_name} lists no files") from None
+        return {"name": self.trees_name, "files": files}
+
+    def model(self, head: Version) -> Model:
+        """The model of these and the head of a version fitted on them, its golden rows replayed.
+
+        Raises
+        ------
+        DamagedError, FormatError, MismatchError
+            The head was fitted on others, or does not give here what it gave there; the message says what differs.
+        """
+        if head.manifest.get("trees") != self.tie():
+            raise MismatchError(f"head {head.name} was fitted on other trees than {self.trees_name}")
+        for name in (HEAD, GOLDEN):
+            if name not in head.files:
+                raise DamagedError(f"head {head.name} has no file {name}")
+        weights = Head.from_bytes(head.files[HEAD], Layout.of(self.trees))
+        model = Model(self.trees, weights)
+        Golden.from_bytes(head.files[GOLDEN]).replay(model)
+        return model
+
+
+def as_of_of(version: Version) -> datetime:
+    """The moment up to which a version knows labels; ``DamagedError`` if its manifest does not say."""
+    try:
+        return version.as_of
+    except (ValueError, KeyError, TypeError, RecursionError, ConfigError) as error:
+        raise DamagedError(f"the manifest of {version.id} is damaged: {error}") from None
