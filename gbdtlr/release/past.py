@@ -27,13 +27,13 @@ class Past:
             same_trees = (each for each in self._releases.values() if each.entry.trees == entry.trees)
             release = Release.load(self._store, entry, next(same_trees, None))
             self._releases[number] = replace(release, learned={})  # the largest part, and no score needs it
-            while len(self._releases) > 1 and sum(map(_size, self._releases.values())) > self._kept_bytes:
+            while len(self._releases) > 1 and sum(map(size_of, self._releases.values())) > self._kept_bytes:
                 self._releases.popitem(last=False)
         self._releases.move_to_end(number)
         return self._releases[number]
 
 
-def _size(release: Release) -> int:
+def size_of(release: Release) -> int:
     """Bytes of a release that it does not share with others on its trees."""
     head = release.head
     return head.weights.nbytes + sum(index.nbytes for index in head.layout.buckets)
