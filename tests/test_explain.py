@@ -168,7 +168,7 @@ def test_by_tree_each_leaf_and_bucket_is_told_by_its_number(store: Store) -> Non
         assert [term["column"] for term in terms[n_trees:-1]] == list(live.head.wide.names)
         assert len(terms) == n_trees + n_wide + 1
         assert terms[-1] == {"what": "every row (bias)", "weight": live.head.bias}
-        assert sum(term["weight"] for term in terms) == pytest.approx(live.row_margin(row), abs=1e-9)
+        assert sum(term["weight"] for term in terms) == pytest.approx(live.model.row_margin(row), abs=1e-9)
 
 
 def test_moves_are_between_the_last_two_releases_and_their_effect_is_measured(store: Store) -> None:
