@@ -14,6 +14,7 @@ from golden_store import METHODS, ROWS
 from jobs_kit import at, config_of, whole
 
 from gbdtlr.codec.npz import from_npz
+from gbdtlr.compute.parts import Parts
 from gbdtlr.errors import MismatchError, Refused
 from gbdtlr.head import Head
 from gbdtlr.jobs.coding import CodedWindow
@@ -22,13 +23,19 @@ from gbdtlr.jobs.guards import Seen
 from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.methods import Fitted
 from gbdtlr.jobs.run import running
-from gbdtlr.model import Model
 from gbdtlr.release import Release
 from gbdtlr.samples import Samples
 from gbdtlr.store import Store
 
 FORMAT1 = Path(__file__).parent / "golden" / "format1"
 N = len(ROWS)
+
+
+def moved(head, by):
+    """The head with so much more for every row."""
+    weights = head.weights.copy()
+    weights[head.layout.bias] += by
+    return Head(head.layout, weights)
 
 
 @pytest.fixture
@@ -45,7 +52,7 @@ def draft_of(stream, tmp_path):
         table = pa.table({name: [row[name] for row in ROWS] for name in ROWS[0]})
         label, known = np.arange(N) % 2, np.full(N, 1_709_700_000_000_000)
         window = CodedWindow(
-            [release.model.encode(Samples(table, label.astype(np.int8), np.ones(N), known, known))],
+            Parts([release.model.encode(Samples(table, label.astype(np.int8), np.ones(N), known, known))]),
             pa.table({name: [row[name] for row in rows] for name in rows[0]}),
         )
         with running("update-lr", config, live.as_of, force=force) as run:
@@ -130,7 +137,7 @@ def test_what_was_overruled_stands_in_the_release(draft_of):
 
 def test_weights_that_are_not_finite_are_refused_even_if_forced(draft_of):
     draft, release = draft_of(force=True)
-    spoilt = dataclasses.replace(draft, fitted=Fitted(dataclasses.replace(release.head, bias=np.nan), {}))
+    spoilt = dataclasses.replace(draft, fitted=Fitted(moved(release.head, np.nan), {}))
     with pytest.raises(Refused, match="not finite"):
         spoilt.judge()
     assert spoilt.metrics == {}
@@ -138,17 +145,16 @@ def test_weights_that_are_not_finite_are_refused_even_if_forced(draft_of):
 
 def test_guards_compare_it_with_a_rival_on_the_same_rows(draft_of):
     draft, release = draft_of()
-    parts = draft.window.parts * 20
-    worse = Model(release.trees, dataclasses.replace(release.head, bias=50.0))
-    rival = release.model.margins(parts)
-    assert draft.worse(rival, parts, "told") == []
-    (objection,) = dataclasses.replace(draft, fitted=Fitted(worse.head, {})).worse(rival, parts, "it is worse")
+    parts = Parts([*draft.window.parts] * 20)
+    assert draft.worse(release.head, parts, "told") == []
+    worse = dataclasses.replace(draft, fitted=Fitted(moved(release.head, 50.0), {}))
+    (objection,) = worse.worse(release.head, parts, "it is worse")
     assert objection.startswith("it is worse: log loss")
 
 
 def test_a_draft_no_reader_would_take_is_an_error_when_it_is_written(draft_of, monkeypatch):
     draft, release = draft_of()
-    data = dataclasses.replace(release.head, bias=release.head.bias + 1).to_bytes()
+    data = moved(release.head, 1.0).to_bytes()
     monkeypatch.setattr(Head, "to_bytes", lambda *_: data)
     with pytest.raises(MismatchError, match="golden row"):
         draft.write()

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
+from gbdtlr.compute.parts import Parts
 from gbdtlr.errors import DamagedError, MismatchError, SchemaError
-from gbdtlr.head import Head, WideColumns
+from gbdtlr.head import Head, Layout, WideColumns
 from gbdtlr.metrics import Quality
 from gbdtlr.model import Golden, Model
 from gbdtlr.model.golden import GOLDEN_ROWS
@@ -65,8 +66,8 @@ def model(bare: Model) -> Model:
     """Weights drawn at random, some of the ids' too."""
     rng = np.random.default_rng(2)
     index = tuple(np.sort(rng.choice(64, 40, replace=False)).astype(np.uint32) for _ in WIDE.names)
-    leaves, ids = rng.normal(size=bare.trees.n_codes), tuple(rng.normal(size=40) for _ in index)
-    return bare.with_head(Head(0.3, leaves, WIDE, index, ids))
+    layout = Layout.of(bare.trees, WIDE).using(index)
+    return bare.with_head(Head(layout, rng.normal(size=layout.n)))
 
 
 def test_a_bare_model_gives_lightgbms_raw_score(booster: lgb.Booster, bare: Model, model: Model) -> None:
@@ -84,14 +85,14 @@ def test_a_row_has_one_margin_whichever_way_it_comes_in(model: Model) -> None:
     table = rows(seed=4)
     margin = model.margin(table)
     assert [model.row_margin(row) for row in table.to_pylist()] == margin.tolist()
-    parts = [model.encode(table.slice(0, 150)), model.encode(table.slice(150))]
+    parts = Parts([model.encode(table.slice(0, 150)), model.encode(table.slice(150))])
     np.testing.assert_allclose(model.margins(parts), margin, rtol=0, atol=1e-12)
     weight = model.head.leaf_weights
     for row, expected in zip(table.slice(0, 20).to_pylist(), margin, strict=False):
         codes = model.encode_row(row)
         leaves, buckets = np.split(codes, [model.trees.n_trees])
         total = model.head.bias + weight[leaves + model.trees.offsets[:-1]].sum()
-        for bucket, index, ids in zip(buckets, model.head.wide_index, model.head.wide_weights, strict=True):
+        for bucket, index, ids in zip(buckets, model.head.layout.buckets, model.head.wide_weights, strict=True):
             total += ids[index == bucket].sum()
         assert total == pytest.approx(expected, abs=1e-12)
 
@@ -105,7 +106,7 @@ def test_codes_of_samples_carry_their_labels_and_those_of_a_frame_none(model: Mo
     np.testing.assert_array_equal(codes.event_us, given.event_us)
     np.testing.assert_array_equal(codes.known_us, given.known_us)
     assert np.isnan(unlabelled.label).all()
-    assert np.isnan(model.judge([unlabelled]).loss)
+    assert np.isnan(model.judge(Parts([unlabelled])).loss)
 
 
 def test_codes_without_wide_columns_have_as_many_rows(bare: Model) -> None:
@@ -118,11 +119,11 @@ def test_judging_parts_is_judging_all_rows(model: Model) -> None:
     given = samples(seed=6)
     expected = Quality.of(model.margin(given.table), given.label, given.weight)
     parts = [model.encode(given.take(np.arange(a, b))) for a, b in ((0, 100), (100, 101), (101, N))]
-    quality = model.judge(parts)
+    quality = model.judge(Parts(parts))
     assert quality.rows == N
     assert (quality.ne, quality.calibration) == pytest.approx((expected.ne, expected.calibration), rel=1e-6)
-    assert model.judge([]) == Quality()
-    assert len(model.margins([])) == 0
+    assert model.judge(Parts()) == Quality()
+    assert len(model.margins(Parts())) == 0
 
 
 @pytest.mark.parametrize("how", ["margin", "row_margin"])
