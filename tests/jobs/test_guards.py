@@ -258,9 +258,9 @@ class TestHeads:
     @pytest.mark.parametrize("force", [False, True])
     def test_weights_that_are_not_finite_are_refused_even_if_forced(self, config, spoil, job, force):
         def broken(head):
-            weights = head.leaf_weights.copy()
+            weights = head.weights.copy()
             weights[3] = np.nan
-            return dataclasses.replace(head, leaf_weights=weights)
+            return dataclasses.replace(head, weights=weights)
 
         spoil(broken)
         result = job(config, NOW, force=force)
@@ -269,7 +269,7 @@ class TestHeads:
 
     @pytest.mark.parametrize(("job", "rival"), [(update_lr, "the live one"), (train_trees, "the live release")])
     def test_a_head_that_does_not_fit_is_worse_than_the_live_one(self, config, spoil, job, rival):
-        spoil(lambda head: dataclasses.replace(head, leaf_weights=-head.leaf_weights))
+        spoil(lambda head: dataclasses.replace(head, weights=-head.weights))
         result = job(config, NOW)
         assert result.status == "refused"
         assert re.search(
@@ -281,14 +281,14 @@ class TestHeads:
 
     @pytest.mark.parametrize("job", [update_lr, train_trees])
     def test_calibration_out_of_bounds(self, config, spoil, job):
-        spoil(lambda head: dataclasses.replace(head, bias=head.bias + 3))
+        spoil(lambda head: dataclasses.replace(head, weights=np.append(head.weights[:-1], head.bias + 3)))
         result = job(with_guard(config, worse=100.0), NOW)
         assert result.status == "refused"
         told = r"calibration of the new head is 2\.\d+ on \d+ rows it was fitted to and 2\.\d+ on the newest 4\d\d"
         assert re.match(told + r"; \[guard\] calibration allows 0.5 to 2$", result.reason), result.reason
 
     def test_a_first_head_is_judged_beside_its_trees(self, folder, spoil):
-        spoil(lambda head: dataclasses.replace(head, leaf_weights=-head.leaf_weights))
+        spoil(lambda head: dataclasses.replace(head, weights=-head.weights))
         config = config_of(folder, str(folder / "new"))
         result = train_trees(config, NOW)
         assert result.status == "refused"
