@@ -1,45 +1,14 @@
-"""Counting: what each file held when it was last opened, so that only files that changed are opened again."""
+"""Counting: which files an update has to open, by what each held when it was last opened."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from gbdtlr.config import Config, SamplesConfig
-from gbdtlr.samples import File, Tally, files_of, known_in
+from gbdtlr.samples import Count, File, Tally, files_of, known_in
 from gbdtlr.times import MOMENT, from_us, to_us
-
-
-@dataclass(frozen=True)
-class Count:
-    """One file as an update found it.
-
-    Attributes
-    ----------
-    stamp : the file's, as it was listed before it was read
-    since_us : events before this moment were not counted
-    known : samples whose label was known at that update, learned or late
-    waits_us : when the next label becomes known that the file already holds; None if it holds no more
-    last_us : no event of the file is later; None for a file without rows
-    """
-
-    stamp: str
-    since_us: int
-    known: int
-    waits_us: int | None
-    last_us: int | None
-
-    def to_list(self) -> list[Any]:
-        """The count in JSON's types, short, as there is one of each file."""
-        return [self.stamp, self.since_us, self.known, self.waits_us, self.last_us]
-
-    @classmethod
-    def from_list(cls, values: Sequence[Any]) -> Count:
-        """Count as :meth:`to_list` gave it; ``TypeError`` or ``ValueError`` for anything else."""
-        stamp, since, known, waits, last = values
-        return cls(str(stamp), int(since), int(known), _number(waits), _number(last))
 
 
 @dataclass(frozen=True)
@@ -51,12 +20,13 @@ class Counting:
     Attributes
     ----------
     changed : the files to open, as they were listed
+    gone : paths of files that are no longer listed
     counts : of the update before; empty before a fit of the whole window
     start, then, now : the window's begin, the update before, this update
     """
 
     changed: Mapping[str, tuple[File, str]]
-    gone: tuple[str, ...]
+    gone: frozenset[str]
     counts: Mapping[str, Count]
     samples: SamplesConfig
     start: datetime
@@ -76,13 +46,13 @@ class Counting:
         counts : of the update before
         """
         if config.head.method == "refit":
-            return cls({}, (), {}, config.samples, now - config.head.window, now, now)
+            return cls({}, frozenset(), {}, config.samples, now - config.head.window, now, now)
         then = now if then is None else then
         counts = {} if counts is None else counts
         start = then - config.head.window
         listed = {file.path: (file, file.stamp()) for file in files_of(config.samples, start, now + MOMENT)}
         changed = {path: each for path, each in listed.items() if _is_new(counts.get(path), each[1], to_us(now))}
-        gone = tuple(path for path in counts if path not in listed)
+        gone = frozenset(counts.keys() - listed.keys())
         return cls(changed, gone, counts, config.samples, start, then, now)
 
     def counted(self, tally: Tally) -> tuple[int, dict[str, Count]]:
@@ -116,7 +86,3 @@ def _is_new(count: Count | None, stamp: str, now_us: int) -> bool:
     if count is None or not stamp or count.stamp != stamp:
         return True
     return count.waits_us is not None and count.waits_us <= now_us
-
-
-def _number(value: Any) -> int | None:
-    return None if value is None else int(value)

@@ -111,6 +111,7 @@ class Draft:
             HEAD: self.fitted.head.to_bytes(),
             GOLDEN: Golden.of(newest, self.model).to_bytes(),
             **self.fitted.files,
+            **self.ledger.to_files(),
         }
         manifest = {
             "trees": self.slow.tie(),

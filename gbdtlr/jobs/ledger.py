@@ -1,4 +1,7 @@
-"""The ledger: which samples a head has learned, kept in its manifest and so published with it or not at all."""
+"""The ledger: which samples a head has learned, kept in its version and so published with it or not at all.
+
+The manifest has what is of the same size for every window; the counts of its files are a file beside it.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ from typing import Any
 
 from gbdtlr.config import Config, GuardConfig
 from gbdtlr.errors import ConfigError, DamagedError
-from gbdtlr.jobs.counting import Count, Counting
+from gbdtlr.jobs.counting import Counting
 from gbdtlr.metrics import Quality
-from gbdtlr.release import Release
-from gbdtlr.samples import Tally
+from gbdtlr.release import COUNTS, Release
+from gbdtlr.samples import Count, Tally, counts_to_bytes
 from gbdtlr.times import format_duration, format_time, parse_duration, parse_time
 
 ENOUGH_POSITIVES = 50
@@ -31,7 +34,6 @@ class Ledger:
     until : the head's as_of
     window : how far back events were looked for
     rows : samples that became known in the interval, before negatives were thinned
-    files : how many of them were in each file
     late : samples that landed in an interval after it had been learned; they wait for the next full fit
     full_as_of : the head's as_of at the last full fit
     learned_since_full, late_since_full : samples learned (after thinning), and late ones, since and with then
@@ -44,7 +46,6 @@ class Ledger:
     until: datetime
     window: timedelta
     rows: int
-    files: Mapping[str, int]
     full_as_of: datetime
     learned_since_full: int
     late: int = 0
@@ -56,19 +57,22 @@ class Ledger:
     def of(cls, base: Release, config: Config) -> Ledger | None:
         """Ledger of a release's head; None if it kept none, or of another window.
 
+        The counts of its files are read for the methods that go on from them.
+
         Raises
         ------
-        DamagedError
+        DamagedError, FormatError
         """
         table = base.head_manifest.get("ledger")
-        ledger = None if table is None else cls.from_dict(table)
+        counts = None if config.head.method == "refit" else base.counts
+        ledger = None if table is None else cls.from_dict(table, counts)
         return ledger if ledger is not None and ledger.window == config.head.window else None
 
     @classmethod
     def full(cls, config: Config, until: datetime, tally: Tally, learned: int, counting: Counting) -> Ledger:
         """Ledger of a fit of the whole window, as ``tally`` counted it, ``learned`` rows after thinning."""
         counted = None if config.head.method == "refit" else counting.counted(tally)[1]
-        return cls(None, until, config.head.window, tally.n_mature, _files(tally), until, learned, counted=counted)
+        return cls(None, until, config.head.window, tally.n_mature, until, learned, counted=counted)
 
     def full_is_due(self, config: Config, as_of: datetime) -> bool:
         """Whether the whole window is to be learned again."""
@@ -92,7 +96,6 @@ class Ledger:
             after=self.until,
             until=until,
             rows=tally.n_mature,
-            files=_files(tally),
             counted=counted,
             late=late,
             learned_since_full=self.learned_since_full + learned,
@@ -106,7 +109,6 @@ class Ledger:
             after=self.until,
             until=until,
             rows=rows,
-            files={},
             late=0,
             learned_since_full=self.learned_since_full + rows,
         )
@@ -120,49 +122,48 @@ class Ledger:
         return replace(self, recent=fresh + _part(old, min(1.0, share)))
 
     def to_dict(self) -> dict[str, Any]:
-        """The ledger in JSON's types."""
+        """The ledger in JSON's types, without the counts, of which there is one a file."""
         recent = self.recent
         return {
             "after": None if self.after is None else format_time(self.after),
             "until": format_time(self.until),
             "window": format_duration(self.window),
             "rows": self.rows,
-            "files": dict(self.files),
             "late": self.late,
             "full_as_of": format_time(self.full_as_of),
             "learned_since_full": self.learned_since_full,
             "late_since_full": self.late_since_full,
-            "counted": None if self.counted is None else {p: c.to_list() for p, c in self.counted.items()},
             "recent": [recent.rows, recent.weight, recent.positives, recent.predicted, recent.loss],
         }
 
+    def to_files(self) -> dict[str, bytes]:
+        """The file of the head's version that keeps the counts, if there are any."""
+        return {} if self.counted is None else {COUNTS: counts_to_bytes(self.counted)}
+
     @classmethod
-    def from_dict(cls, table: Mapping[str, Any]) -> Ledger:
-        """Ledger as :meth:`to_dict` gave it; ``DamagedError`` for anything else."""
+    def from_dict(cls, table: Mapping[str, Any], counted: Mapping[str, Count] | None = None) -> Ledger:
+        """Ledger as :meth:`to_dict` gave it, with the counts of its file; ``DamagedError`` for anything else."""
         try:
             rows, *sums = table["recent"]
             weight, positives, predicted, loss = (float(each) for each in sums)
-            # Heads of the first days kept no counts; the next update begins anew with the whole window.
-            counted = table.get("counted")
+            # Heads of the first days kept no counts: the next update begins anew with the whole window. Those after
+            # them kept the counts here, until windows of many files made manifests larger than may be.
+            if counted is None and (old := table.get("counted")) is not None:
+                counted = {str(path): Count.from_list(each) for path, each in old.items()}
             return cls(
                 None if table["after"] is None else parse_time(table["after"]),
                 parse_time(table["until"]),
                 parse_duration(table["window"]),
                 int(table["rows"]),
-                {str(path): int(n) for path, n in table["files"].items()},
                 parse_time(table["full_as_of"]),
                 int(table["learned_since_full"]),
                 int(table["late"]),
                 int(table["late_since_full"]),
-                None if counted is None else {str(path): Count.from_list(each) for path, each in counted.items()},
+                counted,
                 Quality(int(rows), weight, positives, predicted, loss),
             )
-        except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError, ConfigError) as error:
             raise DamagedError(f"the head's ledger is damaged: {error}") from None
-
-
-def _files(tally: Tally) -> dict[str, int]:
-    return {path: n for path, n in tally.mature.items() if n}
 
 
 def _part(quality: Quality, share: float) -> Quality:

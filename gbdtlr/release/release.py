@@ -13,8 +13,12 @@ from gbdtlr.head import Head, OnlineHead
 from gbdtlr.model import Model
 from gbdtlr.release.fits import Fits
 from gbdtlr.release.slow import GOLDEN, HEAD, Slow, as_of_of
+from gbdtlr.samples import Count, counts_from_bytes
 from gbdtlr.store import Entry, Store, Version
 from gbdtlr.trees import FrozenTrees
+
+COUNTS = "counts.npz"
+"""File of a head that keeps what each file of samples held; see ``jobs.ledger``."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Release:
     entry : its place in the log
     slow : the slow artifacts with their versions' names and manifests
     model : what scores
-    learned : files the next update starts from, by name: those of ``Fits`` or ``online.npz``
+    learned : files the next update starts from, by name: those of ``Fits`` or ``online.npz``, and ``COUNTS``
     head_manifest : of the head's version
     head_as_of : the moment up to which the head knows labels
     """
@@ -135,6 +139,17 @@ class Release:
         data = self.learned.get("online.npz")
         return None if data is None else OnlineHead.from_bytes(data, self.head.layout)
 
+    @cached_property
+    def counts(self) -> dict[str, Count] | None:
+        """What each file of samples held by its path; None if the head kept no counts, or in its manifest.
+
+        Raises
+        ------
+        DamagedError, FormatError
+        """
+        data = self.learned.get(COUNTS)
+        return None if data is None else counts_from_bytes(data)
+
     def check_learned(self) -> None:
         """Pass only if what the next update starts from can be read.
 
@@ -142,5 +157,5 @@ class Release:
         ------
         DamagedError
         """
-        self.fits  # noqa: B018 - reading it is the check
+        self.fits, self.counts  # noqa: B018 - reading them is the check
         self.online()

@@ -1,7 +1,7 @@
 """Writes the stores kept in ``golden``: real trees and heads of every kind, and what they gave.
 
-``python golden_store.py FOLDER``. A folder that is there is never written again: what was released must load for ever.
-A new format gets a new one beside it.
+``python golden_store.py FOLDER [METHOD ...]``. A folder that is there is never written again: what was released must
+load for ever. A new format gets a new one beside it, with the methods whose files it changed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from jobs_kit import at, config_of, write_stream
@@ -27,10 +28,10 @@ ROWS = [
 ]
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, methods: Sequence[str]) -> None:
     folder.mkdir(parents=True)
     write_stream(Path("stream"))
-    for method in METHODS:
+    for method in methods:
         config = config_of(Path("stream"), method, method=method)
         for job, hours in ((train_trees, 0), (update_lr, 6)):
             assert job(config, at(5, hours)).status == "published"
@@ -45,4 +46,4 @@ if __name__ == "__main__":
     assert not kept.exists()
     with tempfile.TemporaryDirectory() as work:
         os.chdir(work)  # so that manifests hold no path of this machine
-        main(kept)
+        main(kept, sys.argv[2:] or METHODS)

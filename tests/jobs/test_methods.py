@@ -15,12 +15,18 @@ from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, DamagedError, StoreUnavailable
 from gbdtlr.head import Codes, OnlineHead
 from gbdtlr.jobs import train_trees, update_lr
+from gbdtlr.jobs.coding import CodedWindow
+from gbdtlr.jobs.draft import Draft
+from gbdtlr.jobs.guards import Seen
 from gbdtlr.jobs.ledger import Ledger
-from gbdtlr.jobs.methods import rule_of
+from gbdtlr.jobs.methods import Fitted, rule_of
+from gbdtlr.jobs.run import running
 from gbdtlr.metrics import Quality
-from gbdtlr.release import Release
-from gbdtlr.samples import File, read
-from gbdtlr.store import Store
+from gbdtlr.release import COUNTS, Release
+from gbdtlr.samples import Count, File, read
+from gbdtlr.store import Entry, Store
+from gbdtlr.store.manifest import canonical
+from gbdtlr.times import to_us
 
 NOW = START + 2 * DAY
 
@@ -41,7 +47,8 @@ def live(config: Config) -> Release:
 
 
 def ledger(config: Config) -> Ledger:
-    return Ledger.from_dict(live(config).head_manifest["ledger"])
+    release = live(config)
+    return Ledger.from_dict(release.head_manifest["ledger"], release.counts)
 
 
 def published(config: Config, *moments: datetime) -> None:
@@ -71,7 +78,7 @@ def test_the_intervals_of_updates_are_a_chain(log: Path, method: str) -> None:
         published_ledger = _next(c, now)
         expected = read(c.samples, START, now, now, known_after=before)
         assert (published_ledger.after, published_ledger.until) == (before, now)
-        assert published_ledger.rows == len(expected) == sum(published_ledger.files.values())
+        assert published_ledger.rows == len(expected)
         assert published_ledger.late == 0
         total += len(expected)
         assert published_ledger.learned_since_full == total
@@ -174,7 +181,7 @@ def test_rows_that_land_late_are_counted_and_wait_for_a_full_fit(tmp_path: Path,
     assert full.after is None
     assert full.rows == full.learned_since_full == len(window)
     assert full.late_since_full == 0
-    assert full.files[f"{c.samples.path[0]}/045-late.parquet"] == 40
+    assert full.counted[f"{c.samples.path[0]}/045-late.parquet"].known == 40
 
 
 @pytest.mark.parametrize("method", NON_REFIT)
@@ -227,7 +234,7 @@ def test_a_head_that_kept_no_counts_begins_anew(log: Path) -> None:
     c = config(log, "incremental", store="uncounted")
     published(c, NOW, NOW + HOUR)
     table = ledger(c).to_dict()
-    table["known"] = table.pop("counted") and 3
+    table["known"] = 3
     old = Ledger.from_dict(table)
     assert old.counted is None
     assert old.full_is_due(c, NOW + HOUR)
@@ -371,3 +378,37 @@ def test_a_damaged_ledger_is_told() -> None:
 def test_what_cannot_be_configured_says_why(tmp_path: Path, head: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         config(tmp_path, **{"method": "ftrl", **head})
+
+
+@pytest.mark.parametrize("method", ["incremental", "ftrl"])
+def test_any_number_of_files_in_the_window_ends_in_a_release(log: Path, tmp_path: Path, method: str) -> None:
+    c = replace(config(log, method), store=str(tmp_path / "store"))
+    published(c, NOW)
+    few = live(c)
+    moment = to_us(NOW)
+    many = {
+        f"s3://clicks/hour={i % 24:02d}/part-{i:05d}-{i * 2654435761 % 2**64:016x}-c000.snappy.parquet": Count(
+            f"{i * 2654435761 % 2**64:016x}-{i:x}", moment, i, None, moment + i
+        )
+        for i in range(60_000)
+    }
+    written = with_counts(c, few, many)
+    release = Release.load(Store.open(c.store), written)
+    release.check_learned()
+    assert Ledger.of(release, c).counted == many
+    sizes = [len(canonical(manifest)) for manifest in (few.head_manifest, release.head_manifest)]
+    assert sizes[1] < sizes[0] + 100
+    assert update_lr(c, NOW + HOUR).status == "published"
+    assert set(live(c).counts) == {str(path) for path in (log / "log").iterdir()}
+
+
+def with_counts(c: Config, release: Release, counts: dict[str, Count]) -> Entry:
+    """The release published once more, as if its samples had been in other files."""
+    with running("update-lr", c, NOW) as run:
+        ledger = replace(Ledger.of(release, c), counted=counts)
+        fitted = Fitted(release.head, {name: release.learned[name] for name in release.learned if name != COUNTS}, {})
+        seen = Seen.of_manifest(release.head_manifest)
+        live = release.entry
+        draft = Draft(run, run.gate(), release.slow, fitted, CodedWindow(), ledger, seen, NOW, live)
+        values = {"why": "update-lr", "as_of": NOW, "trees": live.trees, "head": draft.write().head.name}
+        return run.store.append(values, live.number + 1)
