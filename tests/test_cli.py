@@ -292,7 +292,7 @@ def test_a_guard_refuses_with_4_and_force_publishes(run: Run) -> None:
 
 def test_status_tells_the_live_release_and_its_age(published: Run) -> None:
     values = published("status -c model.toml --as-of 2024-03-03T13:00 --json").json
-    assert values["number"] == 3
+    assert values["release"] == 3
     assert values["head_age_s"] == 3600
     assert values["trees_age_s"] == 13 * 3600
     text = published("status -c model.toml --as-of 2024-03-03T13:00").out
@@ -316,7 +316,7 @@ def test_status_takes_ages_now_if_no_time_is_given(published: Run) -> None:
 def test_status_watches_ages(published: Run, limits: str, code: int, told: list[str]) -> None:
     ended = published(f"status -c model.toml --as-of 2024-03-03T13:00 {limits} --json")
     assert ended.code == code
-    assert ended.json["number"] == 3
+    assert ended.json["release"] == 3
     lines = ended.err.splitlines()
     assert len(lines) == len(told)
     for line, job in zip(lines, told, strict=True):
@@ -345,9 +345,32 @@ def test_prune_does_not_trust_a_clock_that_is_ahead(published: Run, monkeypatch:
     assert published("verify -c model.toml").out.startswith("7 versions and releases checked, 0 damaged")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "status",
+        "releases",
+        "diff",
+        "verify",
+        "prune --dry-run",
+        "rollback 3",
+        "update-lr --as-of 2024-03-03T12:00",
+        "train-trees --as-of 2024-03-02T12:00",
+    ],
+)
+def test_the_number_of_a_release_is_called_so_everywhere(published: Run, command: str) -> None:
+    def keys(value: Any) -> set[str]:
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        return set(value if isinstance(value, dict) else ()).union(*map(keys, inner))
+
+    told = published(f"{command} -c model.toml --json")
+    assert told.code == 0, told.err
+    assert "number" not in keys(told.json)
+
+
 def test_releases_are_listed_newest_last(published: Run) -> None:
     entries = published("releases -c model.toml --json").json
-    assert [entry["number"] for entry in entries] == [1, 2, 3]
+    assert [entry["release"] for entry in entries] == [1, 2, 3]
     assert [entry["why"] for entry in entries] == ["train-trees", "update-lr", "update-lr"]
     assert published("releases -c model.toml --last 2 --json").json == entries[1:]
     lines = published("releases -c model.toml").out.splitlines()

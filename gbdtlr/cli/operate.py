@@ -39,7 +39,7 @@ def status(session: Session, max_head_age: timedelta | None, max_trees_age: time
         seconds = values[f"{part}_age_s"]
         if limit is None or abs(seconds) <= limit.total_seconds():
             continue
-        told = f"the live {part} of release {values['number']} is"
+        told = f"the live {part} of release {values['release']} is"
         if seconds > 0:
             allowed = tables.age(limit.total_seconds())
             told += f" {tables.age(seconds)} old, more than {allowed}; see why gbdtlr {job} did not publish"
@@ -154,7 +154,7 @@ def prune(session: Session, keep: int, keep_after: str | None, min_age: timedelt
 
 def _status_text(values: dict[str, Any], session: Session) -> str:
     rows = [
-        ("release", str(values["number"])),
+        ("release", str(values["release"])),
         ("as of", values["as_of"]),
         ("made by", values["why"] + (", forced" if values["forced"] else "")),
         ("trees", f"{values['trees']}, {tables.age(values['trees_age_s'])} old"),
@@ -171,7 +171,7 @@ def _releases_text(entries: list[dict[str, Any]], session: Session) -> str:
         return "no releases yet; gbdtlr train-trees makes the first"
     rows = [
         [
-            str(entry["number"]),
+            str(entry["release"]),
             entry["as_of"] or "",
             entry["why"] + (", forced" if entry["forced"] else "") + (", pruned" if entry["pruned"] else ""),
             _hash(entry["trees"]),

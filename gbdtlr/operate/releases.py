@@ -11,7 +11,7 @@ from gbdtlr.store import Entry
 from gbdtlr.store.backend import each
 
 _UNREADABLE: dict[str, Any] = {
-    **{each.name: None for each in fields(Entry)},
+    **{each.name: None for each in fields(Entry) if each.name != "number"},
     "why": "damaged",
     "forced": False,
     "metrics": {},
@@ -20,7 +20,7 @@ _UNREADABLE: dict[str, Any] = {
 
 
 def releases(store: AnyStore, last: int | None = None) -> list[dict[str, Any]]:
-    """The newest ``last`` entries of the log, or all, newest last, in JSON's types.
+    """The newest ``last`` entries of the log, or all, newest last, in JSON's types; their numbers are ``release``.
 
     ``pruned`` tells those whose trees or head are no longer in the store, so that they cannot be rolled back to. Of
     an entry that cannot be read, ``why`` is ``damaged``, ``reason`` says what is wrong, and the rest is None.
@@ -44,8 +44,14 @@ def releases(store: AnyStore, last: int | None = None) -> list[dict[str, Any]]:
         exists = each(store.backend, lambda it: store.has_version(it.kind, it.name, it.under), needed)
         there = {version for version, exist in zip(needed, exists, strict=True) if exist}
     return [
-        {**entry.to_dict(), "pruned": not {entry.trees_id, entry.head_id} <= there}
+        {**values_of(entry), "pruned": not {entry.trees_id, entry.head_id} <= there}
         if isinstance(entry, Entry)
-        else {**_UNREADABLE, "number": number, "reason": entry}
+        else {"release": number, **_UNREADABLE, "reason": entry}
         for number, entry in zip(numbers, found, strict=True)
     ]
+
+
+def values_of(entry: Entry) -> dict[str, Any]:
+    """An entry in the words of ``--json``, where the number of a release is ``release`` everywhere."""
+    values = entry.to_dict()
+    return {"release": values.pop("number"), **values}

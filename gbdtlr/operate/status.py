@@ -9,6 +9,7 @@ from typing import Any
 from gbdtlr.errors import DamagedError
 from gbdtlr.jobs.publishing import as_of_version
 from gbdtlr.operate.opened import AnyStore, live_entry, opened, readable
+from gbdtlr.operate.releases import values_of
 from gbdtlr.store import Entry, Store
 from gbdtlr.store.backend import each
 
@@ -27,9 +28,9 @@ def status(store: AnyStore, now: datetime) -> dict[str, Any]:
 
     Returns
     -------
-    status : the entry in JSON's types; ``trees_age_s`` and ``head_age_s``, seconds since the moment up to which each
-        knows labels; ``progressive``, the quality last measured on labels not yet learned, with the ``release`` it
-        was recorded in, or None
+    status : the entry in JSON's types, its number as ``release``; ``trees_age_s`` and ``head_age_s``, seconds since the
+        moment up to which each knows labels; ``progressive``, the quality last measured on labels not yet learned, with
+        the ``release`` it was recorded in, or None
 
     Raises
     ------
@@ -39,7 +40,7 @@ def status(store: AnyStore, now: datetime) -> dict[str, Any]:
     store = opened(store)
     live = live_entry(store)
     return {
-        **live.to_dict(),
+        **values_of(live),
         "trees_age_s": _age_s(live.trees, now),
         "head_age_s": _age_s(live.head, now),
         "progressive": _progressive(store, live),

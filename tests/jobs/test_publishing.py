@@ -135,7 +135,7 @@ def test_a_rollback_is_the_cure_for_a_damaged_newest_entry(config, store):
             job(config, at(5, 9))
     with pytest.raises(DamagedError, match=r"00000003\.json is damaged"):
         rollback(store, None, at(5, 9))
-    assert [(entry["number"], entry["why"]) for entry in releases(store)][2] == (3, "damaged")
+    assert [(entry["release"], entry["why"]) for entry in releases(store)][2] == (3, "damaged")
     with pytest.raises(DamagedError, match=r"00000003\.json is damaged"):
         rollback(store, 3, at(5, 9))
     assert rollback(store, 2, at(5, 9)).release == 4
