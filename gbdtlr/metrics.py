@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+MAX_WEIGHT = 1e12
+"""Heaviest weight of a sample: beyond it the squares and products of a fit lose all others, and then themselves."""
+
 
 def log_loss_of(margin: NDArray[np.float64], label: NDArray[Any]) -> NDArray[np.float64]:
     """Log loss of each row from its log-odds, exact for margins of any size."""

@@ -1,6 +1,7 @@
 """Samples: reading windows of mature samples out of files, as they were known at a moment."""
 
-from gbdtlr.samples.batch import MAX_WEIGHT, Samples, require_both_classes
+from gbdtlr.metrics import MAX_WEIGHT
+from gbdtlr.samples.batch import Samples, require_both_classes
 from gbdtlr.samples.counts import Count, counts_from_bytes, counts_to_bytes
 from gbdtlr.samples.files import File
 from gbdtlr.samples.reading import files_of, known_in, read, read_batches

@@ -14,9 +14,6 @@ from gbdtlr.errors import SamplesError
 from gbdtlr.samples.columns import is_number, to_text_dictionary
 from gbdtlr.values.arrays import from_numpy
 
-MAX_WEIGHT = 1e12
-"""Heaviest weight of a sample: beyond it the squares and products of a fit lose all others, and then themselves."""
-
 
 @dataclass(frozen=True)
 class Samples:

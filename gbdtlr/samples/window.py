@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SamplesError
-from gbdtlr.samples.batch import MAX_WEIGHT, Samples
+from gbdtlr.metrics import MAX_WEIGHT
+from gbdtlr.samples.batch import Samples
 from gbdtlr.samples.columns import feature_table, is_text
 from gbdtlr.samples.thinning import thin_negatives
 from gbdtlr.samples.timestamps import column_us

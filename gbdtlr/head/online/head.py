@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from gbdtlr.head.head import Head
 from gbdtlr.head.layout import Layout
 from gbdtlr.head.online import kernels
 from gbdtlr.head.wide import WideColumns
+from gbdtlr.metrics import MAX_WEIGHT
 
 FORMAT = 1
 _KERNELS = {"ftrl": kernels.learn_ftrl, "rda": kernels.learn_rda, "fobos": kernels.learn_fobos}
@@ -108,23 +110,40 @@ class OnlineHead:
 
         Parameters
         ----------
-        codes : (n_trees + n_wide,), leaf in each tree, then bucket in each wide column
-        label : 0 or 1
-        weight : how much it counts
+        codes : (n_trees + n_wide,), leaf in each tree, then bucket in each wide column; whole numbers
+        label : 0 or 1, in any type of number or truth value
+        weight : how much it counts, from 0 to MAX_WEIGHT
+
+        Raises
+        ------
+        ValueError
+            None of these, or a code outside of its tree or of the wide buckets; nothing was learned.
         """
+        n_trees = self._layout.n_trees
+        row = self._checked_codes(codes)
+        if not isinstance(label, Real | np.bool_) or label not in (0, 1):
+            raise ValueError(f"label is {label!r}, expected 0 or 1")
+        if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 <= weight <= MAX_WEIGHT:
+            raise ValueError(f"weight is {weight!r}, expected a number from 0 to {MAX_WEIGHT:g}")
+        leaves = row[:n_trees].astype(np.uint16).reshape(-1, 1)
+        buckets = row[n_trees:].astype(np.uint32).reshape(-1, 1)
+        margin = self._learn(leaves, buckets, np.array([label], np.float32), np.array([weight], np.float64))
+        return float(margin[0])
+
+    def _checked_codes(self, codes: Sequence[int] | NDArray[Any]) -> NDArray[Any]:
+        """The codes as they came, once they are known to survive the cast to the types of leaves and buckets."""
         n_trees, n_wide = self._layout.n_trees, len(self.wide.names)
         row = np.asarray(codes)
         if row.shape != (n_trees + n_wide,):
             raise ValueError(f"{n_trees} leaves and {n_wide} buckets expected, not codes of shape {row.shape}")
-        if label not in (0, 1):
-            raise ValueError(f"label is {label!r}, expected 0 or 1")
-        leaves = row[:n_trees].astype(np.uint16).reshape(-1, 1)
-        buckets = row[n_trees:].astype(np.uint32).reshape(-1, 1)
-        outside = leaves[:, 0] >= np.diff(self._layout.offsets)
-        if outside.any() or (n_wide and buckets.max() >= self.wide.n_buckets):
+        # A list of whole numbers among which is a truth value makes an array of whole numbers.
+        told = row[:1] if isinstance(codes, np.ndarray) else codes
+        if row.dtype.kind not in "iu" or np.ma.is_masked(codes) or any(isinstance(c, bool | np.bool_) for c in told):
+            raise ValueError("codes must be whole numbers, none of them missing; encode rows with these trees")
+        sizes = np.concatenate([np.diff(self._layout.offsets), np.full(n_wide, self.wide.n_buckets, np.int64)])
+        if (row < 0).any() or (row >= sizes).any():
             raise ValueError("a code lies outside of its tree or of the wide buckets; encode rows with these trees")
-        margin = self._learn(leaves, buckets, np.array([label], np.float32), np.array([weight], np.float64))
-        return float(margin[0])
+        return row
 
     def _learn(
         self,

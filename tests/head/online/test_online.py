@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -306,6 +308,76 @@ def test_what_cannot_be_a_sample_is_an_error() -> None:
     with pytest.raises(ValueError, match="one of ftrl, rda, fobos"):
         head_of(Rule("adam", 0.1, 1.0, 0.0, 0.0))
     assert head.n_learned == 0
+
+
+GOOD = [2, 3, 1, 15, 0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "codes",
+    [
+        [2, 3, -1, 15, 0],
+        [2, 3, 1, -1, 0],
+        [2, 3, 1, 16, 0],
+        [2, 4, 1, 15, 0],
+        [2**16, 3, 1, 15, 0],
+        [2, 3, 1, 2**32 + 1, 0],
+        [2, 3, 1, 2**63, 0],
+        [2, 3, 1, 2**70, 0],
+        [2, 3, 1, -(2**32) + 1, 0],
+        [2.0, 3.0, 1.0, 15.0, 0.0],
+        [2, 3, 1, 15, 0.5],
+        [2, 3, 1, 15, float("nan")],
+        [2, 3, True, 15, 0],
+        [2, 3, np.True_, 15, 0],
+        [2, 3, 1, 15, None],
+        [2, 3, 1, "15", 0],
+        np.array(GOOD, np.float64),
+        np.array([1, 1, 1, 1, 0], bool),
+        np.array([2, 3, 1, 2**32 + 1, 0]),
+        np.array([2, 3, 1, 2**64 - 1, 0], np.uint64),
+        np.array([2, 3, 1, -1, 0], np.int8),
+        np.ma.array(GOOD, mask=[0, 0, 0, 1, 0]),
+    ],
+    ids=repr,
+)
+def test_codes_that_would_change_in_the_cast_are_not_learned(method: str, codes: Any) -> None:
+    refused(method, codes, 1, 1.0, "whole numbers|outside")
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf, -math.inf, -1, -5e-324, 10**400, 1e300, True, "1", None, 1j])
+def test_weights_that_no_sample_has_are_not_learned(weight: Any) -> None:
+    refused("ftrl", GOOD, 1, weight, "weight is")
+
+
+@pytest.mark.parametrize("label", [2, -1, 0.5, math.nan, "1", None, 1 + 0j, np.array([1]), [1]], ids=repr)
+def test_labels_that_are_no_labels_are_not_learned(label: Any) -> None:
+    refused("ftrl", GOOD, label, 1.0, "expected 0 or 1")
+
+
+def refused(method: str, codes: Any, label: Any, weight: Any, told: str) -> None:
+    """The sample is an error, and the head is as it was."""
+    head = head_of(Rule(method, 0.1, 1.0, 0.0, 0.0))
+    head.learn_many(samples(20))
+    before = head.to_bytes()
+    with pytest.raises(ValueError, match=told):
+        head.learn_one(codes, label, weight)
+    assert head.to_bytes() == before
+
+
+@given(
+    codes=st.tuples(*(st.integers(0, n - 1) for n in (3, 4, 2, 16, 16))).map(list),
+    spelling=st.sampled_from([list, tuple, *(partial(np.array, dtype=t) for t in ("i1", "u2", ">i4", "i8", "u8"))]),
+    label=st.sampled_from([0, 1, False, True, 1.0, np.float32(0), np.int8(1), np.True_]),
+    weight=st.floats(0, 1e12) | st.integers(0, 9),
+)
+def test_a_sample_is_the_same_however_it_is_spelt(codes: list[int], spelling: Any, label: Any, weight: float) -> None:
+    rule = Rule("ftrl", 0.1, 1.0, 0.0, 0.0)
+    one, other = head_of(rule), head_of(rule)
+    margins = one.learn_one(codes, int(label), float(weight)), other.learn_one(spelling(codes), label, weight)
+    assert margins[0] == margins[1]
+    assert one.to_bytes() == other.to_bytes()
 
 
 @pytest.mark.parametrize(
