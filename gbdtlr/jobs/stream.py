@@ -74,6 +74,7 @@ class Stream:
         self._refusal_told = False  # since a release was due last: a broken sender would fill the log
         self._quality = self._quality_of_release = Quality()
         self._load()
+        run.store.ensure_put_if_absent()
 
     def _load(self) -> None:
         """Go on from the live release."""

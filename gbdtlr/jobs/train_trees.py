@@ -64,6 +64,7 @@ def train_trees(
     He et al. 2014, section 3.
     """
     with running("train-trees", config, as_of, force=force, on_event=on_event) as run:
+        run.store.ensure_put_if_absent()
         with run.say.timed("samples.read") as told:
             samples = read(config.samples, as_of - config.trees.window, as_of, as_of)
             told.update(rows=len(samples))

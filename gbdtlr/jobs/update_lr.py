@@ -55,6 +55,7 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
         if as_of <= base.head_as_of:
             knows = format_time(base.head_as_of)
             return run.ended("unchanged", base.entry, f"the live head knows the labels up to {knows} already")
+        run.store.ensure_put_if_absent()
         news = _News.read(run, base)
         if not news.n_fresh:
             return run.ended("unchanged", base.entry, news.why_nothing(run, base), len(news.window))

@@ -40,6 +40,7 @@ def rollback(store: AnyStore, number: int | None, as_of: datetime, reason: str =
     target = store.entry(number) if number is not None else _before(store, live_entry(store))
     newest, live = _newest(store)
     Release.load(store, target)
+    store.ensure_put_if_absent()
     values = {
         "as_of": as_of,
         "trees": target.trees,

@@ -14,6 +14,7 @@ from gbdtlr.errors import StoreUnavailable
 from gbdtlr.store.backend import Backend, Stat
 from gbdtlr.store.check import Finding, check_store
 from gbdtlr.store.entry import Entry
+from gbdtlr.store.exclusive import ensure_put_if_absent
 from gbdtlr.store.log import ReleaseLog
 from gbdtlr.store.manifest import VersionId, version_of
 from gbdtlr.store.prune import PREFIXES, PruneReport, prune_store
@@ -128,6 +129,16 @@ class Store:
     def entries(self, last: int | None = None) -> list[Entry]:
         """The newest ``last`` entries of the log, or all, newest last."""
         return self._log.entries(last)
+
+    def ensure_put_if_absent(self) -> None:
+        """Pass only if the log can be relied on here: a job that is to publish asks before it trains anything.
+
+        Raises
+        ------
+        StoreUnavailable
+            What is there can be written over, so that two jobs could both publish one release.
+        """
+        ensure_put_if_absent(self.backend)
 
     def append(self, entry: Entry | Mapping[str, Any], number: int) -> Entry:
         """Publish a release as that number, or raise ``Conflict`` if somebody else has; see

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from gbdtlr.errors import StoreError
+from gbdtlr.errors import StoreError, StoreUnavailable
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -20,6 +20,10 @@ B = TypeVar("B")
 
 class NotFound(StoreError):
     """No object has that key; never leaves the store, whose layers say what the absence means."""
+
+
+class Denied(StoreUnavailable):
+    """The credentials do not allow it."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from obstore.exceptions import (
 from obstore.store import MemoryStore
 
 from gbdtlr.errors import ConfigError, Conflict, DamagedError, StoreError, StoreUnavailable
-from gbdtlr.store.backend import NotFound, Stat
+from gbdtlr.store.backend import Denied, NotFound, Stat
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -113,7 +113,7 @@ class ObjectBackend:
         if isinstance(error, AlreadyExistsError | PreconditionError):
             return Conflict(f"{where} exists already")
         if isinstance(error, PermissionDeniedError | UnauthenticatedError):
-            return StoreUnavailable(
+            return Denied(
                 f"cannot {verb} {where}: permission denied; check the credentials, which must allow to list, "
                 f"read, write and delete objects there ({said})"
             )

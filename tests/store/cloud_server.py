@@ -4,6 +4,10 @@
 times: ``error`` 500, ``slow-down`` 503, ``denied`` 403, ``lost`` does the work and hangs up, ``late`` does the
 work and never answers, ``cut`` hangs up amid the body, ``silent`` does nothing. ``POST /__fault__`` alone makes it
 behave again and tells the number of requests since.
+
+``POST /__absent__?answer=...`` makes put-if-absent that of other services, until ``POST /__absent__``: ``ignore`` it,
+``501`` or ``400`` to every request that asks for it, ``409`` where others answer 412, ``taken`` 412 even if nothing is
+there, ``denied`` 403 where something is. ``undeletable`` denies every DELETE.
 """
 
 from __future__ import annotations
@@ -26,8 +30,13 @@ class Faulty:
         self.fault = None
         self.count = 0
         self.over = threading.Event()
+        self.absent = ""
 
     def __call__(self, environ, start_response):
+        if environ["PATH_INFO"] == "/__absent__":
+            self.absent = environ["QUERY_STRING"].partition("answer=")[2]
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return [b"0"]
         if environ["PATH_INFO"] == "/__fault__":
             query = {key: values[0] for key, values in parse_qs(environ["QUERY_STRING"]).items()}
             count, self.count = self.count, 0
@@ -49,7 +58,7 @@ class Faulty:
                 answer[:] = [status, headers]
 
             with self.lock:
-                body = b"".join(self.app(environ, record))
+                body = self._absent(environ, record) or b"".join(self.app(environ, record))
             if kind in ("lost", "late"):
                 self._hang_up(environ) if kind == "lost" else self.over.wait(60)
             start_response(*answer)
@@ -59,14 +68,45 @@ class Faulty:
         if kind == "silent":
             self.over.wait(60)
             self._hang_up(environ)
-        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        return [self._refusal(kind, environ, start_response)]
+
+    @staticmethod
+    def _refusal(kind, environ, start_response, read=False):
+        if not read:
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         status, code = {
             "error": ("500 Internal Server Error", "InternalError"),
             "slow-down": ("503 Slow Down", "SlowDown"),
             "denied": ("403 Forbidden", "AccessDenied"),
+            "501": ("501 Not Implemented", "NotImplemented"),
+            "400": ("400 Bad Request", "InvalidArgument"),
+            "taken": ("412 Precondition Failed", "PreconditionFailed"),
         }[kind]
         start_response(status, [("Content-Type", "application/xml")])
-        return [f"<Error><Code>{code}</Code><Message>on purpose</Message></Error>".encode()]
+        return f"<Error><Code>{code}</Code><Message>on purpose</Message></Error>".encode()
+
+    def _absent(self, environ, start_response):
+        """Answer of a service whose put-if-absent is another; None where it is the usual one."""
+        if self.absent == "undeletable":
+            deletes = environ["REQUEST_METHOD"] == "DELETE" or environ["QUERY_STRING"].startswith("delete")
+            return self._refusal("denied", environ, start_response) if deletes else None
+        conditions = {"HTTP_IF_NONE_MATCH", "HTTP_X_GOOG_IF_GENERATION_MATCH"} & set(environ)
+        if not self.absent or environ["REQUEST_METHOD"] != "PUT" or not conditions:
+            return None
+        if self.absent == "ignore":
+            for name in conditions:
+                del environ[name]
+            return None
+        if self.absent in ("409", "denied"):
+            answer = []
+            body = b"".join(self.app(environ, lambda status, headers, _=None: answer.extend((status, headers))))
+            if answer[0].startswith("412"):
+                if self.absent == "denied":
+                    return self._refusal("denied", environ, start_response, read=True)
+                answer[0] = "409 Conflict"
+            start_response(*answer)
+            return body or b" "
+        return self._refusal(self.absent, environ, start_response)
 
     def _kind(self, method):
         if self.fault is None or self.fault.get("method", method) != method or not self.fault["times"]:

@@ -21,6 +21,11 @@ class S3Server:
         with urlopen(Request(f"{self.endpoint}/__fault__?{query}", method="POST"), timeout=60) as answer:
             return int(answer.read())
 
+    def absent(self, answer: str = "") -> None:
+        """Make put-if-absent that of another service, see cloud_server.py; the usual one if not told which."""
+        with urlopen(Request(f"{self.endpoint}/__absent__?answer={answer}", method="POST"), timeout=60) as done:
+            done.read()
+
 
 @pytest.fixture(scope="session")
 def s3_process():
@@ -46,8 +51,10 @@ def bare_environment(monkeypatch, tmp_path):
 def clouds(s3_process, bare_environment):  # noqa: ARG001
     """The server, behaving well before and after."""
     s3_process.fault()
+    s3_process.absent()
     yield s3_process
     s3_process.fault()
+    s3_process.absent()
 
 
 @pytest.fixture
