@@ -12,6 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
+from gbdtlr.compute.cores import cores
+
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 _pool_size = 0
@@ -19,16 +21,14 @@ _chosen: int | None = None
 
 
 def n_threads() -> int:
-    """Threads a kernel may use: those set, else ``NUMBA_NUM_THREADS`` or ``OMP_NUM_THREADS``, else one per CPU."""
+    """Threads a kernel may use: those set, else ``NUMBA_NUM_THREADS`` or ``OMP_NUM_THREADS``, else one per core."""
     if _chosen is not None:
         return _chosen
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         first = os.environ.get(name, "").partition(",")[0].strip()  # OpenMP allows a list, one per nesting level
         if first.isdecimal() and int(first) > 0:
             return int(first)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return cores()
 
 
 def set_threads(n: int | None) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from gbdtlr.compute.parts import Parts
+from gbdtlr.compute.threads import n_threads
 from gbdtlr.config import Config
 from gbdtlr.errors import GbdtlrError, Refused, StoreUnavailable
 from gbdtlr.head import pieces
@@ -147,7 +148,7 @@ def _grow(run: Run, samples: Samples, totals: guards.Totals, progress: Progress 
     """Trees of the samples, in the store; nothing refers to them yet."""
     config = run.config
     with run.say.timed("trees.train") as told:
-        trees = train(samples, config.trees, config.samples, threads=config.threads, progress=progress)
+        trees = train(samples, config.trees, config.samples, threads=n_threads(), progress=progress)
         told.update(rows=len(samples), trees=trees.n_trees, leaves=trees.n_codes)
     with run.say.timed("trees.write") as told:
         manifest = {

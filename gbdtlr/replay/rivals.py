@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr.compute.threads import n_threads
 from gbdtlr.config import Config
 from gbdtlr.errors import GbdtlrError
 from gbdtlr.head import Codes, Head, Layout
@@ -202,7 +203,7 @@ class TreesEveryUpdate(Rival):
 
     def learn(self, coded: Coded, past: Indices) -> list[Predictor]:
         config = self.config
-        trees = train(coded.samples.take(past), config.trees, config.samples, threads=config.threads)
+        trees = train(coded.samples.take(past), config.trees, config.samples, threads=config.threads or n_threads())
 
         def model(coded: Coded, rows: Indices) -> NDArray[np.float64]:
             return trees.margin(coded.samples.table.take(rows), trees.leaf_values, 0.0)
