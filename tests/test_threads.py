@@ -107,6 +107,60 @@ def test_forked_child_gets_threads_of_its_own() -> None:
     assert queue.get() == 45
 
 
+def test_a_limit_holds_inside_and_nowhere_else() -> None:
+    threads.set_threads(4)
+    with threads.limited(2):
+        assert threads.n_threads() == 2
+        with threads.limited(None):
+            assert threads.n_threads() == 2
+        with threads.limited(3):
+            assert threads.n_threads() == 3
+        assert threads.n_threads() == 2
+        threads.set_threads(5)
+        assert threads.n_threads() == 2, "the run's own"
+        with pytest.raises(ValueError, match="at least 1"), threads.limited(0):
+            pass
+    assert threads.n_threads() == 5
+    with pytest.raises(KeyError), threads.limited(2):
+        raise KeyError
+    assert threads.n_threads() == 5
+
+
+def test_helpers_have_the_limit_of_the_run_they_work_for() -> None:
+    threads.set_threads(7)
+    meet = threading.Barrier(3, timeout=30)
+    found = []
+
+    def work(_: int) -> None:
+        meet.wait()
+        found.append(threads.n_threads())
+
+    with threads.limited(3):
+        threads.run(3, work)
+    assert found == [3, 3, 3]
+
+
+def test_runs_at_once_do_not_change_each_others_limit() -> None:
+    meet = threading.Barrier(2, timeout=30)
+    found: dict[int, list[int]] = {}
+
+    def run(n: int) -> None:
+        with threads.limited(n):
+            meet.wait()
+            found[n] = [threads.n_threads()]
+            meet.wait()
+        meet.wait()
+        found[n].append(threads.n_threads())
+
+    before = threads.n_threads()
+    callers = [threading.Thread(target=run, args=[n]) for n in (before + 1, before + 2)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert found == {n: [n, before] for n in (before + 1, before + 2)}
+
+
 def test_nothing_that_is_kept_depends_on_the_threads_of_blas() -> None:
     rng = np.random.default_rng(0)
     n, codes, settings = 50_000, 31_172, tuple(Setting(timedelta(hours=h), 3.0) for h in range(1, 17))

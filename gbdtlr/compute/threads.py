@@ -2,15 +2,19 @@
 
 A kernel releases the GIL and works on one range of rows; :func:`run` hands the ranges out. Which thread takes
 which range never changes the result, as long as each task writes only what is its own.
+
+How many there are belongs to a run (:func:`limited`), whatever else runs in the process at the time; outside of any,
+to the process.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar, copy_context
 
 from gbdtlr.compute.cores import cores
 
@@ -18,12 +22,17 @@ _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 _pool_size = 0
 _chosen: int | None = None
+_of_run: ContextVar[int | None] = ContextVar("threads of the run", default=None)
 
 
 def n_threads() -> int:
-    """Threads a kernel may use: those set, else ``NUMBA_NUM_THREADS`` or ``OMP_NUM_THREADS``, else one per core."""
-    if _chosen is not None:
-        return _chosen
+    """Threads a kernel may use: the run's, else the process's, else those of the environment, else one per core.
+
+    The environment's are ``NUMBA_NUM_THREADS`` or ``OMP_NUM_THREADS``.
+    """
+    for n in (_of_run.get(), _chosen):
+        if n is not None:
+            return n
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         first = os.environ.get(name, "").partition(",")[0].strip()  # OpenMP allows a list, one per nesting level
         if first.isdecimal() and int(first) > 0:
@@ -32,11 +41,28 @@ def n_threads() -> int:
 
 
 def set_threads(n: int | None) -> None:
-    """Use ``n`` threads in this process from now on; None leaves it to the environment."""
+    """Use ``n`` threads in this process from now on, outside of :func:`limited`; None leaves it to the environment."""
     global _chosen
+    _chosen = _checked(n)
+
+
+@contextmanager
+def limited(n: int | None) -> Iterator[None]:
+    """Use ``n`` threads inside, and in what is run from there; None changes nothing.
+
+    Other threads of the process, and what comes after, are as they were.
+    """
+    token = _of_run.set(_of_run.get() if n is None else _checked(n))
+    try:
+        yield
+    finally:
+        _of_run.reset(token)
+
+
+def _checked(n: int | None) -> int | None:
     if n is not None and n < 1:
         raise ValueError(f"threads must be at least 1, not {n}")
-    _chosen = n
+    return n
 
 
 def run(n_tasks: int, work: Callable[[int], object]) -> None:
@@ -94,7 +120,8 @@ def _submit(n: int, work: Callable[[], None]) -> list[Future[None]]:
             _pool, _pool_size = ThreadPoolExecutor(n, thread_name_prefix="gbdtlr"), n
         submitted: list[Future[None]] = []
         with suppress(RuntimeError):  # the interpreter is shutting down: the caller does what is left
-            submitted.extend(_pool.submit(work) for _ in range(n))
+            # Each in a copy of its own, as no context can be entered twice: calls from inside work are of the run too.
+            submitted.extend(_pool.submit(copy_context().run, work) for _ in range(n))
         return submitted
 
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr.compute import blas
 from gbdtlr.compute.parts import Parts
 from gbdtlr.errors import ConfigError, DamagedError
 from gbdtlr.head.codes import Codes
@@ -76,11 +77,9 @@ class Record:
         ------
         A second-order step of exponentiated gradient (Kivinen and Warmuth 1997) on the log loss of the blend.
         """
-        from threadpoolctl import threadpool_limits
-
         fade = 2.0 ** -((as_of - self.as_of) / half_life)
         nothing = np.zeros_like(self.curvature), np.zeros_like(self.pull)
-        with threadpool_limits(limits=1, user_api="blas"):  # its own threads would fight ours, and change the last bits
+        with blas.single_threaded():  # its own threads would fight ours, and change the last bits
             curvature, slope = samples.sum(loss_to_second_order, candidates, self.weights, zero=nothing)
         pull = fade * self.pull + curvature @ self.weights - slope
         curvature = fade * self.curvature + curvature

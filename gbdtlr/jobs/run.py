@@ -69,6 +69,6 @@ class Run:
 def running(
     job: str, config: Config, as_of: datetime, *, force: bool = False, on_event: OnEvent | None = None
 ) -> Iterator[Run]:
-    """A run of a job, with what it may use of the machine."""
-    threads.set_threads(config.threads)
-    yield Run(job, config, Store.open(config.store), as_of, Reporter(on_event), force)
+    """A run of a job, with what it may use of the machine; what else runs in the process, or after it, has its own."""
+    with threads.limited(config.threads):
+        yield Run(job, config, Store.open(config.store), as_of, Reporter(on_event), force)

@@ -7,12 +7,14 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from contextvars import copy_context
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
 from gbdtlr import __version__
+from gbdtlr.compute.threads import limited
 from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, NoSamplesError
 from gbdtlr.replay.journal import Arrays, Journal, segment_name
@@ -71,6 +73,7 @@ def replay(
         journal = Journal(Path(out))
         journal.open({"start": format_time(start), "end": format_time(end), "gbdtlr": __version__})
         stack.enter_context(warnings.catch_warnings())
+        stack.enter_context(limited(config.threads))
         return _Run(plan, journal, progress, workers).result()
 
 
@@ -119,7 +122,7 @@ class _Run:
 
         # Threads: what takes time (LightGBM, the kernels, LAPACK) lets go of the interpreter, and they share memory.
         parallel = joblib.Parallel(n_jobs=self._workers, backend="threading")
-        results: list[Arrays] = parallel(joblib.delayed(each)() for each in work)
+        results: list[Arrays] = parallel(joblib.delayed(copy_context().run)(each) for each in work)
         return results
 
     def result(self) -> ReplayResult:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from methods_kit import DAY, HOUR, NON_REFIT, ONLINE, START, config, write_hour, write_log
 
+from gbdtlr.compute import threads
 from gbdtlr.config import Config
-from gbdtlr.errors import ConfigError, DamagedError, StoreUnavailable
+from gbdtlr.errors import ConfigError, DamagedError, SamplesError, StoreUnavailable
 from gbdtlr.head import Codes, OnlineHead
 from gbdtlr.jobs import train_trees, update_lr
 from gbdtlr.jobs.coding import CodedWindow
@@ -323,6 +327,34 @@ def test_the_head_is_the_same_whatever_the_threads(log: Path, method: str) -> No
         published(c, NOW, NOW + HOUR)
         heads.append(live(c).head.to_bytes())
     assert heads[0] == heads[1]
+
+
+def test_jobs_at_once_have_threads_of_their_own_and_leave_the_process_as_it_was(log: Path) -> None:
+    configs = [replace(config(log, "refit", store=f"own-{n}"), threads=n) for n in (2, 3)]
+    alone = [replace(config(log, "refit", store=f"alone-{n}"), threads=n) for n in (2, 3)]
+    before = threads.n_threads()
+    meet = threading.Barrier(2, timeout=120)
+    seen: dict[int | None, set[int]] = {2: set(), 3: set()}
+
+    def work(c: Config) -> None:
+        def noted(name: str, **_: Any) -> None:
+            if name in ("samples.read", "release.load", "head.fit"):
+                meet.wait()
+            seen[c.threads].add(threads.n_threads())
+
+        assert train_trees(c, NOW, on_event=noted).status == "published"
+        assert update_lr(c, NOW + HOUR, on_event=noted).status == "published"
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, configs))
+    assert seen == {2: {2}, 3: {3}}
+    assert threads.n_threads() == before
+    for c, same in zip(configs, alone, strict=True):
+        published(same, NOW, NOW + HOUR)
+        assert live(c).head.to_bytes() == live(same).head.to_bytes()
+    with pytest.raises(SamplesError):
+        train_trees(replace(configs[0], samples=replace(configs[0].samples, path=("nowhere",))), NOW + DAY)
+    assert threads.n_threads() == before
 
 
 @pytest.mark.parametrize("method", ["refit", *NON_REFIT])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.codec.npz import checked, from_npz, to_npz
+from gbdtlr.compute import blas
 from gbdtlr.compute.parts import Parts
 from gbdtlr.errors import DamagedError
 from gbdtlr.head.codes import Codes
@@ -178,10 +179,8 @@ def fit_candidates(
     ------
     He et al. 2014, section 3, with the anchor and the settings of ``objective``.
     """
-    from threadpoolctl import threadpool_limits
-
     # The lanes are spread over our own threads: BLAS's would fight them, and change the last bits of the sums.
-    with threadpool_limits(limits=1, user_api="blas"):
+    with blas.single_threaded():
         objective = Objective(window, layout, settings, as_of)
         delta, passes = _search(objective, _start(start, settings, objective.layout))
     background = objective.background(slowest(settings))

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
+from gbdtlr.compute import blas
 from gbdtlr.compute.parts import Parts
 from gbdtlr.head.codes import Codes
 from gbdtlr.head.fit.candidates import MAX_PASSES, Candidates, slowest
@@ -40,10 +41,8 @@ FORGOTTEN = 1e-3
 
 def remember(window: Parts[Codes], fitted: Candidates, as_of: datetime) -> Memory:
     """Memory of the samples the candidates were fitted on in full."""
-    from threadpoolctl import threadpool_limits
-
     # As in the fit: BLAS's threads would fight ours, and change the last bits of the sums.
-    with threadpool_limits(limits=1, user_api="blas"):
+    with blas.single_threaded():
         return Memory.empty(half_lives_of(fitted), fitted.layout.n).learn(Weighed.of(window, fitted, as_of))
 
 
@@ -68,9 +67,7 @@ def fit_on(
     ------
     Laplace's approximation, as in Chapelle and Li 2011, algorithm 3, with curvature beyond the diagonal.
     """
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1, user_api="blas"):
+    with blas.single_threaded():
         return _fit_on(base, memory, passed, news, as_of)
 
 
