@@ -138,7 +138,7 @@ window = "12h"
 
 
 def ids(n: int) -> dict[str, pa.Array]:
-    """Users as texts, hardly two rows of one; pages by their addresses, a few of them visited most; campaign numbers."""
+    """Users as texts, hardly two rows of one; pages by their addresses, some visited most; campaigns by number."""
     rng = np.random.default_rng(5)
     user = pa.array(rng.integers(0, N_USERS, n) * 7919 + 10**9)
     page = pa.array((rng.random(n) ** 3 * N_PAGES).astype(np.int64))
