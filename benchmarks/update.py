@@ -3,7 +3,8 @@
 Each is a process of its own, from start to exit: imports, reading 30 columns of parquet, fitting, writing. *peak* is
 its largest resident memory. ``update-lr`` does more than the scripts: it judges the live head on the fresh rows, fits
 and blends sixteen settings, checks, and publishes with golden rows and hashes. Where its time goes is told by its own
-events, in the columns that end in ``s``. *one setting* is the same job with a grid of one, as the scripts have.
+events, in the columns that end in ``s``. *one setting* is the same job with a grid of one, as the scripts have, and
+*three id columns* the job of the same rows with a user, a page and a campaign as wide columns beside their numbers.
 
 ``--scale 0.1`` and ``--scale 4`` show how time and memory grow with the rows.
 """
@@ -25,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.fit import N_FEATURES, N_LEAVES, N_TREES, rows
@@ -33,6 +35,9 @@ from gbdtlr.times import format_time, to_us
 
 FRESH, TRAINING = 1_000_000, 200_000
 ONE_SETTING = f"{OURS}, one setting"
+WITH_IDS = f"{OURS}, three id columns"
+N_USERS, N_PAGES, N_CAMPAIGNS = 1_800_000, 400_000, 5_000
+"""Of which a million rows meet about a million."""
 ONE_HOT_ROWS = 1_000_000
 """At most, for the script that makes one-hot rows, which take eight bytes for each row and tree, twice over."""
 
@@ -49,6 +54,9 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 NOON = datetime(2024, 5, 2, 12, tzinfo=UTC)
 FEATURES = [f"x{j:02d}" for j in range(N_FEATURES)]
+
+CONFIGS = {OURS: "config.toml", ONE_SETTING: "one.toml", WITH_IDS: "ids.toml"}
+STORES = ("store", "store-ids")
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ def made(folder: Path, n_fresh: int, n_training: int, n_trees: int, n_leaves: in
         event_us = to_us(until) - np.linspace(12 * 3_600_000_000, 2_000_000, n).astype(np.int64)
         columns = {feature: matrix[:, j].astype(np.float32) for j, feature in enumerate(FEATURES)}
         times = pa.array(event_us, pa.timestamp("us", "UTC"))
-        table = pa.table({**columns, "label": label.astype(np.int8), "ts": times})
+        table = pa.table({**columns, **ids(n), "label": label.astype(np.int8), "ts": times})
         pq.write_table(table, folder / "samples" / f"{name}.parquet")
     text = f"""threads = {n_threads}
 store = "store"
@@ -121,25 +129,43 @@ window = "12h"
 """
     (folder / "config.toml").write_text(text)
     (folder / "one.toml").write_text(text + 'half_lives = ["1d"]\nl2 = [100.0]\n')
+    wide = 'event_time = "ts"\nwide = ["user", "page", "campaign"]'
+    (folder / "ids.toml").write_text(text.replace('"store"', '"store-ids"').replace('event_time = "ts"', wide))
     site = Site(folder, n_threads)
-    _gbdtlr(site, "train-trees", NOON - timedelta(hours=12))
+    for config in CONFIGS[OURS], CONFIGS[WITH_IDS]:
+        _gbdtlr(site, "train-trees", NOON - timedelta(hours=12), config)
     return site
+
+
+def ids(n: int) -> dict[str, pa.Array]:
+    """Users as texts, hardly two rows of one; pages by their addresses, some visited most; campaigns by number."""
+    rng = np.random.default_rng(5)
+    user = pa.array(rng.integers(0, N_USERS, n) * 7919 + 10**9)
+    page = pa.array((rng.random(n) ** 3 * N_PAGES).astype(np.int64))
+    address = pc.binary_join_element_wise("https://shop.example/item/", pc.cast(page, pa.string()), "")
+    return {
+        "user": pc.cast(user, pa.string()),
+        "page": address,
+        "campaign": pa.array((rng.random(n) ** 2 * N_CAMPAIGNS).astype(np.int32)),
+    }
 
 
 def compare(bench: Bench, site: Site, n_fresh: int) -> None:
     """Our job and both scripts, in turns."""
     n_one_hot = min(n_fresh, ONE_HOT_ROWS)
     case = f"{n_fresh} fresh rows, {N_FEATURES + 2} columns"
-    runs: dict[str, list[Run]] = {OURS: [], ONE_SETTING: [], "script with Booster.refit": []}
+    runs: dict[str, list[Run]] = {**{system: [] for system in CONFIGS}, "script with Booster.refit": []}
     one_hot = f"script with one-hot and LogisticRegression, {n_one_hot} rows"
-    events: list[dict[str, float]] = []
-    shutil.copytree(site.folder / "store", site.folder / "before")
+    events: dict[str, list[dict[str, float]]] = {system: [] for system in CONFIGS}
+    for store in STORES:
+        shutil.copytree(site.folder / store, site.folder / f"{store}-before")
     for _ in range(1 + min(3, bench.repeats)):
-        for system, config in ((OURS, "config.toml"), (ONE_SETTING, "one.toml")):
-            shutil.rmtree(site.folder / "store")
-            shutil.copytree(site.folder / "before", site.folder / "store")
+        for system, config in CONFIGS.items():
+            for store in STORES:
+                shutil.rmtree(site.folder / store)
+                shutil.copytree(site.folder / f"{store}-before", site.folder / store)
             runs[system].append(_gbdtlr(site, "update-lr", NOON, config))
-        events.append(_seconds_of_events(runs[OURS][-1].stderr))
+            events[system].append(_seconds_of_events(runs[system][-1].stderr))
         runs["script with Booster.refit"].append(_script(site, "refit", n_fresh))
     if installed("sklearn"):
         runs[one_hot] = [_script(site, "lr", n_one_hot)] * 2
@@ -147,13 +173,13 @@ def compare(bench: Bench, site: Site, n_fresh: int) -> None:
     for system, each in runs.items():
         measured = each[1:]  # the first reads files that are not in the system's cache yet, and may compile
         more: dict[str, Any] = {"peak MiB": round(statistics.median(one.peak for one in measured) / 2**20)}
-        if system == OURS:
+        if system in CONFIGS:
             result = json.loads(each[-1].stdout)
             if result["status"] != "published":
                 raise SystemExit(f"update-lr ended as {result['status']}: {result['reason']}")
             middle = sorted(range(1, len(each)), key=lambda i: each[i].seconds)[(len(each) - 1) // 2]
             more["passes"] = result["metrics"]["passes"]
-            more.update({f"{name} s": seconds for name, seconds in events[middle].items()})
+            more.update({f"{name} s": seconds for name, seconds in events[system][middle].items()})
         bench.add(case, system, [one.seconds for one in measured], base, more)
 
 

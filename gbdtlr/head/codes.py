@@ -29,6 +29,8 @@ class Codes:
     label : float32 (n,), 0 or 1
     weight : float64 (n,)
     event_us, known_us : int64 (n,), microseconds since 1970 UTC
+    beside : uint32 (n_wide of it, n), buckets as another head reads the rows, which hashes ids in another way or has
+        other wide columns and is to be judged on the same rows; None where there is none
     """
 
     leaves: NDArray[Any]
@@ -37,6 +39,7 @@ class Codes:
     weight: NDArray[np.float64]
     event_us: NDArray[np.int64]
     known_us: NDArray[np.int64]
+    beside: NDArray[np.uint32] | None = None
 
     @classmethod
     def unlabelled(cls, leaves: NDArray[Any], buckets: NDArray[np.uint32]) -> Codes:
@@ -61,6 +64,7 @@ class Codes:
             self.weight[rows],
             self.event_us[rows],
             self.known_us[rows],
+            None if self.beside is None else np.take(self.beside, rows, axis=1),
         )
 
     def blocks(self, n_rows: int) -> Iterator[Codes]:
@@ -87,10 +91,16 @@ def happened_from(codes: Codes, moment_us: int) -> Codes:
     return codes.take(codes.event_us >= moment_us)
 
 
+def as_other(codes: Codes) -> Codes:
+    """The samples as the other head reads them; the same where it reads them alike."""
+    return codes if codes.beside is None else replace(codes, buckets=codes.beside, beside=None)
+
+
 def concatenate(parts: Sequence[Codes]) -> Codes:
     """All rows of ``parts``, one after the other; at least one part."""
     if len(parts) == 1:
         return parts[0]
+    beside = [part.beside for part in parts if part.beside is not None]
     return Codes(
         np.ascontiguousarray(np.concatenate([part.leaves for part in parts], axis=1)),
         np.ascontiguousarray(np.concatenate([part.buckets for part in parts], axis=1)),
@@ -98,6 +108,7 @@ def concatenate(parts: Sequence[Codes]) -> Codes:
         np.concatenate([part.weight for part in parts]),
         np.concatenate([part.event_us for part in parts]),
         np.concatenate([part.known_us for part in parts]),
+        None if not beside else np.ascontiguousarray(np.concatenate(beside, axis=1)),
     )
 
 

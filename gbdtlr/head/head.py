@@ -108,8 +108,7 @@ class Head:
         arrays: dict[str, NDArray[Any]] = {
             "bias": np.array([self.bias]),
             **leaves,
-            "n_buckets": np.array([self.wide.n_buckets], np.int64),
-            "wide_names": np.frombuffer("\n".join(self.wide.names).encode(), np.uint8),
+            **self.wide.to_arrays(),
         }
         for j, (index, weight) in enumerate(zip(self.layout.buckets, self.wide_weights, strict=True)):
             arrays[f"wide_index_{j}"], arrays[f"wide_weights_{j}"] = index, weight
@@ -126,16 +125,15 @@ class Head:
         """
         arrays = from_npz(data, "head.npz", FORMAT)
         try:
-            text = arrays["wide_names"].tobytes().decode()
-            names = tuple(text.split("\n")) if text else ()
-            columns = range(len(names))
+            columns = WideColumns.from_arrays(arrays)
             layout = Layout(
                 trees.offsets,
                 trees.leaf_values,
-                WideColumns(names, int(arrays["n_buckets"][0])),
-                tuple(checked(arrays[f"wide_index_{j}"], np.uint32, None) for j in columns),
+                columns,
+                tuple(checked(arrays[f"wide_index_{j}"], np.uint32, None) for j in range(len(columns.names))),
             )
-            wide = [checked(arrays[f"wide_weights_{j}"], np.float64, layout.buckets[j].shape) for j in columns]
+            sizes = [index.shape for index in layout.buckets]
+            wide = [checked(arrays[f"wide_weights_{j}"], np.float64, size) for j, size in enumerate(sizes)]
             if any((np.diff(index.astype(np.int64)) <= 0).any() for index in layout.buckets):
                 raise ValueError("wide buckets out of order")
             head = cls(layout, layout.join(_leaf_weights(arrays, trees.leaf_values), wide, float(arrays["bias"][0])))

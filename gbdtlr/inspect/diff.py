@@ -56,14 +56,16 @@ def diff(store: Store, a: int | None = None, b: int | None = None, top: int = 20
     codes = new.model.encode(samples)
     margin = new.head.margin(codes)
     told["probability_b"] = _mean(sigmoid(margin), samples)
-    if old.head.wide == new.head.wide or told["trees_differ"]:
-        old_codes = codes if not told["trees_differ"] else old.model.encode(samples)
+    old_codes = codes
+    if told["trees_differ"] or old.head.wide.same_ids(new.head.wide):
+        if told["trees_differ"] or old.head.wide != new.head.wide:  # which may be of another hash
+            old_codes = old.model.encode(samples)
         told["probability_a"] = _mean(sigmoid(old.head.margin(old_codes)), samples)
     rules = Rules(new.trees, most_common_first(samples, new.model))
     of_trees = [bias_move(old.head, new.head, len(samples))]
     if not told["trees_differ"]:
         of_trees += leaf_moves(old.model, new.model, codes, rules)
-    for moves in (of_trees, wide_moves(old.head, new.head, codes, samples)):
+    for moves in (of_trees, wide_moves(old.head, new.head, old_codes, codes, samples)):
         told["moves"] += _largest(moves, margin, samples.weight, rules, top)
     return told
 

@@ -61,16 +61,22 @@ def leaf_moves(old: Model, new: Model, codes: Codes, rules: Rules) -> list[Move]
     return list(moves.values())
 
 
-def wide_moves(old: Head, new: Head, codes: Codes, samples: Samples) -> list[Move]:
-    """Moves of ids, told by the id most rows of a bucket have; none where the wide columns differ."""
-    if old.wide != new.wide:
+def wide_moves(old: Head, new: Head, old_codes: Codes, codes: Codes, samples: Samples) -> list[Move]:
+    """Moves of ids, told by the id most rows of a bucket have; none where the wide columns differ.
+
+    Where only the hash does, an id's weight before is the mean over the rows of its bucket, by what the old head read.
+    """
+    if not old.wide.same_ids(new.wide):
         return []
     moves = []
     for j, name in enumerate(new.wide.names):
         bucket = codes.buckets[j]
         order = np.argsort(bucket, kind="stable")
         values, starts = np.unique(bucket[order], return_index=True)
-        before = lookup(old.layout.buckets[j], old.wide_weights[j], values)
+        weights = lookup(old.layout.buckets[j], old.wide_weights[j], old_codes.buckets[j])[order]
+        before = weights[starts]
+        if old.wide.hash != new.wide.hash:
+            before = np.add.reduceat(weights, starts) / np.diff(np.append(starts, len(order)))
         after = lookup(new.layout.buckets[j], new.wide_weights[j], values)
         ends = [*starts[1:], len(order)]
         columns = [texts(column_of(samples.table, part)) for part in parts_of(name)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -13,8 +14,7 @@ from gbdtlr.config import Config
 from gbdtlr.head import Codes
 from gbdtlr.head.codes import cut, known_after, known_by
 from gbdtlr.jobs.guards import Observer
-from gbdtlr.model import Model
-from gbdtlr.samples import Tally, read_batches
+from gbdtlr.samples import Samples, Tally, read_batches
 from gbdtlr.times import MOMENT, to_us
 from gbdtlr.values.arrays import give_back
 
@@ -46,9 +46,15 @@ class CodedWindow:
         return self.parts.derive(known_by, to_us(moment))
 
 
+class Coder(Protocol):
+    """What makes codes of samples: a model, or a live one beside a head in the making."""
+
+    def encode(self, samples: Samples, /) -> Codes: ...
+
+
 def code_window(
     config: Config,
-    model: Model,
+    model: Coder,
     as_of: datetime,
     known_after: datetime | None = None,
     observer: Observer | None = None,

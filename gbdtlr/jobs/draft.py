@@ -78,7 +78,7 @@ class Draft:
 
         Parameters
         ----------
-        of_rival : the rows as the rival reads them, cut alike, where its trees are others
+        of_rival : the rows as the rival reads them, cut alike, where it does so in another way
         """
         guard = self.run.config.guard
         sums = guards.contest(self.fitted.head, rival, parts, guard, of_rival)

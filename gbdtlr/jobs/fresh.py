@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config
 from gbdtlr.head import Codes
-from gbdtlr.head.codes import happened_from, known_after
+from gbdtlr.head.codes import as_other, happened_from, known_after
 from gbdtlr.jobs import guards
 from gbdtlr.jobs.coding import code_window
+from gbdtlr.jobs.live import Live
 from gbdtlr.jobs.methods import wide_of
 from gbdtlr.model import Model
 from gbdtlr.release import Release
@@ -19,21 +20,15 @@ from gbdtlr.times import to_us
 NEWEST = timedelta(days=1)
 
 
-def live_model(config: Config, base: Release) -> Model:
-    """The live model, or its bare trees where its head has other wide columns than are configured now."""
-    wide = wide_of(config)
-    return base.model if base.head.wide == wide else base.model.bare(wide)
-
-
 @dataclass(frozen=True)
 class Fresh:
     """Samples whose label became known since the live head was made, and those of the newest day.
 
     Attributes
     ----------
-    model : the live one, as far as it can be scored; see :func:`live_model`
-    seen : what the fresh samples held
-    fresh : they, coded
+    model : the live one, as far as it can be scored; see :class:`Live`
+    seen, as_live : what the fresh samples held; see :class:`guards.Observer`
+    fresh : they, as the live head reads them
     newest : those of the newest day, or the fresh ones where they are more
     since_us, start_us : ``newest`` became known after the first moment, and happened after the second
     comparable : whether the live head can be scored, not only its trees
@@ -41,6 +36,7 @@ class Fresh:
 
     model: Model
     seen: guards.Seen
+    as_live: guards.Seen
     fresh: Parts[Codes]
     newest: Parts[Codes]
     since_us: int
@@ -51,18 +47,19 @@ class Fresh:
     def of(cls, config: Config, base: Release, as_of: datetime) -> Fresh:
         """What became known between the live head and ``as_of``, which is no earlier."""
         since = min(base.head_as_of, as_of - NEWEST)
-        model = live_model(config, base)
-        observer = guards.Observer(model, base.head_as_of)
-        window = code_window(config, model, as_of, since, observer)
+        live = Live.of(config, base, wide_of(config), since)
+        observer = guards.Observer(live.coding, base.head_as_of, live.other)
+        window = code_window(config, live, as_of, since, observer)
         start_us = to_us(as_of - config.head.window)
         return cls(
-            model,
+            live.model,
             observer.seen,
-            window.known_after(base.head_as_of),
-            window.parts.derive(happened_from, start_us),
+            observer.as_live,
+            window.known_after(base.head_as_of).derive(as_other),
+            window.parts.derive(happened_from, start_us).derive(as_other),
             to_us(since),
             start_us,
-            model is base.model,
+            live.is_whole,
         )
 
     def objections(self, config: Config, base: Release, as_of: datetime) -> list[str]:
@@ -70,7 +67,7 @@ class Fresh:
         if not self.fresh.sum(len, zero=0):
             return []
         return [
-            *guards.given(base, self.seen, as_of, config.guard),
+            *guards.given(base, self.as_live, as_of, config.guard),
             *guards.contradiction(self.model.head, self.fresh, config.guard),
         ]
 

@@ -80,11 +80,13 @@ class Method(Protocol):
         ----------
         window : the samples in pieces
         base : the live release, or None before the first
-        fresh : samples coded on ``base``'s trees whose labels its head had not learned
+        fresh : samples whose labels ``base``'s head had not learned, coded as it reads them
         """
 
     def on(self, base: Release) -> Continue | None:
         """What learns new samples on top of the live head; None where only a full fit will do.
+
+        It takes codes of the live head's own wide columns, and keeps their hash: a full fit moves on to the newest.
 
         Raises
         ------
@@ -179,7 +181,7 @@ class Incremental(Refit):
         fits, settings = base.fits, [Setting(h, l2) for h in self.config.half_lives for l2 in self.config.l2]
         if fits is None or fits.memory is None or list(fits.candidates.settings) != settings:
             return None
-        if base.head.wide != self.wide:
+        if not base.head.wide.same_ids(self.wide):
             return None
         known, memory = fits, fits.memory
 
@@ -214,7 +216,7 @@ class Online:
 
     def on(self, base: Release) -> Continue | None:
         head = base.online()
-        if head is None or head.rule != self.rule or head.wide != self.wide:
+        if head is None or head.rule != self.rule or not head.wide.same_ids(self.wide):
             return None
 
         def learn(news: Parts[Codes], as_of: datetime) -> Fitted:  # noqa: ARG001

@@ -87,7 +87,8 @@ class Stream:
             told.update(release=live.number)
         head = self._base.online()
         ledger = Ledger.of(self._base, config)
-        if head is None or ledger is None or head.rule != rule_of(config.head) or head.wide != wide_of(config):
+        made_alike = head is not None and head.rule == rule_of(config.head) and head.wide.same_ids(wide_of(config))
+        if head is None or ledger is None or not made_alike:
             raise ConfigError(
                 f"the head of release {live.number} was not learned as [head] and [samples] wide now say; "
                 "run first: gbdtlr update-lr"

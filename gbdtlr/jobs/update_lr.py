@@ -10,16 +10,17 @@ from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, NoReleaseError, Refused
 from gbdtlr.head import Codes
+from gbdtlr.head.codes import as_other
 from gbdtlr.jobs import guards
 from gbdtlr.jobs.coding import CodedWindow, code_window
 from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.draft import Draft
-from gbdtlr.jobs.fresh import NEWEST, live_model
+from gbdtlr.jobs.fresh import NEWEST
 from gbdtlr.jobs.ledger import Ledger
-from gbdtlr.jobs.methods import Continue, Fitted, method_of
+from gbdtlr.jobs.live import Live
+from gbdtlr.jobs.methods import Continue, Fitted, method_of, wide_of
 from gbdtlr.jobs.result import JobResult, OnEvent
 from gbdtlr.jobs.run import Run, running
-from gbdtlr.model import Model
 from gbdtlr.release import Release
 from gbdtlr.times import format_time
 
@@ -60,14 +61,14 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
         if not news.n_fresh:
             return run.ended("unchanged", base.entry, news.why_nothing(run, base), len(news.window))
         ledger = news.ledger(run)
-        metrics = news.metrics(base, ledger)
+        metrics = news.metrics(ledger)
         gate = run.gate()
         try:
             gate.judge(
                 [
                     *guards.too_few(ledger.learned_since_full, config.guard),
-                    *guards.given(base, news.seen, as_of, config.guard),
-                    *guards.contradiction(news.model.head, news.fresh, config.guard),
+                    *guards.given(base, news.as_live, as_of, config.guard),
+                    *guards.contradiction(news.live.model.head, news.known, config.guard),
                 ]
             )
             fitted = news.fit(run, base)
@@ -118,38 +119,43 @@ class _News:
 
     Attributes
     ----------
-    model : the live one, as far as it can be scored; see :func:`live_model`
+    live : the model that is
     learn : learns the window on top of the live head; None where the window is whole and is learned anew
     before : ledger of the live head, None if it cannot be gone on from
     counting : which files were opened
     window : the samples
-    fresh : those of them that the live head has not learned
-    seen : what these held
+    fresh, known : those of them that the live head has not learned, as a new head reads them, and as it does itself
+    seen, as_live : what these held; see :class:`guards.Observer`
     """
 
-    model: Model
+    live: Live
     learn: Continue | None
     before: Ledger | None
     counting: Counting
     window: CodedWindow
     fresh: Parts[Codes]
+    known: Parts[Codes]
     seen: guards.Seen
+    as_live: guards.Seen
 
     @classmethod
     def read(cls, run: Run, base: Release) -> _News:
         config, as_of = run.config, run.as_of
-        model = live_model(config, base)
         ledger = Ledger.of(base, config)
         learn = None if ledger is None or ledger.full_is_due(config, as_of) else method_of(config).on(base)
-        observer = guards.Observer(model, base.head_as_of)
+        # A head that is learned on keeps the hash it was begun with.
+        live = Live.of(config, base, wide_of(config) if learn is None else base.head.wide, base.head_as_of)
+        observer = guards.Observer(live.coding, base.head_as_of, live.other)
         with run.say.timed("samples.code") as told:
             if ledger is None or learn is None:
                 counting = Counting.of(config, as_of)
-                window = code_window(config, model, as_of, observer=observer)
+                window = code_window(config, live, as_of, observer=observer)
             else:
                 counting = ledger.counting(config, as_of)
-                window = code_window(config, model, as_of, base.head_as_of, observer, counting.changed)
-            news = cls(model, learn, ledger, counting, window, window.known_after(base.head_as_of), observer.seen)
+                window = code_window(config, live, as_of, base.head_as_of, observer, counting.changed)
+            fresh = window.known_after(base.head_as_of)
+            seen = observer.seen, observer.as_live
+            news = cls(live, learn, ledger, counting, window, fresh, fresh.derive(as_other), *seen)
             told.update(rows=len(window), fresh=news.n_fresh)
         return news
 
@@ -175,20 +181,20 @@ class _News:
             told.update(files=len(self.counting.changed), late=ledger.late)
         return ledger
 
-    def metrics(self, base: Release, ledger: Ledger) -> dict[str, Any]:
+    def metrics(self, ledger: Ledger) -> dict[str, Any]:
         """What is measured before anything is learned."""
         metrics: dict[str, Any] = {"fresh": self.n_fresh}
         if self.learn is not None:
             metrics.update(late=ledger.late, late_since_full=ledger.late_since_full)
-        if self.model is base.model:
-            metrics["progressive"] = self.model.judge(self.fresh).as_dict()
+        if self.live.is_whole:
+            metrics["progressive"] = self.live.model.judge(self.known).as_dict()
         return metrics
 
     def fit(self, run: Run, base: Release) -> Fitted:
         """The head that has learned these."""
         with run.say.timed("head.fit") as told:
             if self.learn is None:
-                known = self.fresh if self.model is base.model else Parts()
+                known = self.known if self.live.is_whole else Parts()
                 fitted = method_of(run.config).full(self.window.parts, base.trees, run.as_of, base, known)
             else:
                 fitted = self.learn(self.window.parts, run.as_of)
@@ -199,16 +205,16 @@ class _News:
 
 def _objections(draft: Draft, base: Release, news: _News) -> list[str]:
     """What speaks against the new head: beside the live one on what that has not learned, and by itself."""
-    config, live = draft.run.config, news.model.head
+    config, live = draft.run.config, news.live.model.head
     objections = [
-        *draft.worse(live, news.fresh, "the new head is worse than the live one"),
+        *draft.worse(live, news.fresh, "the new head is worse than the live one", news.known),
         *draft.calibration(min(base.head_as_of, draft.as_of - NEWEST)),
     ]
     if news.learn is None and settings_changed(config, base):
         with draft.run.say.timed("head.hold_out"):
             known = news.window.known_by(base.head_as_of)
             held_out = method_of(config).full(known, base.trees, base.head_as_of, None, Parts()).head
-        beside_live = guards.contest(held_out, live, news.fresh, config.guard)
+        beside_live = guards.contest(held_out, live, news.fresh, config.guard, news.known)
         told = "a head of these settings is worse than the live one, neither having learned these rows"
         objections += guards.worse(beside_live, told, config.guard)
     return objections

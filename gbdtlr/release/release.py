@@ -137,7 +137,12 @@ class Release:
         DamagedError
         """
         data = self.learned.get("online.npz")
-        return None if data is None else OnlineHead.from_bytes(data, self.head.layout)
+        if data is None:
+            return None
+        head = OnlineHead.from_bytes(data, self.head.layout)
+        if head.wide != self.head.wide:
+            raise DamagedError("the online head has other wide columns than the weights it is stored with")
+        return head
 
     @cached_property
     def counts(self) -> dict[str, Count] | None:

@@ -11,9 +11,8 @@ import pyarrow as pa
 
 from gbdtlr.samples.batch import Samples
 from gbdtlr.samples.columns import to_text_dictionary
-from gbdtlr.values.arrays import from_numpy, from_texts, present, real_numbers, whole_numbers
-
-U64 = npt.NDArray[np.uint64]
+from gbdtlr.values.arrays import from_numpy, real_numbers
+from gbdtlr.values.hashing import SPLITMIX64, U64, hash_of, hash_texts, mix
 
 
 def thin_negatives(samples: Samples, keep_rate: float, numeric: Collection[str]) -> Samples:
@@ -42,11 +41,12 @@ def thin_negatives(samples: Samples, keep_rate: float, numeric: Collection[str])
 
 def _row_hash(table: pa.Table, event_us: npt.NDArray[np.int64], numeric: Collection[str]) -> U64:
     # A sum over columns, each salted with its name: the order of columns in the config does not matter.
-    total = _mix(event_us.view(np.uint64))
+    name_hash = hash_of(SPLITMIX64)
+    total = mix(event_us.view(np.uint64))
     for name in table.column_names:
         values = _number_hash(table.column(name)) if name in numeric else _category_hash(table.column(name))
-        total = total + _mix(values ^ _text_hash(from_texts([name])))
-    return _mix(total)
+        total = total + mix(values ^ np.uint64(name_hash(name)))
+    return mix(total)
 
 
 def _number_hash(column: pa.ChunkedArray) -> U64:
@@ -56,35 +56,8 @@ def _number_hash(column: pa.ChunkedArray) -> U64:
 
 
 def _category_hash(column: pa.ChunkedArray) -> U64:
-    pieces = [np.zeros(0, np.uint64)]
-    for chunk in to_text_dictionary(column).chunks:
-        hashes = np.append(_text_hash(chunk.dictionary), np.uint64(0))
-        pieces.append(hashes[np.where(present(chunk.indices), whole_numbers(chunk.indices), -1)])
-    return np.concatenate(pieces)
+    return np.concatenate([np.zeros(0, np.uint64), *(hash_texts(_texts(chunk), 0) for chunk in column.chunks)])
 
 
-def _text_hash(texts: pa.Array) -> U64:
-    """Hash of the bytes of each text, eight at a time, all texts of one length together."""
-    out = np.zeros(len(texts), np.uint64)
-    if not len(texts):
-        return out
-    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset :][: len(texts) + 1].astype(np.int64)
-    data = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
-    lengths = np.diff(offsets)
-    for length in np.unique(lengths):
-        rows = np.flatnonzero(lengths == length)
-        padded = np.zeros((len(rows), -(-length // 8) * 8), np.uint8)
-        padded[:, :length] = data[offsets[rows, None] + np.arange(length)]
-        state = _mix(np.full(len(rows), length, np.uint64))
-        for words in padded.view("<u8").T:
-            state = _mix(state ^ words)
-        out[rows] = state
-    return out
-
-
-def _mix(values: U64) -> U64:
-    """splitmix64's finaliser (Steele, Lea and Flood 2014): every bit of the input moves half of the output's."""
-    z = values + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+def _texts(column: pa.Array) -> pa.Array:
+    return to_text_dictionary(column) if pa.types.is_dictionary(column.type) else column.cast(pa.string())

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from problems import Problem
 
 from gbdtlr.head import Codes, Head, Layout, WideColumns, pieces
+from gbdtlr.head.codes import as_other
 
 N_BUCKETS = 40
 
@@ -125,6 +126,7 @@ def test_a_bare_head_is_the_trees() -> None:
 @given(n=st.integers(0, 400), cuts=st.lists(st.integers(0, 400), max_size=6), unit=st.booleans())
 def test_pieces_do_not_depend_on_how_rows_were_batched(n: int, cuts: list[int], unit: bool) -> None:
     codes = Problem(max(n, 1), n_wide=1).codes.take(np.arange(n))
+    codes = replace(codes, beside=1 + np.repeat(codes.buckets, 2, axis=0))
     codes = replace(codes, weight=np.ones(n)) if unit else codes
     bounds = sorted({0, n, *(cut for cut in cuts if cut < n)})
     batches = [codes.take(np.arange(a, b)) for a, b in pairwise(bounds)]
@@ -135,6 +137,7 @@ def test_pieces_do_not_depend_on_how_rows_were_batched(n: int, cuts: list[int], 
             a, b = getattr(one, name), getattr(other, name)
             assert a.flags.c_contiguous
             np.testing.assert_array_equal(a, b)
+        assert as_other(one).buckets is one.beside
     rows = [piece.event_us for piece in made]
     np.testing.assert_array_equal(np.concatenate([np.empty(0, np.int64), *rows]), codes.event_us)
     again = list(pieces(made))

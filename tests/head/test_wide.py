@@ -9,19 +9,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gbdtlr.errors import SchemaError
+from gbdtlr.errors import FormatError, SchemaError
 from gbdtlr.head import WideColumns
+from gbdtlr.values.hashing import BLAKE2B, SPLITMIX64
 
 IDS = ["c1", "c2", None, "c1", "käse"]
-BUCKETS = [[236932, 218544, 97172, 236932, 88971], [81102, 20184, 152985, 81102, 217244]]
+BUCKETS = {
+    BLAKE2B: [[236932, 218544, 97172, 236932, 88971], [81102, 20184, 152985, 81102, 217244]],
+    SPLITMIX64: [[237311, 63409, 74198, 237311, 243181], [181852, 89549, 141218, 181852, 224774]],
+}
 
 
-def test_buckets_never_change():
+@pytest.mark.parametrize("algorithm", BUCKETS)
+def test_buckets_never_change(algorithm):
     """These numbers are in every store that has wide columns: a change of the hash loses what heads learned."""
-    found = WideColumns(("id", "id:n"), 2**18).buckets({"id": pa.array(IDS), "n": pa.array([1, 2, 3, 1, None])})
-    assert found.tolist() == BUCKETS
+    columns = WideColumns(("id", "id:n"), 2**18, algorithm)
+    found = columns.buckets({"id": pa.array(IDS), "n": pa.array([1, 2, 3, 1, None])})
+    assert found.tolist() == BUCKETS[algorithm]
 
 
+def test_the_arrays_of_a_head_say_what_hashes_its_ids():
+    for columns in (WideColumns((), 2), WideColumns(("a", "b:c"), 7), WideColumns(("a",), 7, BLAKE2B)):
+        assert WideColumns.from_arrays(columns.to_arrays()) == columns
+    arrays = WideColumns(("a",), 7).to_arrays()
+    assert WideColumns.from_arrays({name: arrays[name] for name in ("wide_names", "n_buckets")}).hash == BLAKE2B
+    with pytest.raises(FormatError, match="'sha0'"):
+        WideColumns.from_arrays({**arrays, "wide_hash": np.frombuffer(b"sha0", np.uint8)})
+
+
+@pytest.mark.parametrize("algorithm", BUCKETS)
 @pytest.mark.parametrize(
     "frame",
     [
@@ -33,8 +49,8 @@ def test_buckets_never_change():
     ],
     ids=["arrays", "dictionary", "table", "pandas", "categories"],
 )
-def test_every_kind_of_frame_gives_the_same(frame):
-    columns = WideColumns(("id", "n", "id:n", "n:id"), 1000)
+def test_every_kind_of_frame_gives_the_same(frame, algorithm):
+    columns = WideColumns(("id", "n", "id:n", "n:id"), 1000, algorithm)
     rows = [{"id": i, "n": n} for i, n in zip(IDS, [7, 8, None, 7, 9], strict=True)]
     expected = np.array([columns.row_buckets(row) for row in rows]).T
     np.testing.assert_array_equal(columns.buckets(frame), expected)

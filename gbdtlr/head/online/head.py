@@ -224,8 +224,7 @@ class OnlineHead:
                 "method": np.frombuffer(rule.method.encode(), np.uint8),
                 "rule": np.array([rule.alpha, rule.beta, rule.l1, rule.l2]),
                 "min_occurrences": np.array([rule.min_occurrences], np.int64),
-                "n_buckets": np.array([self.wide.n_buckets], np.int64),
-                "wide_names": np.frombuffer("\n".join(self.wide.names).encode(), np.uint8),
+                **self.wide.to_arrays(),
                 "n_learned": np.array([self.n_learned], np.int64),
                 "seen": seen.astype(np.int64),
                 "counts": self._counts[seen],
@@ -248,8 +247,7 @@ class OnlineHead:
         arrays, n_leaves = from_npz(data, "online.npz", FORMAT), trees.n_leaves
         try:
             alpha, beta, l1, l2 = (float(value) for value in checked(arrays["rule"], np.float64, (4,)))
-            names = arrays["wide_names"].tobytes().decode()
-            wide = WideColumns(tuple(names.split("\n")) if names else (), int(arrays["n_buckets"][0]))
+            wide = WideColumns.from_arrays(arrays)
             method = arrays["method"].tobytes().decode()
             rule = Rule(method, alpha, beta, l1, l2, int(arrays["min_occurrences"][0]))
             if not 1 <= wide.n_buckets <= 2**28:

@@ -13,8 +13,10 @@ from gbdtlr.config import GuardConfig
 from gbdtlr.head import WideColumns
 from gbdtlr.jobs.guards.noted import count, measure, number
 from gbdtlr.trees import Schema
+from gbdtlr.values.hashing import FIRST
 
 TOP = 8
+WIDE = "wide"
 UNSEEN = "(unseen)"
 RUN = 30
 """Rows in a row that a run needs to count: by chance so many do not fall on one value, were it every other row's."""
@@ -28,7 +30,8 @@ class Column:
 
     Attributes
     ----------
-    kind : ``numeric``, ``categorical`` or ``wide``
+    kind : ``numeric``, ``categorical`` or ``wide``, the latter with hash and number of buckets, which are others else;
+        ``wide`` alone is of the first hash
     missing : rows without a value; of a wide column, which has a bucket for them, always 0
     unseen : rows with a category the trees have not learned
     top : the most frequent values with how many rows have them: numbers, categories, or buckets of wide columns
@@ -116,7 +119,7 @@ class Profile:
         }
         for name, bucket in zip(wide.names, buckets, strict=True):
             steady_s = _longest_s(bucket[order], seconds)
-            columns[f"wide {name}"] = Column("wide", 0, 0, _top(bucket), steady_s=steady_s)
+            columns[f"wide {name}"] = Column(_wide_kind(wide), 0, 0, _top(bucket), steady_s=steady_s)
         few = len(order) // 20  # a row that comes days late does not make the others old
         return cls(len(order), columns, int(event_us[order[few]]), int(event_us[order[-1 - few]]))
 
@@ -124,13 +127,18 @@ class Profile:
         """Both together; columns that only one has are left out."""
         if not self.rows or not other.rows:
             return other if other.rows else self
-        shared = (name for name in self.columns if name in other.columns)
+        shared = (name for name, column in self.columns.items() if other.column_like(name, column) is not None)
         return Profile(
             self.rows + other.rows,
             {name: self.columns[name].plus(other.columns[name]) for name in shared},
             min(self.first_us, other.first_us),
             max(self.last_us, other.last_us),
         )
+
+    def column_like(self, name: str, other: Column) -> Column | None:
+        """The column of that name, if there is one whose values can be compared with the other's."""
+        column = self.columns.get(name)
+        return column if column is not None and column.kind == other.kind else None
 
     def with_runs(self, other: Profile) -> Profile:
         """The same profile, with the longer of both profiles' runs in each column."""
@@ -176,7 +184,7 @@ class Profile:
         """
         span_s = (self.last_us - self.first_us) / 1e6
         for name, column in self.columns.items():
-            before = [(each.columns[name], each.rows) for each in known if each.rows and name in each.columns]
+            before = [(same, each.rows) for each in known if each.rows and (same := each.column_like(name, column))]
             if not before or not self.rows:
                 continue
             missing, missed = column.missing / self.rows, max(each.missing / n for each, n in before)
@@ -198,11 +206,15 @@ class Profile:
                 value = column.top[0][0]
                 share = max(each.rows_with(value) / n for each, n in before)
                 if share < guard.constant and span_s >= steady_s:
-                    told = "one id" if column.kind == "wide" else repr(value)
+                    told = "one id" if column.kind.startswith(WIDE) else repr(value)
                     yield (
                         f"column {name} is {told} in all of {there} rows, before in {share:.0%}; "
                         f"[guard] constant asks for {guard.constant:.0%}"
                     )
+
+
+def _wide_kind(wide: WideColumns) -> str:
+    return WIDE if wide.hash == FIRST else f"{WIDE} {wide.hash} {wide.n_buckets}"
 
 
 def _plain(value: Any) -> Any:

@@ -108,25 +108,37 @@ class Seen:
 
 
 class Observer:
-    """Notes what a job reads on the way: those of its rows whose label became known after ``since``."""
+    """Notes what a job reads on the way: those of its rows whose label became known after ``since``.
 
-    def __init__(self, model: Model, since: datetime | None) -> None:
-        """Observer of rows that ``model`` has coded."""
+    Attributes
+    ----------
+    seen : with the buckets of the head in the making, for later releases to compare with
+    as_live : with those of the live head, to be compared with the releases before; the same where it reads rows alike
+    """
+
+    def __init__(self, model: Model, since: datetime | None, live: Model | None = None) -> None:
+        """Observer of rows that ``model`` has coded, and beside it ``live`` where that reads rows in another way."""
         self._schema = model.trees.schema
         self._wide = model.head.wide
+        self._live = None if live is None else live.head.wide
         self._since_us = None if since is None else to_us(since)
-        self.seen = Seen()
+        self.seen = self.as_live = Seen()
 
     def add(self, samples: Samples, codes: Codes) -> None:
         """Note a batch of samples and their codes."""
-        buckets = codes.buckets
+        buckets, beside = codes.buckets, codes.beside
         if self._since_us is not None:
             new = samples.known_us > self._since_us
             if not new.any():
                 return
             if not new.all():
                 samples, buckets = samples.filter(new), np.compress(new, buckets, axis=1)
+                beside = None if beside is None else np.compress(new, beside, axis=1)
         self.seen = self.seen.plus(seen_in(samples, buckets, self._schema, self._wide))
+        if self._live is None or beside is None:
+            self.as_live = self.seen
+        else:
+            self.as_live = self.as_live.plus(seen_in(samples, beside, self._schema, self._live))
 
 
 def seen_in(samples: Samples, buckets: NDArray[np.uint32], schema: Schema, wide: WideColumns) -> Seen:
