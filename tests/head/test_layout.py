@@ -97,6 +97,8 @@ def test_only_wide_buckets_are_dropped(layout: Layout, seed: int) -> None:
     assert left[layout.leaves].all()
     assert left[layout.bias]
     assert smaller.n == left.sum()
+    for where, index, rest in zip(layout.columns, layout.buckets, smaller.buckets, strict=True):
+        assert rest.tolist() == index[~dropped[where]].tolist()
     values = np.arange(1.0, layout.n + 1)
     np.testing.assert_array_equal(layout.carried(values, smaller), values[left])
 
