@@ -54,7 +54,8 @@ def test_kept_code_is_stale_when_another_source_of_the_package_has_changed(
         return kernel()(names["step"])
 
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
-    assert step(1)(0) == 1
+    first = step(1)  # kept, as numba builds the surroundings of a function anew where none are left of it
+    assert first(0) == 1
     again = step(1)
     assert again(0) == 1
     assert again.stats.cache_hits
