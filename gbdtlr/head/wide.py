@@ -16,9 +16,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gbdtlr.errors import SchemaError
-from gbdtlr.values.arrays import from_numpy, from_values
+from gbdtlr.values import scalars
+from gbdtlr.values.arrays import from_numpy, simple
+from gbdtlr.values.categories import Spell, text_dictionary, texts, texts_of, written, written_of
 from gbdtlr.values.crosses import columns_of, parts_of
-from gbdtlr.values.frames import column_names, column_of, is_missing, texts
+from gbdtlr.values.frames import column_names, column_of, frame_of
 from gbdtlr.values.hashing import BLAKE2B, CURRENT, FIRST, U64, hash_of, hash_texts
 
 MISSING = 0x9E3779B97F4A7C15
@@ -31,6 +33,7 @@ class WideColumns:
     """Names of the wide columns, crosses written ``origin:dest``, how many buckets each has, and what hashes ids.
 
     Heads, candidates and memories of wide columns that differ in any of the three have nothing to say to each other.
+    Heads of the first hash are from before a text had one spelling: to them ``True`` is another id than ``true``.
     """
 
     names: tuple[str, ...]
@@ -42,6 +45,11 @@ class WideColumns:
         """The columns they are made of."""
         return columns_of(self.names)
 
+    @property
+    def as_written(self) -> bool:
+        """Whether ids are the texts that stand there, and not their one spelling."""
+        return self.hash == FIRST
+
     def same_ids(self, other: WideColumns) -> bool:
         """Whether the other has the same columns and as many buckets, whatever hashes them."""
         return (self.names, self.n_buckets) == (other.names, other.n_buckets)
@@ -51,7 +59,7 @@ class WideColumns:
 
         Parameters
         ----------
-        frame : DataFrame, pyarrow Table or dict of arrays, (n, any columns)
+        frame : any that :func:`gbdtlr.values.frames.frame_of` takes, (n, any columns)
 
         Returns
         -------
@@ -60,13 +68,21 @@ class WideColumns:
         Raises
         ------
         SchemaError
-            Columns missing; the message lists them.
+            Columns missing, or with values that cannot be ids; the message lists them.
         """
+        frame = frame_of(frame)
         there = column_names(frame)
         missing = [part for part in self.columns if part not in there]
         if missing:
             raise SchemaError(f"wide columns missing: {', '.join(missing)}")
-        hashes = {part: _column_hash(column_of(frame, part), self.hash) for part in self.columns}
+        hashes, problems = {}, []
+        for part in self.columns:
+            try:
+                hashes[part] = _column_hash(column_of(frame, part), self)
+            except SchemaError as error:
+                problems.append(f"column {part} {error}")
+        if problems:
+            raise SchemaError("; ".join(problems))
         if not self.names:
             return np.empty((0, 0), np.uint32)
         return np.stack([self._bucket(name, [hashes[part] for part in parts_of(name)]) for name in self.names])
@@ -74,11 +90,12 @@ class WideColumns:
     def row_buckets(self, row: Mapping[str, Any]) -> list[int]:
         """Buckets of one row given as a mapping of names to values, as :meth:`buckets` gives them."""
         parts, plan, one = self._row_plan
+        spell = scalars.written if self.as_written else scalars.text
         try:
-            hashes = [_value_hash(row[part], one) for part in parts]
-        except KeyError:
-            missing = [part for part in parts if part not in row]
-            raise SchemaError(f"wide columns missing: {', '.join(missing)}") from None
+            texts = [spell(row[part]) for part in parts]
+        except (KeyError, SchemaError):
+            raise _wrong(row, parts) from None
+        hashes = [MISSING if text is None else one(text) for text in texts]
         return [self._row_bucket(seed, [hashes[place] for place in places]) for seed, places in plan]
 
     @cached_property
@@ -135,32 +152,35 @@ def _mix(x: U64) -> U64:
     return mixed
 
 
-def _value_hash(value: Any, one: Callable[[str], int]) -> int:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if type(value) is str:
-        return one(value)
-    if type(value) is int:
-        return one(str(value))
-    if is_missing(value):
-        return MISSING
-    plain = isinstance(value, (str, bool, int, float))
-    spelled = texts(from_values([value]) if plain else pa.array([value], from_pandas=True))[0].as_py()
-    return MISSING if spelled is None else one(spelled)
+def _wrong(row: Mapping[str, Any], parts: Sequence[str]) -> SchemaError:
+    """What is wrong with the ids of a row, each by its name."""
+    missing = [part for part in parts if part not in row]
+    problems = [f"wide columns missing: {', '.join(missing)}"] if missing else []
+    for part in parts:
+        try:
+            scalars.text(row.get(part))
+        except SchemaError as error:
+            problems.append(f"{part} {error}")
+    return SchemaError("; ".join(problems))
 
 
-def _column_hash(column: Any, algorithm: str) -> U64:
+def _column_hash(column: Any, wide: WideColumns) -> U64:
     """Hash of every value's text."""
-    if isinstance(column, np.ndarray):
+    if isinstance(column, list):
+        column = (written if wide.as_written else texts)(column)
+    elif isinstance(column, np.ndarray):
         column = from_numpy(column)
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    return np.concatenate([np.empty(0, np.uint64), *(_chunk_hash(chunk, algorithm) for chunk in chunks)])
+    spell = written_of if wide.as_written else texts_of
+    return np.concatenate([np.empty(0, np.uint64), *(_chunk_hash(chunk, wide.hash, spell) for chunk in chunks)])
 
 
-def _chunk_hash(chunk: pa.Array, algorithm: str) -> U64:
-    if algorithm == BLAKE2B and not isinstance(chunk, pa.DictionaryArray):
-        chunk = chunk.dictionary_encode()  # which is slow, but less so than to hash a text twice
-    if isinstance(chunk, pa.DictionaryArray):
-        chunk = pa.DictionaryArray.from_arrays(chunk.indices, texts(chunk.dictionary))
-        return hash_texts(chunk, MISSING, algorithm)
-    return hash_texts(texts(chunk), MISSING, algorithm)
+def _chunk_hash(chunk: pa.Array, algorithm: str, spell: Spell) -> U64:
+    chunk = simple(chunk)
+    if isinstance(chunk, pa.DictionaryArray) and len(chunk.dictionary) > len(
+        chunk
+    ):  # of a whole file's, for a few rows
+        chunk = chunk.dictionary_decode()
+    # To encode is slow, but less so than to hash a text twice by the first hash.
+    is_encoded = algorithm == BLAKE2B or isinstance(chunk, pa.DictionaryArray)
+    return hash_texts(text_dictionary(chunk, spell) if is_encoded else spell(chunk), MISSING, algorithm)

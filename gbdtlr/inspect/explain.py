@@ -17,6 +17,7 @@ from gbdtlr.metrics import sigmoid
 from gbdtlr.model import Model
 from gbdtlr.samples.tables import read_tables
 from gbdtlr.trees import Rules
+from gbdtlr.values import scalars
 from gbdtlr.values.crosses import parts_of
 
 
@@ -56,8 +57,10 @@ def explain(model: Model, row: Mapping[str, Any], by_tree: bool = False) -> dict
         Columns missing or of the wrong type; the message lists them.
     """
     trees, head = model.trees, model.head
-    rules = Rules(trees, {name: [str(value)] for name, value in row.items() if value is not None})
     codes = trees.encode_row(row).astype(np.int64) + trees.offsets[:-1]
+    spell = scalars.written if trees.schema.as_written else scalars.text
+    categories = ((f.name, spell(row[f.name])) for f in trees.schema.features if f.vocabulary is not None)
+    rules = Rules(trees, {name: [text] for name, text in categories if text is not None})
     if by_tree:
         terms = [
             Term(rules.words(code), float(head.leaf_weights[code]), {"tree": t, "leaf": code - int(trees.offsets[t])})
@@ -80,7 +83,7 @@ def explain(model: Model, row: Mapping[str, Any], by_tree: bool = False) -> dict
 
 
 def row_of(model: Model, source: str, number: int) -> dict[str, Any]:
-    """Row ``number``, from 0, of a file, folder or glob, as :func:`explain` takes it.
+    """Row ``number``, from 0, of a file, folder or glob, as :func:`explain` takes it: the columns of the model.
 
     Raises
     ------
@@ -91,8 +94,8 @@ def row_of(model: Model, source: str, number: int) -> dict[str, Any]:
     n_before = 0
     for table in read_tables(source, numeric):
         if number < n_before + len(table):
-            (row,) = table.slice(number - n_before, 1).to_pylist()
-            return dict(row)
+            names = [name for name in model.columns if name in table.schema.names]
+            return {name: scalars.unwrapped(table.column(name)[number - n_before]) for name in names}
         n_before += len(table)
     raise SamplesError(f"{source} has {tables.count(n_before, 'row')}, so there is no row {number}; rows count from 0")
 

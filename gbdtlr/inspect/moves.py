@@ -17,8 +17,9 @@ from gbdtlr.inspect.words import id_in_words
 from gbdtlr.model import Model
 from gbdtlr.samples import Samples
 from gbdtlr.trees import Rules
+from gbdtlr.values.categories import texts, written
 from gbdtlr.values.crosses import parts_of
-from gbdtlr.values.frames import column_of, texts
+from gbdtlr.values.frames import column_of
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,10 @@ def wide_moves(old: Head, new: Head, old_codes: Codes, codes: Codes, samples: Sa
 def most_common_first(samples: Samples, model: Model) -> dict[str, list[str]]:
     """Values of each categorical feature, the most common first."""
     common = {}
+    spell = written if model.trees.schema.as_written else texts
     for feature in model.trees.schema.features:
         if feature.vocabulary is not None:
-            counts = texts(column_of(samples.table, feature.name)).value_counts()
+            counts = spell(column_of(samples.table, feature.name)).value_counts()
             order = np.argsort(-counts.field("counts").to_numpy(zero_copy_only=False), kind="stable")
             values = counts.field("values").to_pylist()
             common[feature.name] = [values[i] for i in order.tolist()]

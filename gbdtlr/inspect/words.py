@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
+from gbdtlr.values import scalars
 from gbdtlr.values.crosses import parts_of
 
 
@@ -15,5 +15,5 @@ def id_in_words(name: str, values: Iterable[Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    missing = value is None or (isinstance(value, float) and math.isnan(value))
-    return "missing" if missing else str(value)
+    text = scalars.text(value)
+    return "missing" if text is None else text

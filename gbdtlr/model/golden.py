@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from gbdtlr.errors import DamagedError, GbdtlrError, MismatchError
 from gbdtlr.model.model import Model
-from gbdtlr.values.arrays import from_numpy, from_values
+from gbdtlr.values.arrays import from_numpy
 
 GOLDEN_ROWS = 8
 GOLDEN_TOLERANCE = 1e-9
@@ -36,10 +37,11 @@ class Golden:
     def of(cls, table: pa.Table, model: Model) -> Golden:
         """Golden rows spread over ``table``; those with an infinite number, which JSON cannot say, are left out."""
         spread = np.unique(np.linspace(0, len(table) - 1, min(GOLDEN_ROWS, len(table))).astype(np.int64))
-        rows = [row for row in table.take(from_numpy(spread)).to_pylist() if _json_can_say(row)]
+        rows = [_in_json(row) for row in table.take(from_numpy(spread)).to_pylist()]
+        rows = [row for row in rows if _json_can_say(row)]
         if not rows:
             return cls([], [], [])
-        codes = model.encode(_table_of(rows))
+        codes = model.encode(_columns_of(rows))
         return cls(rows, codes.leaves.T.tolist(), model.head.margin(codes).tolist())
 
     def replay(self, model: Model) -> None:
@@ -53,7 +55,7 @@ class Golden:
         if not self.rows:
             return
         try:
-            codes = model.encode(_table_of(self.rows))
+            codes = model.encode(_columns_of(self.rows))
             leaves, margins = codes.leaves, model.head.margin(codes)
         except GbdtlrError as error:
             raise MismatchError(f"its golden rows cannot be scored: {error}") from error
@@ -94,15 +96,19 @@ class Golden:
                 raise ValueError("their lengths differ")
             if rows and (np.array(leaves).ndim != 2 or np.array(leaves).dtype.kind != "i"):
                 raise ValueError("leaves that are no numbers")
-            _table_of(rows)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise DamagedError(f"the golden rows are damaged: {error}") from None
         return golden
 
 
-def _table_of(rows: list[dict[str, Any]]) -> pa.Table:
+def _columns_of(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
     names = list(dict.fromkeys(name for row in rows for name in row))
-    return pa.table({name: from_values([row.get(name) for row in rows]) for name in names})
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _in_json(row: dict[str, Any]) -> dict[str, Any]:
+    """The row in JSON's types, as far as they can: long whole numbers come as decimals."""
+    return {name: int(value) if isinstance(value, Decimal) else value for name, value in row.items()}
 
 
 def _json_can_say(row: dict[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from gbdtlr.head import Codes, Head, Layout, WideColumns
 from gbdtlr.metrics import Quality
 from gbdtlr.samples import Samples
 from gbdtlr.trees import FrozenTrees
+from gbdtlr.values.frames import frame_of
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class Model:
 
     trees: FrozenTrees
     head: Head
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that rows are scored by."""
+        return tuple(dict.fromkeys((*self.trees.schema.names, *self.head.wide.columns)))
 
     @classmethod
     def of(cls, trees: FrozenTrees, wide: WideColumns) -> Model:
@@ -49,15 +55,15 @@ class Model:
 
         Parameters
         ----------
-        rows : Samples; or a DataFrame, Table or dict of arrays, (n, any columns), whose codes have weight 1, and
-            label NaN, so that nothing can be learned of them or judged by them
+        rows : Samples; or any frame (``values.frames``), (n, any columns), whose codes have weight 1, and label NaN, so
+            that nothing can be learned of them or judged by them
 
         Raises
         ------
         SchemaError
             Columns missing or of the wrong type; the message lists them.
         """
-        frame = rows.table if isinstance(rows, Samples) else rows
+        frame = rows.table if isinstance(rows, Samples) else frame_of(rows)
         codes = Codes.unlabelled(self.trees.encode(frame), self.head.wide.buckets(frame))
         if not isinstance(rows, Samples):
             return codes
@@ -70,13 +76,14 @@ class Model:
         return np.concatenate([leaves.astype(np.int64), np.array(self.head.wide.row_buckets(row), np.int64)])
 
     def margin(self, frame: Any) -> NDArray[np.float64]:
-        """Log-odds of every row of a DataFrame, Table or dict of arrays; columns are found by name.
+        """Log-odds of every row of a frame; columns are found by name.
 
         Raises
         ------
         SchemaError
             Columns missing or of the wrong type; the message lists them.
         """
+        frame = frame_of(frame)
         try:
             out = self.trees.margin(frame, self.head.leaf_weights, self.head.bias)
         except SchemaError as error:

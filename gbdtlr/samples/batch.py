@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.types as pt
 
 from gbdtlr.errors import SamplesError
-from gbdtlr.samples.columns import is_number, to_text_dictionary
+from gbdtlr.samples.columns import to_text_dictionary
 from gbdtlr.values.arrays import from_numpy
+from gbdtlr.values.numbers import is_number
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,7 @@ class Samples:
 
     Attributes
     ----------
-    table : pyarrow.Table, (n, features of the config); texts as ``dictionary<int32, string>``, other columns in
-        their own type, decimals as float64
+    table : pyarrow.Table, (n, features of the config), in the types of :func:`gbdtlr.samples.columns.feature_column`
     label : int8, (n,), 0 or 1
     weight : float64, (n,), from 0 to MAX_WEIGHT; ones where no weight is configured
     event_us : int64, (n,), microseconds since 1970 UTC
@@ -81,28 +82,30 @@ class Samples:
 def concat_tables(tables: Sequence[pa.Table]) -> pa.Table:
     """Tables of the same column names end to end; a column whose type differs takes one that holds them all.
 
-    Numbers widen; whole numbers beside texts become texts, as they do when categories are looked up.
+    Whole numbers stay exact, as ids must, and other numbers widen; beside texts or truth values they become texts.
     """
     first = tables[0].schema
     if all(table.schema.equals(first) for table in tables):
         return pa.concat_tables(tables)
     columns = []
     for name in first.names:
-        chunks = [table.column(name) for table in tables]
-        types = {chunk.type for chunk in chunks}
+        chunks = [chunk for table in tables for chunk in table.column(name).chunks]
+        types = {table.schema.field(name).type for table in tables}
         if len(types) > 1:
-            target = _widest(types)
-            chunks = [to_text_dictionary(c) if target is None else c.cast(target) for c in chunks]
-        columns.append(pa.chunked_array([piece for chunk in chunks for piece in chunk.chunks], type=chunks[0].type))
+            chunks = _alike(chunks, types)
+        columns.append(pa.chunked_array(chunks, chunks[0].type if chunks else first.field(name).type))
     return pa.table(columns, names=first.names)
 
 
-def _widest(types: set[pa.DataType]) -> pa.DataType | None:
-    if all(is_number(kind) for kind in types):
-        if all(pa.types.is_signed_integer(kind) for kind in types):
-            return pa.int64()
-        return pa.float64()
-    return None
+def _alike(chunks: list[pa.Array], types: set[pa.DataType]) -> list[pa.Array]:
+    if not all(is_number(kind) and not pt.is_boolean(kind) and not pt.is_dictionary(kind) for kind in types):
+        return [to_text_dictionary(chunk) for chunk in chunks]
+    if any(pt.is_floating(kind) for kind in types):
+        return [chunk.cast(pa.float64(), safe=False) for chunk in chunks]
+    try:
+        return [chunk.cast(pa.int64()) for chunk in chunks]
+    except pa.ArrowInvalid:
+        return [chunk.cast(pa.decimal128(38, 0)) for chunk in chunks]
 
 
 def require_both_classes(

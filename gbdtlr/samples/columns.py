@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SchemaError
+from gbdtlr.values.arrays import from_numpy, has_value, is_string, simple_type, with_nulls
+from gbdtlr.values.categories import is_text, text_dictionary, whole_array, written_of
+from gbdtlr.values.numbers import is_number, numbers_of
 
 TEXT_DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 
@@ -25,58 +28,24 @@ def text_columns(cfg: SamplesConfig) -> tuple[str, ...]:
     return tuple(name for name in cfg.features if name not in cfg.numeric)
 
 
-def is_text(kind: pa.DataType) -> bool:
-    """Whether values of this type are texts, dictionary-encoded ones included."""
-    if pt.is_dictionary(kind):
-        return is_text(kind.value_type)
-    return bool(pt.is_string(kind) or pt.is_large_string(kind) or str(kind) == "string_view")
-
-
-def is_number(kind: pa.DataType) -> bool:
-    """Whether values of this type are numbers; truth values count."""
-    if pt.is_dictionary(kind):
-        return is_number(kind.value_type)
-    return bool(pt.is_integer(kind) or pt.is_floating(kind) or pt.is_boolean(kind) or pt.is_decimal(kind))
-
-
-def _is_code(kind: pa.DataType) -> bool:
-    if pt.is_dictionary(kind):
-        return _is_code(kind.value_type)
-    return bool(pt.is_integer(kind) or pt.is_boolean(kind) or is_text(kind))
-
-
 def _is_time(kind: pa.DataType) -> bool:
     number = pt.is_integer(kind) or pt.is_floating(kind)
-    return bool(pt.is_timestamp(kind) or pt.is_date(kind) or number or is_text(kind))
+    return bool(pt.is_timestamp(kind) or pt.is_date(kind) or number or is_string(kind))
 
 
 def check_columns(schema: pa.Schema, cfg: SamplesConfig, file: str) -> None:
-    """Nothing, if ``schema`` has every column the config names, in a type that can serve.
+    """Nothing, if ``schema`` has every column the config names, and times in a type that can serve.
+
+    What other columns hold is looked at where they have a value (:func:`check_types`), or if columns are missing: then
+    all that is wrong is listed.
 
     Raises
     ------
     SchemaError
         Columns missing or of the wrong type; the message lists all of them with what was found and expected.
     """
-    expected: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
-        cfg.label: ("0 or 1", lambda kind: is_number(kind) or is_text(kind)),
-        cfg.event_time: ("a time", _is_time),
-    }
-    if cfg.label_time:
-        expected[cfg.label_time] = ("a time", _is_time)
-    if cfg.weight:
-        expected[cfg.weight] = ("a number", is_number)
-    for name in text_columns(cfg):
-        expected[name] = ("text or whole numbers", _is_code)
-    for name in cfg.numeric:
-        wide = name in cfg.wide_columns
-        expected[name] = (
-            ("a whole number (it is a wide column too)", lambda kind: is_number(kind) and _is_code(kind))
-            if wide
-            else ("a number", is_number)
-        )
     faults = []
-    for name, (want, serves) in expected.items():
+    for name, want in _expected(cfg).items():
         count = schema.names.count(name)
         if count == 0:
             near = difflib.get_close_matches(name, schema.names, n=1)
@@ -84,51 +53,109 @@ def check_columns(schema: pa.Schema, cfg: SamplesConfig, file: str) -> None:
             faults.append(f"{name} is missing{hint}, expected {want}")
         elif count > 1:
             faults.append(f"{name} is there {count} times, expected once")
-        else:
+        elif name in (cfg.event_time, cfg.label_time):
             kind = schema.field(name).type
-            if not pt.is_null(kind) and not serves(kind):
+            if not pt.is_null(kind) and not _is_time(kind):
                 faults.append(f"{name} is {kind}, expected {want}")
+    if faults:
+        faults += [
+            f"{name} is {schema.field(name).type}, expected {want}"
+            for name, want in _expected(cfg).items()
+            if schema.names.count(name) == 1 and not _serves(schema.field(name).type, name, cfg)
+        ]
+    _none(faults, file)
+
+
+def check_types(batch: pa.RecordBatch, cfg: SamplesConfig, file: str) -> None:
+    """Nothing, if no column of ``batch`` has values of a type that cannot serve; without a value any type can.
+
+    Raises
+    ------
+    SchemaError
+        Columns of the wrong type; the message lists all of them with what was found and expected.
+    """
+    faults = [
+        f"{name} is {batch.column(name).type}, expected {want}"
+        for name, want in _expected(cfg).items()
+        if not _serves(batch.column(name).type, name, cfg) and has_value(batch.column(name))
+    ]
+    _none(faults, file)
+
+
+def _serves(kind: pa.DataType, name: str, cfg: SamplesConfig) -> bool:
+    if name in (cfg.event_time, cfg.label_time):
+        return True  # these are looked at on their own
+    return is_number(kind) if name in (*cfg.numeric, cfg.weight) else is_text(kind)
+
+
+def _expected(cfg: SamplesConfig) -> dict[str, str]:
+    """What each needed column should hold, in words."""
+    expected = {cfg.label: "0 or 1", cfg.event_time: "a time"}
+    if cfg.label_time:
+        expected[cfg.label_time] = "a time"
+    if cfg.weight:
+        expected[cfg.weight] = "a number"
+    for name in text_columns(cfg):
+        expected[name] = "text or whole numbers"
+    for name in cfg.numeric:
+        expected[name] = "a whole number (it is a wide column too)" if name in cfg.wide_columns else "a number"
+    return expected
+
+
+def _none(faults: list[str], file: str) -> None:
     if faults:
         raise SchemaError(f"{file}: {'; '.join(faults)}; mend the file, or [samples] in the config")
 
 
 def to_text_dictionary(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
-    """``column`` as ``dictionary<int32, string>``, missing values as nulls of the index."""
+    """Texts of ``column`` as they stand, as ``dictionary<int32, string>``, missing values as nulls of the index."""
     if isinstance(column, pa.ChunkedArray):
         return pa.chunked_array([to_text_dictionary(chunk) for chunk in column.chunks], type=TEXT_DICTIONARY)
     if column.type == TEXT_DICTIONARY and not column.dictionary.null_count:
         return column
-    if pt.is_dictionary(column.type):
-        if column.dictionary.null_count:
-            return to_text_dictionary(column.dictionary_decode())
-        values = column.dictionary.cast(pa.string())
-        return pa.DictionaryArray.from_arrays(column.indices.cast(pa.int32()), values)
-    return column.cast(pa.string()).dictionary_encode()
+    return text_dictionary(column, written_of)
 
 
-def feature_table(batch: pa.RecordBatch, cfg: SamplesConfig) -> pa.Table:
-    """Features of ``batch`` in config order, each in one of few types.
+def feature_table(batch: pa.RecordBatch, cfg: SamplesConfig, file: str) -> pa.Table:
+    """Features of ``batch`` in config order, each as :func:`feature_column` gives it.
 
-    Texts become ``dictionary<int32, string>``; decimals float64, half floats float32, truth values among the
-    numbers int8; a column without any value its kind's type, all null; everything else stays as it is.
+    Raises
+    ------
+    SchemaError
+        Values that cannot be what the config takes them for; the message lists all such columns of ``file``.
     """
-    numeric = set(cfg.numeric)
-    columns = []
+    numeric, wide = set(cfg.numeric), set(cfg.wide_columns)
+    columns, faults = [], []
     for name in cfg.features:
-        column = batch.column(name)
-        if pt.is_dictionary(column.type) and not is_text(column.type):
-            column = column.dictionary_decode()
-        kind = column.type
-        if name in numeric:
-            if pt.is_decimal(kind) or pt.is_null(kind):
-                column = column.cast(pa.float64())
-            elif pt.is_float16(kind):
-                column = column.cast(pa.float32())
-            elif pt.is_boolean(kind):
-                column = column.cast(pa.int8())
-        elif pt.is_null(kind):
-            column = to_text_dictionary(column.cast(pa.string()))
-        elif is_text(kind):
-            column = to_text_dictionary(column)
-        columns.append(column)
+        try:
+            columns.append(feature_column(batch.column(name), name in numeric, name in wide))
+        except SchemaError as error:
+            faults.append(f"{name} {error}")
+    _none(faults, file)
     return pa.table(columns, names=list(cfg.features))
+
+
+def feature_column(column: pa.Array, is_numeric: bool, is_wide: bool) -> pa.Array:
+    """A feature in one of few types, which keep what it means as a number, as an id or as both.
+
+    Integers and truth values stay as they are, truth values among plain numbers as int8, and a column that is a number
+    and an id holds nothing else, or ``decimal128(38, 0)``. Other numbers become float64 or float32, other categories
+    and ids ``dictionary<int32, string>`` of their texts as they stand.
+
+    Raises
+    ------
+    SchemaError
+        Values that cannot be that.
+    """
+    kind = column.type
+    if pt.is_integer(kind) or (pt.is_boolean(kind) and (is_wide or not is_numeric)):
+        return column
+    if is_numeric and is_wide:
+        return whole_array(column)
+    if not is_numeric:
+        return to_text_dictionary(column)
+    if pt.is_floating(kind):
+        return column.cast(pa.float32()) if pt.is_float16(kind) else column
+    numbers = numbers_of(column)
+    array = with_nulls(from_numpy(numbers), np.isnan(numbers))
+    return array.cast(pa.int8()) if pt.is_boolean(simple_type(kind)) else array

@@ -9,11 +9,12 @@ from typing import Any
 import pyarrow as pa
 
 from gbdtlr.config import SamplesConfig
-from gbdtlr.samples.columns import check_columns, is_text, needed_columns, text_columns
+from gbdtlr.samples.columns import check_columns, needed_columns, text_columns
 from gbdtlr.samples.files import File
 from gbdtlr.samples.timestamps import statistics_us
 from gbdtlr.samples.window import Tally, Window
 from gbdtlr.times import zone
+from gbdtlr.values.arrays import is_string
 
 # Column chunks are read through a buffer of this size instead of whole: row groups may be as large as the file.
 _BUFFER = 1 << 16
@@ -29,7 +30,7 @@ def parquet_batches(
         reader = parquet.ParquetFile(source, **sparing(file))
         schema = reader.schema_arrow
         check_columns(schema, cfg, file.path)
-        texts = [name for name in text_columns(cfg) if is_text(schema.field(name).type)]
+        texts = [name for name in text_columns(cfg) if is_string(schema.field(name).type)]
         if texts:
             reader = parquet.ParquetFile(source, metadata=reader.metadata, read_dictionary=texts, **sparing(file))
         groups = _groups_in(reader.metadata, schema, cfg, window, tally)

@@ -16,8 +16,8 @@ from typing import IO, Any
 import pyarrow as pa
 
 from gbdtlr.errors import ConfigError, SamplesError
-from gbdtlr.samples.columns import is_text
 from gbdtlr.samples.files import READABLE, File, find_files, is_remote, open_remote
+from gbdtlr.values.arrays import is_string
 
 _BATCH_ROWS = 65536
 
@@ -170,7 +170,7 @@ class TableWriter:
         """Append rows; the columns of the first table are those of the file."""
         if self._schema is None:
             self._schema = pa.schema(
-                [(f.name, pa.string() if is_text(f.type) and self._is_text else f.type) for f in table.schema]
+                [(f.name, pa.string() if is_string(f.type) and self._is_text else f.type) for f in table.schema]
             )
         if table.schema.names != self._schema.names:
             raise SamplesError(

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gbdtlr.samples.batch import Samples
-from gbdtlr.samples.columns import to_text_dictionary
 from gbdtlr.values.arrays import from_numpy, real_numbers
+from gbdtlr.values.categories import text_dictionary, texts_of
 from gbdtlr.values.hashing import SPLITMIX64, U64, hash_of, hash_texts, mix
 
 
@@ -60,4 +60,4 @@ def _category_hash(column: pa.ChunkedArray) -> U64:
 
 
 def _texts(column: pa.Array) -> pa.Array:
-    return to_text_dictionary(column) if pa.types.is_dictionary(column.type) else column.cast(pa.string())
+    return text_dictionary(column) if pa.types.is_dictionary(column.type) else texts_of(column)

@@ -8,17 +8,18 @@ from datetime import datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SamplesError
 from gbdtlr.metrics import MAX_WEIGHT
 from gbdtlr.samples.batch import Samples
-from gbdtlr.samples.columns import feature_table, is_text
+from gbdtlr.samples.columns import check_types, feature_table
 from gbdtlr.samples.thinning import thin_negatives
 from gbdtlr.samples.timestamps import column_us
 from gbdtlr.times import format_time, from_us, to_us, zone
-from gbdtlr.values.arrays import empty_as_null, from_numpy, from_texts, present, real_numbers, true_rows
+from gbdtlr.values.arrays import from_numpy
+from gbdtlr.values.numbers import numbers
+from gbdtlr.values.truth import truths
 
 _NEVER = np.iinfo(np.int64).max
 
@@ -134,6 +135,7 @@ class Window:
 
     def select(self, batch: pa.RecordBatch, cfg: SamplesConfig, faults: Faults, tally: Tally) -> Samples | None:
         """Rows of ``batch`` that are in the window and mature; None where there are none, or unsound ones."""
+        check_types(batch, cfg, faults.path)
         timezone = zone(cfg.timezone)
         times = batch.column(cfg.event_time)
         event_us, has_event, unreadable = column_us(times, timezone)
@@ -169,38 +171,21 @@ class Window:
         weight = np.ones(len(label)) if cfg.weight is None else _weights(batch.column(cfg.weight), cfg.weight, faults)
         if faults:
             return None
-        samples = Samples(feature_table(batch, cfg), label, weight, event_us, known_us)
+        samples = Samples(feature_table(batch, cfg, faults.path), label, weight, event_us, known_us)
         return thin_negatives(samples, cfg.negative_keep_rate, cfg.numeric)
 
 
 def _labels(column: pa.Array, name: str, faults: Faults) -> npt.NDArray[np.int8]:
-    if is_text(column.type):
-        return _text_labels(column, name, faults)
-    numbers = real_numbers(column)
-    bad = ~((numbers == 0) | (numbers == 1))
-    _add_label_faults(column, name, bad, np.isnan(numbers), faults)
-    return np.where(bad, 0, numbers).astype(np.int8)
-
-
-def _text_labels(column: pa.Array, name: str, faults: Faults) -> npt.NDArray[np.int8]:
-    texts = empty_as_null(pc.utf8_lower(pc.utf8_trim_whitespace(column.cast(pa.string()))))
-    one = true_rows(pc.is_in(texts, from_texts(["1", "1.0", "true"])))
-    zero = true_rows(pc.is_in(texts, from_texts(["0", "0.0", "false"])))
-    _add_label_faults(column, name, ~(one | zero), ~present(texts), faults)
-    return one.astype(np.int8)
-
-
-def _add_label_faults(
-    column: pa.Array, name: str, bad: npt.NDArray[np.bool_], missing: npt.NDArray[np.bool_], faults: Faults
-) -> None:
-    faults.add(f"no {name} though it should be known by now", int(missing.sum()))
-    other = np.flatnonzero(bad & ~missing)
-    if len(other):
-        faults.add(f"a {name} other than 0 or 1", len(other), column[int(other[0])].as_py())
+    outcome = truths(column)
+    faults.add(f"no {name} though it should be known by now", int(outcome.missing.sum()))
+    wrong = np.flatnonzero(outcome.wrong)
+    if len(wrong):
+        faults.add(f"a {name} other than 0 or 1", len(wrong), column[int(wrong[0])].as_py())
+    return outcome.true.astype(np.int8)
 
 
 def _weights(column: pa.Array, name: str, faults: Faults) -> npt.NDArray[np.float64]:
-    weights = real_numbers(column)
+    weights = numbers(column)
     bad = np.flatnonzero(~((weights >= 0) & (weights <= MAX_WEIGHT)))
     if len(bad):
         example = column[int(bad[0])].as_py()

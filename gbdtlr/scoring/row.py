@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gbdtlr.errors import SchemaError
 from gbdtlr.release import Release
+from gbdtlr.values.frames import row_of
 
 MAX_ORDERS = 64
 _TWICE = "more than one value has the same name"
@@ -35,11 +36,14 @@ class Serving:
 
     def row_margin(self, row: Any, names: Names | None) -> float:
         """Log-odds of one row; see :meth:`Scorer.score_row`."""
-        if names is None:
-            if isinstance(row, Mapping):
-                return self.model.row_margin(row)
+        if names is None or isinstance(row, Mapping):
+            named = row_of(row)
+            if named is not None:
+                return self.model.row_margin(named)
             raise SchemaError("the values of a row have no names: give them as names, columns are found by name")
         names = tuple(names)
+        if isinstance(row, np.ndarray) and type(row) is not np.ndarray:
+            row = row.ravel().tolist() if isinstance(row, np.ma.MaskedArray) else np.asarray(row)
         is_array = isinstance(row, np.ndarray)
         n_values = row.size if is_array else len(row)
         if n_values != len(names):
@@ -48,13 +52,13 @@ class Serving:
             order = self._orders.get(names)
             if order is None:
                 order = self._order_of(names)
-            values = row.take(order)
-            return self.model.values_margin(values if values.dtype == np.float64 else values.astype(np.float64))
+            numbers = row.take(order)
+            return self.model.values_margin(numbers if numbers.dtype == np.float64 else numbers.astype(np.float64))
         values = row.ravel().tolist() if is_array else row
-        named = dict(zip(names, values, strict=True))
-        if len(named) < len(names):
+        of_names = dict(zip(names, values, strict=True))
+        if len(of_names) < len(names):
             raise SchemaError(_TWICE)
-        return self.model.row_margin(named)
+        return self.model.row_margin(of_names)
 
     def _order_of(self, names: tuple[str, ...]) -> NDArray[np.intp]:
         """Place of each feature of the trees among the names."""

@@ -11,96 +11,105 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gbdtlr.errors import SchemaError
-from gbdtlr.values.arrays import present, real_numbers, whole_numbers
-from gbdtlr.values.frames import texts
+from gbdtlr.values.arrays import from_numpy, places, present, simple, simple_type, whole_numbers
+from gbdtlr.values.categories import Spell, texts, texts_of, written, written_of
+from gbdtlr.values.numbers import check_numbers, numbers, numbers_of
 
 Fill = Callable[[int, int, npt.NDArray[np.float64]], None]
 """``fill(start, stop, out)`` writes rows ``start:stop`` of one column to ``out``; threads may call it at once."""
 
 
 def fill_numbers(column: Any) -> Fill:
-    """Fill of a numeric column: booleans are 0 and 1, null is NaN.
+    """Fill of a numeric column, as ``values.columns.plain`` gives it: truth values are 0 and 1, missing is NaN.
 
     Raises
     ------
     SchemaError
         Values that are not numbers.
     """
+    if isinstance(column, list):
+        column = numbers(column)
     if isinstance(column, np.ndarray):
-        numbers = column
 
         def fill_from_numpy(start: int, stop: int, out: npt.NDArray[np.float64]) -> None:
-            out[:] = numbers[start:stop]
+            out[:] = column[start:stop]
 
         return fill_from_numpy
-    kind = _value_type(column)
-    if not (
-        pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_boolean(kind)
-        or pa.types.is_decimal(kind)
-        or pa.types.is_null(kind)
-    ):
-        raise SchemaError(f"holds {kind}, numbers expected; list it under categorical or convert it")
+    check_numbers(column)
 
     def fill(start: int, stop: int, out: npt.NDArray[np.float64]) -> None:
         for begin, chunk in _chunks(column, start, stop):
-            values = chunk.dictionary_decode() if isinstance(chunk, pa.DictionaryArray) else chunk
-            out[begin - start : begin - start + len(values)] = real_numbers(values)
+            out[begin - start : begin - start + len(chunk)] = numbers_of(chunk)
 
     return fill
 
 
-def fill_categories(column: Any, vocabulary: pa.Array) -> Fill:
-    """Fill of a categorical column: place in the vocabulary, its length for values outside, NaN for null.
+def fill_categories(column: Any, vocabulary: pa.Array, *, as_written: bool = False) -> Fill:
+    """Fill of a categorical column: place in the vocabulary, its length for values outside, NaN for missing.
+
+    Parameters
+    ----------
+    column : as ``values.columns.plain`` gives it
+    as_written : whether the vocabulary holds texts as they stood, and not their one spelling
 
     Raises
     ------
     SchemaError
         Values that cannot be categories.
     """
-    if isinstance(column, np.ndarray):
-        column = pa.array(column, from_pandas=True)
-    kind = _value_type(column)
-    if not _is_category(kind):
-        raise SchemaError(f"holds {kind}, texts, whole numbers or booleans expected")
+    spell, of_column = (written_of, written) if as_written else (texts_of, texts)
+    if isinstance(column, np.ndarray) and column.dtype.kind != "f":
+        column = from_numpy(column)
+    if not isinstance(column, (pa.Array, pa.ChunkedArray)) or not _is_quick(column.type):
+        column = of_column(column)  # what is wrong with it is told before any row is scored
     if not pa.types.is_dictionary(column.type):
 
         def fill(start: int, stop: int, out: npt.NDArray[np.float64]) -> None:
             for begin, chunk in _chunks(column, start, stop):
-                encoded = chunk.dictionary_encode()
-                place = _places(encoded.dictionary, vocabulary)
-                out[begin - start : begin - start + len(chunk)] = place[_indices(encoded)]
+                found = simple(chunk).dictionary_encode()
+                out[begin - start : begin - start + len(chunk)] = _codes(found.dictionary, vocabulary, spell)[
+                    places(found)
+                ]
 
         return fill
     # Each distinct value is looked up once, however many rows and chunks there are.
     if isinstance(column, pa.ChunkedArray):
         column = column.unify_dictionaries()
-        dictionary = column.chunk(0).dictionary if column.num_chunks else pa.array([], kind)
+        dictionary = column.chunk(0).dictionary if column.num_chunks else pa.array([], column.type.value_type)
     else:
         dictionary = column.dictionary
-    places = _places(dictionary, vocabulary)
+    try:
+        codes = _codes(simple(dictionary), vocabulary, spell)
+    except SchemaError:  # maybe of a value that no row has
+        return fill_categories(of_column(column), vocabulary, as_written=as_written)
 
     def fill_from_dictionary(start: int, stop: int, out: npt.NDArray[np.float64]) -> None:
         for begin, chunk in _chunks(column, start, stop):
-            out[begin - start : begin - start + len(chunk)] = places[_indices(chunk)]
+            out[begin - start : begin - start + len(chunk)] = codes[places(chunk)]
 
     return fill_from_dictionary
 
 
-def _places(values: pa.Array, vocabulary: pa.Array) -> npt.NDArray[np.float64]:
-    """Place of each value, and last the NaN of a missing one."""
-    spelled = texts(values)
-    found = pc.index_in(spelled, value_set=vocabulary)
-    places = np.where(present(found), whole_numbers(found), len(vocabulary)).astype(np.float64)
+def _is_quick(kind: pa.DataType) -> bool:
+    """Whether values of this type are no surprise: they are spelled slice by slice, by several threads."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+        if str(kind) == "string_view":  # which Arrow cannot unify
+            return False
+    return bool(pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_string(simple_type(kind)))
+
+
+def _codes(values: pa.Array, vocabulary: pa.Array, spell: Spell) -> npt.NDArray[np.float64]:
+    """Place of each value's text in the vocabulary, and last the NaN of a missing one."""
+    # What is in the vocabulary as it stands has no other spelling: most texts are looked at no further.
+    found = pc.index_in(values, value_set=vocabulary) if pa.types.is_string(values.type) else None
+    if found is None or found.null_count:
+        values = spell(values)
+        found = pc.index_in(values, value_set=vocabulary)
+    codes = np.where(present(found), whole_numbers(found), len(vocabulary)).astype(np.float64)
     # index_in cannot tell a null from a text outside the vocabulary.
-    places[~present(spelled)] = np.nan
-    return np.append(places, np.nan)
-
-
-def _indices(encoded: pa.DictionaryArray) -> npt.NDArray[Any]:
-    indices = whole_numbers(encoded.indices)
-    return np.where(present(encoded.indices), indices, len(encoded.dictionary)) if encoded.null_count else indices
+    codes[~present(values)] = np.nan
+    return np.append(codes, np.nan)
 
 
 def _chunks(column: Any, start: int, stop: int) -> list[tuple[int, Any]]:
@@ -110,19 +119,3 @@ def _chunks(column: Any, start: int, stop: int) -> list[tuple[int, Any]]:
         return [(start, piece)]
     begins = np.cumsum([start, *(len(chunk) for chunk in piece.chunks)])
     return list(zip(begins.tolist(), piece.chunks, strict=False))
-
-
-def _value_type(column: Any) -> pa.DataType:
-    return column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-
-
-def _is_category(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or str(kind) == "string_view"  # a type that older versions of pyarrow do not have
-        or pa.types.is_integer(kind)
-        or pa.types.is_boolean(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_null(kind)
-    )

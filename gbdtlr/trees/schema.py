@@ -18,10 +18,13 @@ import pyarrow.compute as pc
 
 from gbdtlr.errors import DamagedError, FormatError, SchemaError
 from gbdtlr.trees.columns import Fill, fill_categories, fill_numbers
-from gbdtlr.values.arrays import from_texts, from_values
-from gbdtlr.values.frames import column_names, column_of, is_missing, texts
+from gbdtlr.values import scalars
+from gbdtlr.values.arrays import from_texts
+from gbdtlr.values.categories import texts
+from gbdtlr.values.frames import column_names, column_of, frame_of
 
-FORMAT = 1
+FORMAT = 2
+"""Vocabularies of format 1 hold texts as they stood, later ones texts in their one spelling."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,14 @@ class Feature:
 
 @dataclass(frozen=True)
 class Schema:
-    """The trees' features, in the order LightGBM knows them by."""
+    """The trees' features, in the order LightGBM knows them by.
+
+    Where ``as_written``, the vocabularies are from before a text had one spelling: ``True`` is another category than
+    ``true``, ``7.0`` than ``7``, and the empty text is one. Values mean to these trees what they did when they grew.
+    """
 
     features: tuple[Feature, ...]
+    as_written: bool = False
 
     @classmethod
     def fit(cls, frame: Any, numeric: Sequence[str], categorical: Sequence[str], *, min_category_count: int) -> Schema:
@@ -60,6 +68,7 @@ class Schema:
         SchemaError
             Columns missing or of the wrong type; the message lists them.
         """
+        frame = frame_of(frame)
         blank = cls((*(Feature(name) for name in numeric), *(Feature(name, ()) for name in categorical)))
         blank.fills(frame)
         vocabularies = (
@@ -78,13 +87,14 @@ class Schema:
 
         Parameters
         ----------
-        frame : pandas or polars DataFrame, pyarrow Table or RecordBatch, or dict of arrays
+        frame : any that :func:`gbdtlr.values.frames.frame_of` takes
 
         Raises
         ------
         SchemaError
             Columns missing, of the wrong type or of different lengths; the message lists them.
         """
+        frame = frame_of(frame)
         present = column_names(frame)
         missing = [name for name in self.names if name not in present]
         problems = [f"no column {', '.join(missing)}"] if missing else []
@@ -98,7 +108,8 @@ class Schema:
                 if feature.vocabulary is None:
                     fills.append(fill_numbers(column))
                 else:
-                    fills.append(fill_categories(column, feature.values))
+                    fill = fill_categories(column, feature.values, as_written=self.as_written)
+                    fills.append(_named(feature.name, fill))
                 lengths.setdefault(len(column), feature.name)
             except SchemaError as error:
                 problems.append(f"column {feature.name} {error}")
@@ -126,20 +137,25 @@ class Schema:
         """
         if type(values) is dict and (plain := self._plain_row(values)) is not None:
             return plain
-        row = []
-        for name, codes, unseen in self._row_plan:
-            value = values.get(name, _ABSENT)
-            kind = type(value)
-            if codes is None:
-                row.append(value if kind is float or kind is int else _number(value))
-            elif kind is str:
-                row.append(codes.get(value, unseen))
-            else:
-                row.append(_category(value, codes, unseen))
-        try:
-            return np.array(row, np.float64)
-        except (TypeError, OverflowError) as error:
-            raise SchemaError(self._row_problems(row) or f"a number is too large: {error}") from None
+        row: list[float] = []
+        missing, problems = [], []
+        for feature, codes in zip(self.features, self._all_codes, strict=True):
+            if feature.name not in values:
+                missing.append(feature.name)
+                continue
+            value = values[feature.name]
+            try:
+                row.append(scalars.number(value) if codes is None else self._code(value, codes))
+            except SchemaError as error:
+                problems.append(f"{feature.name} {error}")
+        if missing:
+            problems.insert(0, f"no value for {', '.join(missing)}")
+        if problems:
+            raise SchemaError("; ".join(problems))
+        return np.array(row, np.float64)
+
+    def _code(self, value: Any, codes: _Codes) -> float:
+        return codes[scalars.written(value) if self.as_written else scalars.text(value)]
 
     def _plain_row(self, values: dict[str, Any]) -> npt.NDArray[np.float64] | None:
         """:meth:`row` of numbers and texts, in a few calls that do all columns each; None where there are others."""
@@ -153,30 +169,18 @@ class Schema:
                 numbers = [math.nan if value is None else value for value in numbers]
             line = bytearray(plan.pack.size)  # not bytes: to numba, what cannot be written is another type
             plan.pack.pack_into(line, 0, *numbers, *map(getitem, plan.codes, plan.texts(values)))
-        except (KeyError, TypeError, OverflowError, struct.error):
+        except (KeyError, TypeError, OverflowError, struct.error, SchemaError):
             return None
         row = np.frombuffer(line)
         return row if plan.order is None else row[plan.order]
 
     @cached_property
     def _plain_plan(self) -> _PlainPlan:
-        return _PlainPlan.of(self.features)
+        return _PlainPlan.of(self.features, self._all_codes)
 
     @cached_property
-    def _row_plan(self) -> list[tuple[str, dict[str, float] | None, float]]:
-        return [
-            (f.name, None if f.vocabulary is None else f.codes, float(len(f.vocabulary or ()))) for f in self.features
-        ]
-
-    def _row_problems(self, row: list[Any]) -> str:
-        missing = [f.name for f, value in zip(self.features, row, strict=True) if value is _ABSENT]
-        problems = [f"no value for {', '.join(missing)}"] if missing else []
-        problems += [
-            f"{f.name} is {value.text}, {'a number' if f.vocabulary is None else 'a text'} expected"
-            for f, value in zip(self.features, row, strict=True)
-            if isinstance(value, _Wrong)
-        ]
-        return "; ".join(problems)
+    def _all_codes(self) -> list[_Codes | None]:
+        return [None if f.vocabulary is None else _Codes(f, self.as_written) for f in self.features]
 
     def to_json(self) -> bytes:
         """The schema as JSON; equal schemas give equal bytes."""
@@ -186,7 +190,9 @@ class Schema:
             else {"name": f.name, "kind": "categorical", "vocabulary": list(f.vocabulary)}
             for f in self.features
         ]
-        return json.dumps({"format": FORMAT, "features": features}, ensure_ascii=False, indent=1).encode()
+        return json.dumps(
+            {"format": 1 if self.as_written else FORMAT, "features": features}, ensure_ascii=False, indent=1
+        ).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> Schema:
@@ -210,21 +216,23 @@ class Schema:
             raise DamagedError(f"the trees' schema cannot be read: {type(error).__name__}: {error}") from None
         if len({f.name for f in features}) < len(features):
             raise DamagedError("the trees' schema names a feature twice")
-        return cls(features)
+        return cls(features, as_written=table["format"] < 2)
 
 
 class _Codes(dict[str | None, float]):
     """Numbers of a feature's categories, of None, and of any other text."""
 
-    def __init__(self, feature: Feature) -> None:
+    def __init__(self, feature: Feature, as_written: bool) -> None:
         super().__init__(iter(feature.codes.items()))
         self._unseen = float(len(self))
+        self._as_written = as_written
         self[None] = math.nan
 
     def __missing__(self, key: Any) -> float:
         if type(key) is not str:
             raise KeyError(key)
-        return self._unseen
+        text = scalars.written(key) if self._as_written else scalars.text(key)
+        return self._unseen if text == key else self[text]
 
 
 @dataclass(frozen=True)
@@ -245,14 +253,14 @@ class _PlainPlan:
     order: npt.NDArray[np.intp] | None
 
     @classmethod
-    def of(cls, features: Sequence[Feature]) -> _PlainPlan:
+    def of(cls, features: Sequence[Feature], codes: Sequence[_Codes | None]) -> _PlainPlan:
         is_text = np.array([feature.vocabulary is not None for feature in features], bool)
         categories = [feature for feature in features if feature.vocabulary is not None]
         order = np.argsort(np.argsort(is_text, kind="stable"))
         return cls(
             _values([feature.name for feature in features if feature.vocabulary is None]),
             _values([feature.name for feature in categories]),
-            [_Codes(feature) for feature in categories],
+            [each for each in codes if each is not None],
             struct.Struct(f"={len(features)}d"),
             None if (np.diff(order) > 0).all() else order,
         )
@@ -265,37 +273,19 @@ def _values(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]
     return lambda values: [values[name] for name in names]
 
 
-class _Wrong:
-    """Stands in a row for a value of the wrong type: numpy cannot take it for a number."""
-
-    def __init__(self, value: Any) -> None:
-        self.text = f"{value!r:.60} ({type(value).__name__})"
-
-
-_ABSENT: Any = object()
 _PLAIN = frozenset({float, int, bool, np.float64, np.float32, np.int64})
 
 
-def _number(value: Any) -> Any:
-    if is_missing(value):
-        return math.nan
-    if isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)) or hasattr(value, "as_integer_ratio"):
-        return float(value)
-    return value if value is _ABSENT else _Wrong(value)
+def _named(name: str, fill: Fill) -> Fill:
+    """The fill, whose errors tell the column's name."""
 
-
-def _category(value: Any, codes: dict[str, float], unseen: float) -> Any:
-    if is_missing(value):
-        return math.nan
-    if isinstance(value, str):
-        return codes.get(str(value), unseen)
-    if isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)):
+    def named(start: int, stop: int, out: npt.NDArray[np.float64]) -> None:
         try:
-            text = texts(from_values([value.item() if isinstance(value, np.generic) else value]))[0]
-        except OverflowError:  # Arrow has no such whole number, so a column of them is refused as well
-            return _Wrong(value)
-        return codes.get(text.as_py(), unseen)
-    return value if value is _ABSENT else _Wrong(value)
+            fill(start, stop, out)
+        except SchemaError as error:
+            raise SchemaError(f"column {name} {error}") from None
+
+    return named
 
 
 def _vocabulary(column: Any, min_count: int) -> tuple[str, ...]:

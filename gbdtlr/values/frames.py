@@ -1,98 +1,127 @@
-"""Columns of any frame a user may hand over, found by name: DataFrame, pyarrow Table or dict of arrays."""
+"""Frames: whatever holds columns by name, and rows that hold values by name."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from gbdtlr.errors import SchemaError
-from gbdtlr.values.arrays import from_numpy, from_values, real_numbers
+from gbdtlr.errors import SamplesError, SchemaError
+from gbdtlr.values.columns import plain
 
-_PLAIN = ({str}, {bool}, {int}, {float}, {int, float})
+KINDS = "a DataFrame, a pyarrow Table, a dict of columns, or anything with __arrow_c_stream__"
+# What things that are computed later, or elsewhere, are known by: the call that makes a frame of them.
+_LATER = ("toPandas", "compute", "collect", "to_pandas")
 
 
-def column_names(frame: Any) -> Collection[str]:
-    """Names of the frame's columns.
+def frame_of(frame: Any) -> Any:
+    """The frame, as what :func:`column_of` can take columns out of again and again.
+
+    DataFrames, Tables, mappings and numpy's structured arrays are so already; a stream (a RecordBatchReader, a DuckDB
+    relation, an Ibis table) is read to its end.
 
     Raises
     ------
     SchemaError
-        Not a frame.
+        Not a frame; the message says what to do.
+    SamplesError
+        A stream that breaks off.
     """
+    if isinstance(frame, (Mapping, pa.Table, pa.RecordBatch)) or _is_structured(frame):
+        return frame
+    library = type(frame).__module__.split(".")[0]
+    if library in ("pandas", "polars") and type(frame).__name__ == "DataFrame":
+        return frame
+    if _is_series(frame):
+        raise SchemaError("a Series is one row or one column, rows are expected; score_row takes it as a row")
+    if hasattr(frame, "__arrow_c_stream__") or hasattr(frame, "__arrow_c_array__"):
+        return _of_stream(frame)
+    call = next((f"; call .{name}() on it first" for name in _LATER if hasattr(frame, name)), "")
+    if not call and _has_columns(frame):
+        return frame
+    if not call:
+        is_rows = isinstance(frame, Iterable) and not isinstance(frame, (str, bytes, np.ndarray))
+        call = "; make a frame of them, as with pandas.DataFrame(rows)" if is_rows else "; columns are found by name"
+    raise SchemaError(f"rows come as {KINDS}, not as {_name(frame)}{call}")
+
+
+def column_names(frame: Any) -> Collection[str]:
+    """Names of the columns of a frame as :func:`frame_of` gives it."""
     if isinstance(frame, Mapping):
         return frame.keys()
     if isinstance(frame, (pa.Table, pa.RecordBatch)):
         return set(frame.schema.names)
-    if hasattr(frame, "columns") and hasattr(frame, "__getitem__"):
-        return set(frame.columns)
-    raise SchemaError(
-        f"rows come as a DataFrame, a pyarrow Table or a dict of columns, not as {type(frame).__name__}; "
-        "columns are found by name"
-    )
+    return set(frame.dtype.names) if _is_structured(frame) else set(frame.columns)
 
 
 def column_of(frame: Any, name: str) -> Any:
-    """The frame's column as a numpy array of numbers, or as a pyarrow Array or ChunkedArray of anything.
+    """The frame's column as :func:`columns.plain` gives it.
 
     Raises
     ------
     SchemaError
-        Not a column, two columns of that name, or values of several types.
+        Not a column, or two columns of that name.
     """
     if isinstance(frame, (pa.Table, pa.RecordBatch)):
         if frame.schema.names.count(name) > 1:
             raise SchemaError("is there more than once")
         return frame.column(name)
-    column = frame[name]
-    if isinstance(column, (pa.Array, pa.ChunkedArray)):
-        return column
-    if hasattr(column, "to_arrow"):
-        return column.to_arrow()
-    dtype = getattr(column, "dtype", None)
-    if getattr(column, "ndim", 1) != 1:
-        raise SchemaError(f"has {column.ndim} dimensions or is there more than once")
-    if isinstance(dtype, np.dtype) and dtype.kind in "fiub":
-        column = np.asarray(column)
-    elif dtype is None and not isinstance(column, (list, tuple)):
-        raise SchemaError(f"is {type(column).__name__}; an array or a list expected")
-    if isinstance(column, np.ndarray) and column.dtype.kind in "fiub":
-        return column
-    if isinstance(column, np.ndarray) and column.dtype.kind in "OU":
-        column = column.tolist()
+    return plain(frame[name])
+
+
+def row_of(row: Any) -> Mapping[str, Any] | None:
+    """A row as a mapping of names to values, None if it does not tell the names of its values.
+
+    Mappings are, and pandas' Series, named tuples, rows of structured arrays, and whatever has ``keys`` as dicts do.
+
+    Raises
+    ------
+    SchemaError
+        Two values of one name, or rows in place of one.
+    """
+    if isinstance(row, Mapping):
+        return row
+    if hasattr(row, "columns") or isinstance(row, (pa.Table, pa.RecordBatch)):
+        raise SchemaError(f"{_name(row)} holds rows; score takes them, score_row takes one of them, as a dict")
+    if _is_series(row) and hasattr(row, "index"):
+        names, values = row.index.tolist(), row.tolist()
+    elif isinstance(row, np.void) and row.dtype.names:
+        names, values = list(row.dtype.names), [row[name] for name in row.dtype.names]
+    elif isinstance(row, tuple) and hasattr(row, "_fields"):
+        names, values = list(row._fields), list(row)
+    elif hasattr(row, "keys") and hasattr(row, "__getitem__"):
+        names = list(row.keys())
+        values = [row[name] for name in names]
+    else:
+        return None
+    if len(set(names)) < len(names):
+        raise SchemaError("more than one value has the same name")
+    return dict(zip(names, values, strict=True))
+
+
+def _of_stream(frame: Any) -> pa.Table:
     try:
-        if isinstance(column, (list, tuple)) and {*map(type, column)} - {type(None)} in _PLAIN:
-            return from_values(column)
-        return pa.array(column, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, UnicodeError, OverflowError) as error:
-        raise SchemaError(f"holds values of several types or of an unknown one ({error})") from None
+        if not hasattr(frame, "__arrow_c_stream__"):
+            return pa.Table.from_batches([pa.record_batch(frame)])
+        return pa.table(frame) if not isinstance(frame, pa.RecordBatchReader) else frame.read_all()
+    except (pa.ArrowException, OSError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise SamplesError(f"the rows of {_name(frame)} cannot be read: {reason}; {KINDS} is expected") from None
 
 
-def is_missing(value: Any) -> bool:
-    """Whether a single value is None, NaN, or what pandas has for these."""
-    # By their names, so that pandas need not be there.
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, (float, np.floating)) and value != value
+def _has_columns(frame: Any) -> bool:
+    return hasattr(frame, "columns") and hasattr(frame, "__getitem__")
 
 
-def texts(column: Any) -> Any:
-    """Categories as texts, one spelling each: 7, 7.0 and "7" are "7", booleans "true" and "false", NaN null."""
-    if isinstance(column, np.ndarray):
-        column = from_numpy(column)
-    if isinstance(column, pa.ChunkedArray):
-        return pa.chunked_array([texts(chunk) for chunk in column.chunks], pa.string())
-    if isinstance(column, pa.DictionaryArray):
-        return texts(column.dictionary).take(column.indices)
-    if pa.types.is_floating(column.type):
-        # Whole numbers with a gap come as floats from pandas: they must not become other categories for it.
-        values = real_numbers(column)
-        whole = np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2.0**63)
-        as_whole = pc.cast(from_numpy(np.where(whole, values, 0).astype(np.int64)), pa.string())
-        as_float = pc.cast(from_numpy(values), pa.string())
-        spelled = pc.if_else(from_numpy(whole), as_whole, as_float)
-        return pc.if_else(from_numpy(np.isnan(values)), pa.nulls(1, pa.string())[0], spelled)
-    return pc.cast(column, pa.string())
+def _is_structured(frame: Any) -> bool:
+    return isinstance(frame, np.ndarray) and frame.dtype.names is not None and frame.ndim == 1
+
+
+def _is_series(value: Any) -> bool:
+    return type(value).__name__ == "Series"
+
+
+def _name(frame: Any) -> str:
+    return f"{type(frame).__module__.split('.')[0]} {type(frame).__name__}".removeprefix("builtins ")

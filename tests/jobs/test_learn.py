@@ -148,7 +148,7 @@ def test_lines_that_are_no_samples_are_counted_and_passed_over(log: Path) -> Non
         "3",
         '{"x": 1, "kind": "a", "shop": "s1"}',
         '{"x": 1, "kind": "a", "shop": "s1", "label": 2}',
-        '{"x": 1, "kind": "a", "shop": "s1", "label": "1"}',
+        '{"x": 1, "kind": "a", "shop": "s1", "label": "yes"}',
         '{"x": "high", "kind": "a", "shop": "s1", "label": 1}',
         '{"x": 1, "kind": ["a"], "shop": "s1", "label": 1}',
         '{"label": 1}',

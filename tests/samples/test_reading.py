@@ -16,7 +16,7 @@ from samples_kit import DAY, FOREVER, FORMATS, config, rows, with_column, write,
 from gbdtlr.errors import ConfigError, NoSamplesError
 from gbdtlr.samples import Samples, Tally, read, read_batches
 from gbdtlr.samples.columns import TEXT_DICTIONARY, to_text_dictionary
-from gbdtlr.values.frames import texts
+from gbdtlr.values.categories import texts
 
 HOUR = timedelta(hours=1)
 

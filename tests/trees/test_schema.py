@@ -30,9 +30,8 @@ TABLE = pa.table(
         "x": [1.5, None, math.inf, -0.0, math.nan, -math.inf],
     }
 )
-EXPECTED = np.array(
-    [[1.5, 1, 1], [math.nan, math.nan, 0], [math.inf, 2, math.nan], [0, 3, 1], [math.nan, 0, 0], [-math.inf, 3, 1]]
-)
+NAN, INF = math.nan, math.inf
+EXPECTED = np.array([[1.5, 1, 1], [NAN, NAN, 0], [INF, 2, NAN], [0, 3, 1], [NAN, 0, 0], [-INF, NAN, 1]])
 
 
 def views() -> dict[str, Any]:
@@ -92,8 +91,7 @@ def test_a_row_is_a_row_of_the_matrix() -> None:
         (pd.Series([7, None], dtype="Int64"), 0),
         (pd.Series([7, 7], dtype="category"), 0),
         (pa.array([7.0, None], pa.float32()), 0),
-        ([7.5, 8.0], 3),
-        ([2.0**70, 1.0], 3),
+        ([2**70, 1.0], 3),
         (["07", "x"], 3),
     ],
 )
@@ -158,13 +156,13 @@ def test_all_faults_are_listed_at_once() -> None:
         SCHEMA.matrix({"x": ["1", "2"], "open": [{}, {}]})
     assert str(caught.value) == (
         "no column shop; column x holds string, numbers expected; list it under categorical or convert it; "
-        "column open holds struct<>, texts, whole numbers or booleans expected"
+        "column open holds {} (dict), a text, a whole number or a truth value expected"
     )
     with pytest.raises(SchemaError) as caught:
         SCHEMA.row({"x": "1", "open": dt.date(2020, 1, 1)})
     assert str(caught.value) == (
         "no value for shop; x is '1' (str), a number expected; "
-        "open is datetime.date(2020, 1, 1) (date), a text expected"
+        "open is datetime.date(2020, 1, 1) (date), a text, a whole number or a truth value expected"
     )
 
 
@@ -174,9 +172,9 @@ def test_all_faults_are_listed_at_once() -> None:
         ({"x": [1, 2], "shop": ["a"], "open": [True, True]}, "lengths differ: x has 2, shop has 1"),
         ({"x": 1.0, "shop": ["a"], "open": [True]}, "column x is float; an array or a list expected"),
         ({"x": np.zeros((1, 2)), "shop": ["a"], "open": [True]}, "column x has 2 dimensions"),
-        ({"x": [1, "a"], "shop": ["a"], "open": [True]}, "column x holds values of several types"),
-        ({"x": [dt.datetime(2020, 1, 1)], "shop": ["a"], "open": [True]}, "column x holds timestamp"),
-        ({"x": [1], "shop": [b"a"], "open": [True]}, "column shop holds binary"),
+        ({"x": [1, "a"], "shop": ["a"], "open": [True]}, "column x holds 'a' .str., a number expected"),
+        ({"x": [dt.datetime(2020, 1, 1)], "shop": ["a"], "open": [True]}, "column x holds datetime"),
+        ({"x": [1], "shop": [b"a"], "open": [True]}, "column shop holds b'a' .bytes., a text"),
         (pa.table([[1.0], [2.0], ["a"], [True]], names=["x", "x", "shop", "open"]), "column x is there more than once"),
         (pd.DataFrame([[1.0, 2.0, "a", True]], columns=["x", "x", "shop", "open"]), "column x has 2 dimensions"),
         ([[1, 2]], "rows come as a DataFrame"),
@@ -245,7 +243,7 @@ def test_damaged_json_is_refused(data: bytes) -> None:
 
 def test_a_newer_format_says_so() -> None:
     with pytest.raises(FormatError, match="upgrade"):
-        Schema.from_json(b'{"format": 2, "features": "who knows"}')
+        Schema.from_json(b'{"format": 3, "features": "who knows"}')
 
 
 def test_frozen_trees_come_back_from_their_files() -> None:
@@ -299,16 +297,14 @@ def test_a_plain_row_is_what_any_mapping_gives(kinds: list[bool], data: st.DataO
     assert found.flags.c_contiguous
 
 
-@pytest.mark.parametrize("wrong", ["1", np.str_("1"), np.array(1.0), np.array([1.0]), b"1", 1j])
+@pytest.mark.parametrize("wrong", ["1", np.str_("1"), np.array("1"), np.array([1.0]), b"1", 1j])
 def test_only_numbers_are_taken_for_numbers_in_a_row(wrong: Any) -> None:
     schema = Schema((Feature("shop", ("a",)), Feature("x"), Feature("y")))
     with pytest.raises(SchemaError, match="x is"):
         schema.row({"shop": "a", "x": wrong, "y": 1.0})
 
 
-def test_whole_numbers_too_large_for_a_column_are_refused_in_a_row() -> None:
+def test_whole_numbers_too_large_for_a_float_are_refused_in_a_row() -> None:
     schema = Schema((Feature("shop", ("a",)), Feature("x")))
-    with pytest.raises(SchemaError, match="shop is 1000"):
-        schema.row({"shop": 10**30, "x": 1.0})
     with pytest.raises(SchemaError, match="too large"):
         schema.row({"shop": "a", "x": 10**400})
