@@ -21,7 +21,7 @@ from pyarrow import parquet
 
 from gbdtlr.compute.compiled import KERNELS
 from gbdtlr.config import ONLINE, Config
-from gbdtlr.head.sampling import SUBSAMPLE_FROM
+from gbdtlr.head.fit.sampling import SUBSAMPLE_FROM
 from gbdtlr.jobs.learn import learn
 from gbdtlr.jobs.train_trees import train_trees
 from gbdtlr.jobs.update_lr import update_lr
