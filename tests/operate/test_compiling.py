@@ -155,19 +155,19 @@ def test_every_way_to_keep_the_head_fresh_compiles_nothing(machine: Machine, tmp
     }
     for name, head in settings.items():
         (tmp_path / f"{name}.toml").write_text(text + head)
-    machine.run(f"train-trees -c {tmp_path}/grid.toml --as-of 2024-06-03 --force")
+    machine.run(f"train-trees -c {tmp_path}/grid.toml --as-of 2024-06-06 --force")
     hours = iter(range(1, 24))
     for name in ("grid", "one", "incremental", "incremental"):
-        machine.run(f"update-lr -c {tmp_path}/{name}.toml --as-of 2024-06-03T{next(hours):02d}:00 --force")
+        machine.run(f"update-lr -c {tmp_path}/{name}.toml --as-of 2024-06-06T{next(hours):02d}:00 --force")
     # Long after, so much is new that not all of it is looked at.
-    machine.run(f"update-lr -c {tmp_path}/incremental.toml --as-of 2024-06-03T20:00 --force")
-    machine.run(f"score -c {tmp_path}/grid.toml {tmp_path}/clicks/dt=2024-06-03/hour=00.parquet -o {tmp_path}/s.csv")
-    rows = pq.read_table(tmp_path / "clicks/dt=2024-06-03/hour=21.parquet").drop_columns(["ts", "label_ts"]).to_pylist()
+    machine.run(f"update-lr -c {tmp_path}/incremental.toml --as-of 2024-06-06T20:00 --force")
+    machine.run(f"score -c {tmp_path}/grid.toml {tmp_path}/clicks/dt=2024-06-06/hour=00.parquet -o {tmp_path}/s.csv")
+    rows = pq.read_table(tmp_path / "clicks/dt=2024-06-06/hour=21.parquet").drop_columns(["ts", "label_ts"]).to_pylist()
     lines = "".join(f"{json.dumps(row)}\n" for row in rows)
     for hour, name in enumerate(("ftrl", "rda", "fobos"), 21):
-        machine.run(f"update-lr -c {tmp_path}/{name}.toml --as-of 2024-06-03T{hour}:00 --force")
+        machine.run(f"update-lr -c {tmp_path}/{name}.toml --as-of 2024-06-06T{hour}:00 --force")
         store = tmp_path / f"store-{name}"
-        machine.run(f"train-trees -c {tmp_path}/{name}.toml --store {store} --as-of 2024-06-03T{hour}:00 --force")
+        machine.run(f"train-trees -c {tmp_path}/{name}.toml --store {store} --as-of 2024-06-06T{hour}:00 --force")
         machine.run(f"learn -c {tmp_path}/{name}.toml --store {store}", stdin=lines)
 
 
