@@ -48,21 +48,20 @@ class Kept(_caching.Cache):  # type: ignore[misc]  # numba has no types
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The code for these types, or None."""
         target_context.refresh()
-        types, cpu, code = self._index_key(sig, target_context.codegen())
-        for name in self._names(types, cpu, code):
+        for name in self._names(*self._index_key(sig, target_context.codegen())):
             for folder in self._folders:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(Exception):  # not there, or damaged in any way: it is compiled anew
                     data = self._file(folder)._load_data(name)
+                    code = _compiler.CompileResult._rebuild(target_context, *data)
                     self._cache_path = str(folder)
-                    return _compiler.CompileResult._rebuild(target_context, *data)
+                    return code
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep the code for these types, where there is a place for it: a full disk stops nobody."""
         if data.library.has_dynamic_globals or any(not lifted.can_cache for lifted in data.lifted):
             return
-        types, cpu, code = self._index_key(sig, data.codegen)
-        name = next(self._names(types, cpu, code))
+        name = next(self._names(*self._index_key(sig, data.codegen)))
         for folder in self._folders:
             with contextlib.suppress(OSError):
                 folder.mkdir(parents=True, exist_ok=True)

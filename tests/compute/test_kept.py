@@ -69,6 +69,17 @@ def test_processes_that_compile_at_once_spoil_nothing(source: Path) -> None:
     assert (both(1), both(1.5), hits(both)) == (2, 2.5, 2)
 
 
+def test_damaged_code_is_compiled_anew(source: Path) -> None:
+    load(source)(1)
+    (file,) = source.parent.glob("cache/*/*.nbc")
+    whole = file.read_bytes()
+    for damaged in (b"", whole[:-100], b"x" + whole):
+        file.write_bytes(damaged)
+        again = load(source)
+        assert (again(1), hits(again)) == (2, 0)
+        assert file.read_bytes() != damaged
+
+
 def test_times_of_files_do_not_count(source: Path) -> None:
     load(source)(1)
     os.utime(source, (1, 1))
