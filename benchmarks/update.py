@@ -194,8 +194,12 @@ def _script(site: Site, what: str, n: int) -> Run:
     return process([sys.executable, "-m", "benchmarks.update_peers", *arguments], site.folder)
 
 
-def process(command: Sequence[str], folder: Path) -> Run:
+def process(command: Sequence[str], folder: Path, **environ: str) -> Run:
     """Run a command in a folder to its end; this checkout's packages can be imported there.
+
+    Parameters
+    ----------
+    environ : more of its environment
 
     Raises
     ------
@@ -204,10 +208,11 @@ def process(command: Sequence[str], folder: Path) -> Run:
     """
     root = str(Path(__file__).parents[1])
     paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    environ = {**os.environ, **environ, "PYTHONPATH": paths}
     with tempfile.TemporaryDirectory() as name:
         told = Path(name) / "told.json"
         watched = [sys.executable, "-c", WATCH, str(told), *command]
-        done = subprocess.run(watched, cwd=folder, env={**os.environ, "PYTHONPATH": paths}, capture_output=True)
+        done = subprocess.run(watched, cwd=folder, env=environ, capture_output=True)
         if done.returncode:
             raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr.decode()}")
         seconds, peak = json.loads(told.read_text())

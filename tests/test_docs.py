@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import io
 import itertools
+import json
 import math
 import re
 import shlex
@@ -28,6 +29,7 @@ import pytest
 from test_imports import LAYERS
 
 from gbdtlr.cli.group import group, main
+from gbdtlr.compute.cpus import HOST, LEVELS
 from gbdtlr.config import Config, GuardConfig, HeadConfig, OnlineConfig, SamplesConfig, TreesConfig
 from gbdtlr.jobs import JobResult
 from gbdtlr.samples import Samples, read
@@ -55,7 +57,7 @@ SECTIONS = {
 }
 NEEDED = '[samples]\npath = "x"\nevent_time = "t"\nlabel_delay = "1h"\nnumeric = ["n"]\n'
 TABLES = ("samples", "trees", "head", "online", "guard")
-OTHERS_OPTIONS = {"--now", "--ftrl"}  # of systemctl and Vowpal Wabbit
+OTHERS_OPTIONS = {"--now", "--ftrl", "--no-cache-dir", "--no-install-recommends"}
 
 
 class Block(NamedTuple):
@@ -82,8 +84,8 @@ def prose(text: str) -> str:
 
 
 def section(page: str, heading: str) -> str:
-    """What stands under a heading, up to the next one of any level."""
-    found = re.search(rf"^#+ `?{re.escape(heading)}`?\n(.*?)(?=^#|\Z)", PAGES[page], re.MULTILINE | re.DOTALL)
+    """What stands under a heading, up to the next one of any level, without its blocks."""
+    found = re.search(rf"^#+ `?{re.escape(heading)}`?\n(.*?)(?=^#|\Z)", prose(PAGES[page]), re.MULTILINE | re.DOTALL)
     assert found, f"{page} has no heading {heading}"
     return found[1]
 
@@ -205,8 +207,10 @@ def quoted() -> Iterator[Quoted]:
         started = re.findall(r"^ExecStart=(.*)$", block.text, re.MULTILINE)
         units = [line.replace("%i", job) for line in started for job in ("update-lr", "train-trees")]
         texts += [(block.page, True, line) for line in units]
+    for block in blocks("dockerfile"):
+        texts += [(block.page, True, line) for line in re.findall(r"^RUN (.*)$", block.text, re.MULTILINE)]
     for page, text in PAGES.items():
-        texts += [(page, False, code) for code in re.findall(r"`((?:gbdtlr|python) [^`]+)`", prose(text))]
+        texts += [(page, False, code) for code in re.findall(r"`((?:\w+=\S* )*(?:gbdtlr|python) [^`]+)`", prose(text))]
     for page, whole, text in texts:
         for words in command_lines(text):
             yield Quoted(page, whole, [words[0].rpartition("/")[2], *words[1:]])
@@ -251,6 +255,25 @@ def test_installs_name_extras_that_exist() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     named = re.findall(r"pip install '\.\[(\w+)\]'", "\n".join(PAGES.values()))
     assert {"bench", "test"} <= set(named) <= set(extras)
+
+
+def test_the_image_has_what_it_runs() -> None:
+    (block,) = blocks("dockerfile")
+    lines = [line.partition(" ") for line in block.text.splitlines() if not line.startswith("#")]
+    assert [name for name, _, _ in lines] == ["FROM", "RUN", "COPY", "RUN", "USER", "WORKDIR", "ENTRYPOINT"]
+    said = {name: value for name, _, value in lines}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    version = re.findall(r"\d+", said["FROM"])
+    assert [int(part) for part in version] >= [int(part) for part in re.findall(r"\d+", project["requires-python"])]
+    source, target = said["COPY"].split()
+    assert (source, f"pip install --no-cache-dir {target} && gbdtlr compile" in said["RUN"]) == (".", True)
+    (program,) = json.loads(said["ENTRYPOINT"])
+    assert program in project["scripts"]
+
+
+def test_cpus_in_the_docs_are_those_that_can_be_compiled_for() -> None:
+    told = "".join(row[0] for row in rows(section("docs/operating.md", "In a container")))
+    assert re.findall(r"`(.+?)`", told) == [HOST, *LEVELS]
 
 
 COMMON = {"--config", "--store", "--json", "--log-format", "--quiet", "--help", "--version"}

@@ -41,13 +41,13 @@ WITHIN_A_LAYER = {("trees", "samples")}  # what trees are trained on
 DOORS = {
     "lightgbm": ("trees/",),
     "numba": (
-        "compute/compiled.py",
+        "compute/",
         "head/fit/kernels.py",
         "head/fit/line_kernels.py",
         "head/online/vectors.py",
         "trees/kernels.py",
     ),
-    "llvmlite": ("head/fit/line_kernels.py", "head/online/vectors.py"),
+    "llvmlite": ("compute/", "head/fit/line_kernels.py", "head/online/vectors.py"),
     "click": ("cli/",),
     "obstore": ("store/",),
     "sklearn": ("replay/",),

@@ -139,12 +139,23 @@ def durations(*names: str, **attributes: Any) -> Callable[[Function], Function]:
 
 def with_config(function: Function) -> Function:
     """Common options of a command that cannot do without a config."""
-    return _common(function, "TOML file that says everything else.", required=True)
+    return _with_store(_answering(function), "TOML file that says everything else.", required=True)
 
 
 def with_store(function: Function) -> Function:
     """Common options of a command that only needs a store."""
-    return _common(function, "TOML file that names the store.", required=False)
+    return _with_store(_answering(function), "TOML file that names the store.", required=False)
+
+
+def alone(function: Function) -> Function:
+    """Common options of a command that needs neither."""
+    command = _answering(function)
+
+    @functools.wraps(command)
+    def without_store(**options: Any) -> Any:
+        return command(config_file=None, store_url=None, **options)
+
+    return without_store
 
 
 def as_of(what: str) -> Callable[[Function], Function]:
@@ -188,9 +199,14 @@ def _held_stderr() -> Iterator[None]:
                     shutil.copyfileobj(held, passed_on)
 
 
-def _common(function: Function, config_help: str, required: bool) -> Function:
-    @click.option("-c", "--config", "config_file", metavar="FILE", required=required, help=config_help)
-    @click.option("--store", "store_url", metavar="URL", help="Store to use in place of the config's: a path or URL.")
+def _with_store(command: Function, config_help: str, required: bool) -> Function:
+    command = click.option(
+        "--store", "store_url", metavar="URL", help="Store to use in place of the config's: a path or URL."
+    )(command)
+    return click.option("-c", "--config", "config_file", metavar="FILE", required=required, help=config_help)(command)
+
+
+def _answering(function: Function) -> Function:
     @click.option("--json", "as_json", is_flag=True, help="Write the result as one line of JSON.")
     @click.option(
         "--log-format", "style", type=click.Choice(FORMATS), default="text", help="Lines on stderr, one per event."
@@ -208,10 +224,6 @@ def _common(function: Function, config_help: str, required: bool) -> Function:
     ) -> Any:
         session: Session = click.get_current_context().obj
         session.begin(config_file, store_url, as_json, style, quiet)
-        if session.own_process:
-            from gbdtlr.compute.compiled import spare_blas
-
-            spare_blas()
         with contextlib.ExitStack() as stack:
             # What a library prints is no part of the result, and no error: where it fails, it raises one, too.
             printed = stack.enter_context(open(os.devnull, "w")) if quiet else sys.stderr
