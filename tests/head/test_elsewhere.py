@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from gbdtlr.jobs.learning import judge
 from problems import AS_OF, Elsewhere, Problem
 
 from gbdtlr.compute.parts import Parts
@@ -16,6 +15,8 @@ from gbdtlr.head import Head, Record, Setting, fit_candidates
 from gbdtlr.head.fit import sampling
 from gbdtlr.head.past import incremental
 from gbdtlr.jobs.guards import contest, contradiction
+from gbdtlr.metrics import Quality
+from gbdtlr.model.model import quality_of
 
 HOUR = timedelta(hours=1)
 SETTINGS = [Setting(timedelta(hours=h), l2) for h in (6, 48) for l2 in (3.0, 30.0)]
@@ -65,6 +66,7 @@ def test_the_blend_and_what_guards_ask(problem: Problem) -> None:
         sums = contest(head, Head.bare(head.layout), window, guard)
         objections = list(contradiction(head, window, guard))
         assert objections
-        made.append((learned.to_dict(), sums.tobytes(), objections, judge(head, window)))
+        quality = window.sum(quality_of, head, zero=Quality())
+        made.append((learned.to_dict(), sums.tobytes(), objections, quality))
     assert made[0] == made[1]
     assert np.isfinite(made[0][3].log_loss)
