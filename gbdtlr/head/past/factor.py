@@ -11,6 +11,8 @@ from gbdtlr.head.past import kernels
 
 SPARE = 8
 """Directions looked at beyond those kept."""
+BLOCK = 4096
+"""Rows whose margins are worked out at once: so many stay in a processor's own cache."""
 Floats = NDArray[np.float32]
 
 
@@ -43,9 +45,13 @@ class Rows:
 
     def add_times(self, lines: Floats, out: Floats) -> None:
         """``out += curvature @ lines``, (n, r)."""
-        margins = np.empty((len(self.strength), lines.shape[1]), np.float32)
-        kernels.project(self.leaves, self.offsets, self.wide, lines, margins)
-        kernels.scatter(self.leaves, self.offsets, self.wide, self.strength[:, None] * margins, out)
+        for start in range(0, len(self.strength), BLOCK):
+            rows = slice(start, start + BLOCK)
+            leaves, wide, strength = self.leaves[:, rows], self.wide[:, rows], self.strength[rows]
+            leaves, wide = np.ascontiguousarray(leaves), np.ascontiguousarray(wide)
+            margins = np.empty((len(strength), lines.shape[1]), np.float32)
+            kernels.project(leaves, self.offsets, wide, lines, margins)
+            kernels.scatter(leaves, self.offsets, wide, strength[:, None] * margins, out)
 
 
 def square(before: Floats, rows: Rows) -> Floats:
