@@ -67,6 +67,18 @@ class Codes:
             None if self.beside is None else np.take(self.beside, rows, axis=1),
         )
 
+    def view(self, start: int, stop: int) -> Codes:
+        """Views of some rows in a row: nothing is copied, and leaves do not lie together as kernels want them."""
+        return Codes(
+            self.leaves[:, start:stop],
+            self.buckets[:, start:stop],
+            self.label[start:stop],
+            self.weight[start:stop],
+            self.event_us[start:stop],
+            self.known_us[start:stop],
+            None if self.beside is None else self.beside[:, start:stop],
+        )
+
     def blocks(self, n_rows: int) -> Iterator[Codes]:
         """The rows in order, at most so many at a time."""
         if len(self) <= n_rows:
@@ -137,12 +149,15 @@ def cut(parts: list[Codes]) -> list[Codes]:
         while room:
             part = waiting[0]
             stop = min(len(part), start + room)
-            slices.append(part.take(np.arange(start, stop)) if stop - start < len(part) else part)
+            slices.append((part, start, stop))
             room, start = room - (stop - start), stop
             if stop == len(part):
                 waiting.popleft()
                 start = 0
-        piece = concatenate(slices)
+        if len(slices) > 1:
+            piece = concatenate([each.view(*rows) for each, *rows in slices])
+        else:
+            piece = part.take(np.arange(*slices[0][1:])) if last - first < len(part) else part
         if (piece.weight == 1).all():  # one array for all pieces
             ones = ones if len(ones) >= len(piece) else np.ones(len(piece) + 1)
             piece = replace(piece, weight=ones[: len(piece)])
