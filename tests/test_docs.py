@@ -443,6 +443,8 @@ def test_the_worked_row_is_what_its_commands_print(tmp_path: Path, monkeypatch: 
         assert len(weights) == 5
         assert sum(weights) == pytest.approx(margin, abs=3e-4)
         assert 1 / (1 + math.exp(-margin)) == pytest.approx(probability, abs=1e-4)
+    margin, _, _ = outcome(texts[1].text)
+    assert f"`1 / (1 + exp({-margin:.4f}))`" in PAGES["docs/architecture.md"]
 
 
 def outcome(text: str) -> tuple[float, float, str]:
