@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 
 from gbdtlr.errors import SchemaError
-from gbdtlr.release import Golden
+from gbdtlr.head import WideColumns
+from gbdtlr.model import Golden, Model
 from gbdtlr.scoring import Scorer
 from gbdtlr.trees import Feature, Schema
 from gbdtlr.trees.schema import FORMAT
@@ -61,15 +62,30 @@ def test_old_schemas_are_written_as_they_were_read(old: Schema) -> None:
 def test_the_golden_rows_of_an_old_release_are_replayed_in_its_own_meaning(store: str, tmp_path: Path) -> None:
     """As when all its rows had an empty text, a category its trees know or have never seen."""
     scorer = Scorer.open(shutil.copytree(store, tmp_path / "store"))
-    trees, head = scorer.loaded.trees, scorer.loaded.head
+    model = scorer.loaded.model
+    trees = model.trees
     files = trees.to_files()
     table = json.loads(files["schema.json"])
     table["format"] = 1
     table["features"][-1]["vocabulary"][:1] = [""]
     old = type(trees).from_files({**files, "schema.json": json.dumps(table).encode()})
     rows = pa.Table.from_pylist([{"x": 0.5, "n": 1, "c": text, "u": "7"} for text in ("", "TRUE", "7.0", "a")])
-    golden = Golden.of(rows, old, head)
-    Golden.from_bytes(golden.to_bytes()).replay(old, head)
+    made = Model(old, model.head)
+    Golden.from_bytes(Golden.of(rows, made).to_bytes()).replay(made)
     unseen = len(table["features"][-1]["vocabulary"])
     np.testing.assert_array_equal(old.schema.matrix(rows)[:3, -1], [0, unseen, unseen])
     assert np.isnan(trees.schema.matrix(rows)[0, -1])
+
+
+def test_ids_of_the_first_hash_are_the_texts_that_stood_there() -> None:
+    old, new = WideColumns(("c",), 2**20, "blake2b"), WideColumns(("c",), 2**20)
+    rows = [{"c": value} for value in VALUES if value not in ("1e+16", None)]
+    texts = [row["c"] for row in rows]
+    by_row = np.array([old.row_buckets(row) for row in rows])[:, 0]
+    for column in (texts, pa.array(texts), pa.array(texts).dictionary_encode(), pd.Series(texts)):
+        np.testing.assert_array_equal(old.buckets({"c": column})[0], by_row)
+    assert len(set(by_row)) == len(texts)
+    new_rows = np.array([new.row_buckets(row) for row in rows])[:, 0]
+    assert len(set(new_rows)) == len({"", "7", "true", "a", "b"})
+    np.testing.assert_array_equal(new.buckets({"c": texts})[0], new_rows)
+    assert new.row_buckets({"c": ""}) == new.row_buckets({"c": None})

@@ -21,7 +21,7 @@ from pyarrow import parquet
 
 from gbdtlr.config import SamplesConfig
 from gbdtlr.jobs.lines import sample_of
-from gbdtlr.release import Release
+from gbdtlr.model import Model
 from gbdtlr.samples import read
 from gbdtlr.scoring import Scorer, score_file
 
@@ -185,21 +185,21 @@ class Doors:
 
     scorer: Scorer
     folder: Path
-    release: Release = field(init=False)
+    model: Model = field(init=False)
 
     def __post_init__(self) -> None:
-        self.release = self.scorer.loaded
+        self.model = self.scorer.loaded.model
 
     def frame(self, frame: Any) -> tuple[Any, ...]:
-        trees, wide = self.release.trees, self.release.head.wide
-        return trees.encode(frame), wide.buckets(frame), self.scorer.margin(frame)
+        codes = self.model.encode(frame)
+        return codes.leaves, codes.buckets, self.scorer.margin(frame)
 
     def rows(self, rows: Sequence[Any]) -> tuple[Any, ...]:
-        trees, wide = self.release.trees, self.release.head.wide
+        codes, n_trees = np.stack([self.model.encode_row(row) for row in rows], axis=1), self.model.trees.n_trees
         return (
-            np.stack([trees.encode_row(row) for row in rows], axis=1),
-            np.array([wide.row_buckets(row) for row in rows], np.uint32).T,
-            np.array([self.release.row_margin(row) for row in rows]),
+            codes[:n_trees].astype(self.model.trees.code_dtype),
+            codes[n_trees:].astype(np.uint32),
+            np.array([self.model.row_margin(row) for row in rows]),
         )
 
     def expected(self, role: str, meaning: Sequence[Any]) -> tuple[Any, ...]:
@@ -313,8 +313,8 @@ class Doors:
 
     def learned(self, path: Path) -> tuple[Any, ...]:
         samples = read(self.config(str(path)), START, NOW, NOW)
-        codes = self.release.encode(samples)
-        return codes.leaves, codes.buckets, self.release.margin(samples.table)
+        codes = self.model.encode(samples)
+        return codes.leaves, codes.buckets, self.model.margin(samples.table)
 
     def scored(self, path: Path) -> tuple[Any, ...]:
         out = path.with_name("scored.parquet")
