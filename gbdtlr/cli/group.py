@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 import gbdtlr
-from gbdtlr.cli import explain, jobs, learn, operate, replay, score
+from gbdtlr.cli import explain, jobs, learn, operate, replay, score, serve
 from gbdtlr.cli.session import Session
 from gbdtlr.errors import GbdtlrError
 
@@ -51,7 +51,7 @@ def group(ctx: click.Context) -> None:
         ctx.exit(USAGE)
 
 
-for part in (jobs, learn, score, operate, explain, replay):
+for part in (jobs, learn, score, serve, operate, explain, replay):
     for command in part.COMMANDS:
         group.add_command(command)
 
