@@ -10,6 +10,7 @@ from typing import Any
 JSON = b"application/json"
 ARROW = b"application/vnd.apache.arrow.stream"
 Headers = tuple[tuple[bytes, bytes], ...]
+CLOSE: Headers = ((b"connection", b"close"),)
 
 
 @dataclass(slots=True)
@@ -30,6 +31,11 @@ class Answer:
     kind: bytes = JSON
     release: int | None = None
     headers: Headers = ()
+
+    @property
+    def closes(self) -> bool:
+        """Whether the connection ends with it."""
+        return bool(self.headers) and CLOSE[0] in self.headers
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
@@ -11,14 +12,15 @@ from typing import Any
 
 from gbdtlr.config import ServeConfig
 from gbdtlr.scoring import Scorer
-from gbdtlr.serving.answer import JSON, Answer, Gone, Refusal, problem_document
-from gbdtlr.serving.handlers import Route, State
+from gbdtlr.serving.answer import CLOSE, JSON, Answer, Gone, Refusal, problem_document
+from gbdtlr.serving.handlers import Aside, Route, State
 from gbdtlr.serving.inference import Inference
 from gbdtlr.serving.invocations import Mlflow
 from gbdtlr.serving.metrics import Metrics
 from gbdtlr.serving.operations import Operations
 from gbdtlr.serving.own import Own
-from gbdtlr.serving.request import CLOSE, Receive, Request, Scope, Send
+from gbdtlr.serving.reading import Receive, Scope, Send, read_body
+from gbdtlr.serving.request import Request, check_encoding
 from gbdtlr.serving.service import Service
 from gbdtlr.serving.token import Tokens
 from gbdtlr.store import Store
@@ -73,7 +75,7 @@ class Application:
         self._on_event = on_event or _log
         self._tokens = Tokens(settings.token_file) if settings.token_file else None
         self._executor = ThreadPoolExecutor(N_THREADS, thread_name_prefix="gbdtlr-serve")
-        shared = Service(scorer), settings, metrics, self._executor, self.state
+        shared = Service(scorer), settings, metrics, self.state
         self._inference = Inference(*shared)
         self._routes: dict[str, Route] = {
             **Own(*shared).routes(),
@@ -81,9 +83,10 @@ class Application:
             **Mlflow(*shared).routes(),
             **self._inference.routes(),
         }
+        self.plain_urls = {path.encode(): (path, b"", route) for path, route in self._routes.items()}
+        """What most URLs are, without parsing them."""
         self._failing = False
         self._refreshing_in = 0
-        self._release_header = (0, (b"gbdtlr-release", b""))
         self._tell_gauges()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,6 +103,15 @@ class Application:
     def release(self) -> int:
         """Number of the release that answers now."""
         return self._scorer.release
+
+    @property
+    def in_flight(self) -> int:
+        """Requests begun and not yet answered."""
+        return self._metrics.own.in_flight
+
+    def count(self, route: Route, status: int, seconds: float) -> None:
+        """Count a request that was answered."""
+        self._metrics.own.request(route.label, status, seconds)
 
     def start(self) -> None:
         """Begin to follow the store, in this process; nothing if it has begun. Threads do not survive a fork."""
@@ -130,21 +142,43 @@ class Application:
             self.start()
         counted = self._metrics.own
         in_flight = counted.began()
-        path, route = self._route_of(scope)
+        path, route = self.route_of(scope["path"], scope.get("root_path", ""))
         status = CLIENT_GONE
         try:
-            answer = await self._answer(scope, path, route, receive, in_flight)
+            answer = await self._answered(scope, path, route, receive, in_flight)
             status = answer.status
-            await self._send(answer, send, scope["method"] == "HEAD")
+            start = {"type": "http.response.start", "status": status, "headers": self.headers_of(answer)}
+            await send(start)
+            await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
         except Gone:
             pass
         finally:
             counted.ended()
             counted.request(route.label, status, time.perf_counter() - begin)
 
-    def _route_of(self, scope: Scope) -> tuple[str, Route]:
-        path: str = scope["path"]
-        mounted: str = scope.get("root_path", "")
+    async def _answered(self, scope: Scope, path: str, route: Route, receive: Receive, in_flight: int) -> Answer:
+        request = Request(scope["method"], path, scope["query_string"], scope["headers"], b"")
+        if refused := self.refused_at_once(request, route, in_flight):
+            return refused
+        settings = self._settings
+        if request.method == "POST":
+            try:
+                length = request.headers.get(b"content-length", b"")
+                timeout_s = settings.body_timeout.total_seconds()
+                request.body = await read_body(receive, length, settings.max_body_bytes, timeout_s)
+            except Refusal as refusal:
+                return self._refused(refusal, route)
+        answer = self.answer(request, route)
+        if isinstance(answer, Answer):
+            return answer
+        try:
+            done = await asyncio.get_running_loop().run_in_executor(self._executor, answer.work)
+            return answer.finish(done)
+        except Exception as error:
+            return self._failed(error, request, route)
+
+    def route_of(self, path: str, mounted: str = "") -> tuple[str, Route]:
+        """Where a path leads, and its part below where the application is mounted."""
         if mounted and path.startswith(mounted):
             path = path[len(mounted) :]
         route = self._routes.get(path) or self._inference.route_of(path)
@@ -152,31 +186,47 @@ class Application:
             route = _TO_THE_PAGE if not path else _NOWHERE
         return path, route
 
-    async def _answer(self, scope: Scope, path: str, route: Route, receive: Receive, in_flight: int) -> Answer:
+    def refused_at_once(self, request: Request, route: Route, in_flight: int) -> Answer | None:
+        """The refusal of a request whose body need not be read for it, else None."""
         try:
-            request = Request(scope, path, receive)
             if self._tokens is not None and not route.is_open:
-                self._check_token(request)
-            handler = route.handlers.get("GET" if request.method == "HEAD" else request.method)
-            if handler is None:
+                _check_token(self._tokens, request)
+            if request.method not in route.handlers and (request.method != "HEAD" or "GET" not in route.handlers):
                 raise _no_handler(request, route)
             if in_flight > self._settings.max_requests and not route.is_open:
                 raise Refusal(503, f"{in_flight - 1} requests are in flight; come again", headers=(*RETRY, *CLOSE))
-            return await handler(request)
         except Refusal as refusal:
             return self._refused(refusal, route)
-        except Gone:
-            raise
-        except Exception as error:  # whatever was sent, a fault in reading it is no reason to stop serving
-            self._on_event("serve.fault", path=path[:200], error=f"{type(error).__name__}: {error}"[:500])
-            logging.getLogger("gbdtlr").debug("a request could not be answered", exc_info=True)
-            return self._refused(Refusal(500, "a fault in gbdtlr; its log says more"), route)
+        return None
 
-    def _check_token(self, request: Request) -> None:
-        assert self._tokens is not None
-        if not self._tokens.allow(request.headers.get(b"authorization", b"")):
-            headers = ((b"www-authenticate", b'Bearer realm="gbdtlr"'),)
-            raise Refusal(401, "a bearer token is needed: authorization: Bearer ...", headers=headers)
+    def answer(self, request: Request, route: Route) -> Answer | Aside:
+        """The answer to a whole request that was not refused at once; whatever the client has sent, there is one."""
+        try:
+            if b"content-encoding" in request.headers:
+                check_encoding(request)
+            return route.handlers["GET" if request.method == "HEAD" else request.method](request)
+        except Exception as error:
+            return self._failed(error, request, route)
+
+    def headers_of(self, answer: Answer) -> list[tuple[bytes, bytes]]:
+        """The headers of an answer, its release among them."""
+        headers = [
+            (b"content-type", answer.kind),
+            (b"content-length", b"%d" % len(answer.body)),
+            (b"gbdtlr-release", b"%d" % (answer.release or self._scorer.release)),
+            *answer.headers,
+        ]
+        if self.state.draining:
+            headers.append(CLOSE[0])
+        return headers
+
+    def _failed(self, error: Exception, request: Request, route: Route) -> Answer:
+        if isinstance(error, Refusal):
+            return self._refused(error, route)
+        # A fault in reading what was sent is no reason to stop serving.
+        self._on_event("serve.fault", path=request.path[:200], error=f"{type(error).__name__}: {error}"[:500])
+        logging.getLogger("gbdtlr").debug("a request could not be answered", exc_info=error)
+        return self._refused(Refusal(500, "a fault in gbdtlr; its log says more"), route)
 
     def _refused(self, refusal: Refusal, route: Route) -> Answer:
         release = refusal.release or self._scorer.release
@@ -186,26 +236,6 @@ class Application:
         if refusal.status == 503 and b"retry-after" not in dict(headers):
             headers = (*headers, *RETRY)
         return Answer(self._inference.encoder.encode(document), refusal.status, kind, release, headers)
-
-    async def _send(self, answer: Answer, send: Send, head_only: bool) -> None:
-        headers = [
-            (b"content-type", answer.kind),
-            (b"content-length", b"%d" % len(answer.body)),
-            self._named(answer.release or self._scorer.release),
-            *answer.headers,
-        ]
-        if self.state.draining:
-            headers.append(CLOSE[0])
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if head_only else answer.body})
-
-    def _named(self, release: int) -> tuple[bytes, bytes]:
-        """The header that names the release."""
-        known, header = self._release_header
-        if known != release:
-            header = (b"gbdtlr-release", b"%d" % release)
-            self._release_header = release, header
-        return header
 
     def _refreshed(self, changed: bool) -> None:
         """Called after each refresh, in the thread that does it."""
@@ -231,6 +261,12 @@ class Application:
         self._metrics.own.set(release=health["release"], **moments)
 
 
+def _check_token(tokens: Tokens, request: Request) -> None:
+    if not tokens.allow(request.headers.get(b"authorization", b"")):
+        headers = ((b"www-authenticate", b'Bearer realm="gbdtlr"'),)
+        raise Refusal(401, "a bearer token is needed: authorization: Bearer ...", headers=headers)
+
+
 def _no_handler(request: Request, route: Route) -> Refusal:
     if not route.handlers:
         return Refusal(404, f"there is nothing at {request.path[:200]}; GET /openapi.json tells what is")
@@ -241,7 +277,7 @@ def _no_handler(request: Request, route: Route) -> Refusal:
     )
 
 
-async def _to_the_page(_: Request) -> Answer:
+def _to_the_page(_: Request) -> Answer:
     """The page's own links need the slash behind where the application is mounted."""
     return Answer(b"", 307, headers=((b"location", b"./"),))
 

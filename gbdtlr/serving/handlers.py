@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Executor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -20,9 +18,18 @@ from gbdtlr.serving.service import Service
 INLINE_ROWS = 2000
 """Rows up to which a request is scored in the event loop itself: handing it to a thread takes longer."""
 
-Result = TypeVar("Result")
-Handler = Callable[[Request], Awaitable[Answer]]
 ErrorForm = Callable[[Refusal, int], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Aside:
+    """An answer that takes long: ``work`` is for another thread, ``finish`` for the event loop again."""
+
+    work: Callable[[], Any]
+    finish: Callable[[Any], Answer]
+
+
+Handler = Callable[[Request], "Answer | Aside"]
 
 
 class State:
@@ -66,14 +73,9 @@ class Handlers:
     service: Service
     settings: ServeConfig
     metrics: Metrics
-    executor: Executor
     state: State
     encoder: msgspec.json.Encoder = field(default_factory=msgspec.json.Encoder)
     decoder: msgspec.json.Decoder[Any] = field(default_factory=msgspec.json.Decoder)
-
-    async def body(self, request: Request) -> bytes:
-        """The body of a request, within the limits."""
-        return await request.body(self.settings.max_body_bytes, self.settings.body_timeout.total_seconds())
 
     def decoded(self, body: bytes) -> Any:
         """The value that JSON text stands for.
@@ -116,19 +118,26 @@ class Handlers:
             raise Refusal(400, f"unknown={asked[:20]} is neither refuse nor ignore")
         return asked == "refuse"
 
-    async def scored(self, n_rows: int, work: Callable[[], Scored]) -> Scored:
-        """What ``work`` gives for many rows, all counted; much of it is done beside the event loop."""
-        scored = work() if n_rows <= INLINE_ROWS else await self.aside(work)
-        self.metrics.own.predicted_all(scored.probability)
-        return scored
+    def scored(self, n_rows: int, work: Callable[[], Scored], finish: Callable[[Scored], Answer]) -> Answer | Aside:
+        """What ``finish`` makes of the probabilities that ``work`` gives for many rows, all counted.
 
-    async def aside(self, work: Callable[[], Result]) -> Result:
-        """What ``work`` gives, done in another thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.executor, work)
+        Much work is done beside the event loop.
+        """
+
+        def counted(scored: Scored) -> Answer:
+            self.metrics.own.predicted_all(scored.probability)
+            return finish(scored)
+
+        return counted(work()) if n_rows <= INLINE_ROWS else Aside(work, counted)
 
     def json(self, value: Any, release: int | None = None, status: int = 200) -> Answer:
         """An answer in JSON."""
         return Answer(self.encoder.encode(value), status, release=release)
+
+
+def most_values(columns: Mapping[str, Any]) -> int:
+    """Values of the longest of some lists by name; what is no list counts nothing."""
+    return max((len(values) for values in columns.values() if type(values) is list), default=0)
 
 
 def unsupported(request: Request, *kinds: str) -> Refusal:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 import gbdtlr
+from gbdtlr.scoring import Scored
 from gbdtlr.serving.answer import Answer, Refusal
-from gbdtlr.serving.handlers import Handlers, Route
+from gbdtlr.serving.handlers import Aside, Handlers, Route
 from gbdtlr.serving.request import Request
 
 OUTPUT = "probability"
@@ -66,25 +67,25 @@ class Inference(Handlers):
         }
 
     def _nowhere(self, told: str) -> Route:
-        async def refuse(_: Request) -> Answer:
+        def refuse(_: Request) -> Answer | Aside:
             raise Refusal(404, told)
 
         return Route("/v2", {"GET": refuse, "POST": refuse}, error_form)
 
-    async def live(self, _: Request) -> Answer:
+    def live(self, _: Request) -> Answer | Aside:
         """The process runs."""
         return self.json({"live": True})
 
-    async def ready(self, _: Request) -> Answer:
+    def ready(self, _: Request) -> Answer | Aside:
         """It can score."""
         self.state.pass_if_ready()
         return self.json({"ready": True})
 
-    async def server(self, _: Request) -> Answer:
+    def server(self, _: Request) -> Answer | Aside:
         """What serves."""
         return self.json({"name": "gbdtlr", "version": gbdtlr.__version__, "extensions": []})
 
-    async def model(self, version: str | None, _: Request) -> Answer:
+    def model(self, version: str | None, _: Request) -> Answer | Aside:
         """The tensors it takes and gives."""
         columns = self.service.columns
         _check_version(version, columns.number)
@@ -98,19 +99,19 @@ class Inference(Handlers):
         }
         return self.json(document, columns.number)
 
-    async def model_ready(self, version: str | None, _: Request) -> Answer:
+    def model_ready(self, version: str | None, _: Request) -> Answer | Aside:
         """That version is live."""
         number = self.service.columns.number
         _check_version(version, number)
         self.state.pass_if_ready()
         return self.json({"name": self.settings.name, "ready": True}, number)
 
-    async def infer(self, version: str | None, request: Request) -> Answer:
+    def infer(self, version: str | None, request: Request) -> Answer | Aside:
         """Probabilities of the rows that the tensors are columns of."""
         if b"inference-header-content-length" in request.headers:
             raise Refusal(415, "binary tensors are not taken; put their data into the JSON, or send Arrow to /score")
         self.json_only(request)
-        document = self.decoded(await self.body(request))
+        document = self.decoded(request.body)
         if type(document) is not dict:
             raise Refusal(400, "an object with inputs is expected")
         _check_outputs(document.get("outputs"))
@@ -120,15 +121,18 @@ class Inference(Handlers):
         frame, n_rows = self._frame(document.get("inputs"))
         _check_version(version, self.service.columns.number)
         work = partial(self.service.lists, frame, self.refuses_unknown(request))
-        scored = await self.scored(n_rows, work)
-        _check_version(version, scored.release)
+        return self.scored(n_rows, work, partial(self._inferred, version, ident))
+
+    def _inferred(self, version: str | None, ident: str, scored: Scored) -> Answer:
+        probability, release = scored
+        _check_version(version, release)
         answer = {
             "model_name": self.settings.name,
-            "model_version": str(scored.release),
+            "model_version": str(release),
             **({"id": ident} if ident else {}),
-            "outputs": [{**_tensor(OUTPUT, "FP64", n_rows), "data": scored.probability.tolist()}],
+            "outputs": [{**_tensor(OUTPUT, "FP64", len(probability)), "data": probability.tolist()}],
         }
-        return self.json(answer, scored.release)
+        return self.json(answer, release)
 
     def _frame(self, inputs: Any) -> tuple[dict[str, list[Any]], int]:
         """Columns by name, and how many rows they have."""

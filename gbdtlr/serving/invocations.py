@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from gbdtlr.scoring import Scored
 from gbdtlr.serving.answer import JSON, Answer, Refusal
-from gbdtlr.serving.handlers import Handlers, Route, unsupported
+from gbdtlr.serving.handlers import Aside, Handlers, Route, most_values, unsupported
 from gbdtlr.serving.request import Request
 from gbdtlr.values.arrays import empty_as_null
 
@@ -35,42 +35,42 @@ class Mlflow(Handlers):
             "/ping": Route("/ping", {"GET": self.ping}, error_form, is_open=True),
         }
 
-    async def ping(self, _: Request) -> Answer:
+    def ping(self, _: Request) -> Answer | Aside:
         """It can score."""
         self.state.pass_if_ready()
         return Answer(b"\n", kind=b"text/plain")
 
-    async def invocations(self, request: Request) -> Answer:
+    def invocations(self, request: Request) -> Answer | Aside:
         """Predictions of the rows in one of the formats, or in CSV."""
         refuse = "unknown" in request.query() and self.refuses_unknown(request)
         if request.kind == CSV:
-            rows, names = self._csv(await self.body(request))
-            scored = await self.scored(len(rows), partial(self.service.table, rows, names, refuse))
-        elif request.kind in (JSON, b""):
-            scored = await self._json(self.decoded(await self.body(request)), refuse)
-        else:
+            rows, names = self._csv(request.body)
+            return self.scored(len(rows), partial(self.service.table, rows, names, refuse), self._predictions)
+        if request.kind not in (JSON, b""):
             raise unsupported(request, JSON.decode(), CSV.decode())
-        answer = {"predictions": scored.probability.tolist(), "release": scored.release}
-        return self.json(answer, scored.release)
-
-    async def _json(self, document: Any, refuse: bool) -> Scored:
+        document = self.decoded(request.body)
         given = [name for name in FORMATS if type(document) is dict and name in document]
         if len(given) != 1 or not document.keys() <= {given[0], "params", "signature_name"}:
             raise Refusal(400, f"an object with one of {', '.join(FORMATS)} is expected")
-        value = document[given[0]]
-        if given[0] == "dataframe_split":
+        return self._json(given[0], document[given[0]], refuse)
+
+    def _json(self, name: str, value: Any, refuse: bool) -> Answer | Aside:
+        if name == "dataframe_split":
             value = _split(value)
-        if type(value) is dict and given[0] != "instances":
-            frame = {name: _flat(values) for name, values in value.items()}
-            n_rows = max((len(values) for values in frame.values() if type(values) is list), default=0)
+        if type(value) is dict and name != "instances":
+            frame = {column: _flat(values) for column, values in value.items()}
+            n_rows = most_values(frame)
             self.limit_rows(n_rows)
-            return await self.scored(n_rows, partial(self.service.lists, frame, refuse))
+            return self.scored(n_rows, partial(self.service.lists, frame, refuse), self._predictions)
         if type(value) is not list:
-            raise Refusal(400, f"{given[0]} must be a list of objects")
+            raise Refusal(400, f"{name} must be a list of objects")
         if value and type(value[0]) is not dict:
             raise Refusal(422, "columns are found by name: send each row as an object, or dataframe_split")
         self.limit_rows(len(value))
-        return await self.scored(len(value), partial(self.service.rows, value, refuse))
+        return self.scored(len(value), partial(self.service.rows, value, refuse), self._predictions)
+
+    def _predictions(self, scored: Scored) -> Answer:
+        return self.json({"predictions": scored.probability.tolist(), "release": scored.release}, scored.release)
 
     def _csv(self, body: bytes) -> tuple[pa.Table, list[str]]:
         """Rows of a CSV with a line of names, read as files are: numeric columns as numbers, all others as text."""

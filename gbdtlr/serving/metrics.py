@@ -35,10 +35,10 @@ GAUGES = ("pid", "release", "head_as_of_s", "trees_as_of_s", "refresh_failing", 
 _CELL = 8
 _N_DURATIONS, _N_PROBABILITIES = len(DURATIONS_S) + 1, len(PROBABILITIES) + 1
 _ROUTE_CELLS = len(CODES) + _N_DURATIONS
-_ROUTE = {route: i for i, route in enumerate(ROUTES)}
 _CODE = {code: i for i, code in enumerate(CODES)}
 
 # Whole numbers first, then real ones.
+_IN_FLIGHT = GAUGES.index("requests_in_flight")
 _FAILURES = len(GAUGES)
 _ROWS = _FAILURES + 1
 _PREDICTIONS = _ROWS + 1
@@ -46,6 +46,7 @@ _REQUESTS = _PREDICTIONS + _N_PROBABILITIES
 _SECONDS = _REQUESTS + len(ROUTES) * _ROUTE_CELLS
 _PREDICTED = _SECONDS + len(ROUTES)
 _N_CELLS = _PREDICTED + 1
+_ROUTE = {route: (_REQUESTS + i * _ROUTE_CELLS, _SECONDS + i) for i, route in enumerate(ROUTES)}
 SLOT_BYTES = -(-_N_CELLS * _CELL // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
@@ -60,11 +61,10 @@ class Slot:
 
     def request(self, route: str, code: int, seconds: float) -> None:
         """A request was answered."""
-        whole, place = self._whole, _ROUTE.get(route, _ROUTE["other"])
-        start = _REQUESTS + place * _ROUTE_CELLS
-        whole[start + _CODE.get(code, _CODE[500])] += 1
+        whole, (start, place) = self._whole, _ROUTE[route]
+        whole[start + _CODE[code]] += 1
         whole[start + len(CODES) + bisect_left(DURATIONS_S, seconds)] += 1
-        self._real[_SECONDS + place] += seconds
+        self._real[place] += seconds
 
     def predicted(self, probability: float) -> None:
         """A row was scored."""
@@ -81,15 +81,19 @@ class Slot:
                 self._whole[_PREDICTIONS + i] += n
         self._real[_PREDICTED] += float(probability.sum())
 
+    @property
+    def in_flight(self) -> int:
+        """Requests begun and not yet answered."""
+        return self._whole[_IN_FLIGHT]
+
     def began(self) -> int:
         """A request begins; how many have not been answered, it among them."""
-        place = self._gauges["requests_in_flight"]
-        self._whole[place] += 1
-        return self._whole[place]
+        self._whole[_IN_FLIGHT] += 1
+        return self._whole[_IN_FLIGHT]
 
     def ended(self) -> None:
         """It has been answered."""
-        self._whole[self._gauges["requests_in_flight"]] -= 1
+        self._whole[_IN_FLIGHT] -= 1
 
     def refreshed(self, failed: bool) -> None:
         """A refresh has ended."""

@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any
 
 from gbdtlr.serving.answer import Answer, problem_document
-from gbdtlr.serving.handlers import Handler, Handlers, Route
+from gbdtlr.serving.handlers import Aside, Handler, Handlers, Route
 from gbdtlr.serving.metrics import TEXT, prometheus
 from gbdtlr.serving.openapi import description
 from gbdtlr.serving.request import Request
@@ -43,16 +43,16 @@ class Operations(Handlers):
             )
         )
 
-    async def live(self, _: Request) -> Answer:
+    def live(self, _: Request) -> Answer:
         """The process runs."""
         return self.json({"status": "live", "release": self.service.scorer.release})
 
-    async def ready(self, _: Request) -> Answer:
+    def ready(self, _: Request) -> Answer:
         """It can score, and is not about to end."""
         self.state.pass_if_ready()
         return self.json({"status": "ready", "release": self.service.scorer.release})
 
-    async def health(self, _: Request) -> Answer:
+    def health(self, _: Request) -> Answer:
         """How it is: ``degraded`` while the store fails, and the release it had goes on serving."""
         health = self.service.scorer.health()
         living = self.metrics.sums().living
@@ -61,24 +61,24 @@ class Operations(Handlers):
         document = {"status": state, "ready": not self.state.draining, **health, "workers": len(living)}
         return self.json({**document, "releases": releases}, health["release"])
 
-    async def prometheus(self, _: Request) -> Answer:
+    def prometheus(self, _: Request) -> Answer:
         """The metrics of all workers."""
         return Answer(prometheus(self.metrics.sums(), self._now_s()), kind=TEXT)
 
-    async def status(self, _: Request) -> Answer:
+    def status(self, _: Request) -> Aside:
         """What the page shows."""
         service = self.service
         counted = self.metrics.sums().as_dict()
-        found = await self.aside(partial(status, service.columns, self._history, service.scorer.health(), counted))
-        return self.json(found, found["release"])
+        work = partial(status, service.columns, self._history, service.scorer.health(), counted)
+        return Aside(work, lambda found: self.json(found, found["release"]))
 
-    async def openapi(self, request: Request) -> Answer:
+    def openapi(self, request: Request) -> Answer:
         """What may be asked, in OpenAPI's words."""
         columns = self.service.columns
         document = description(columns, self.settings, request.headers.get(b"host", b"").decode("latin-1"))
         return self.json(document, columns.number)
 
-    async def page(self, _: Request) -> Answer:
+    def page(self, _: Request) -> Answer:
         """The page for people; it holds no figures, its script asks for them, with the token where one is set."""
         headers = ((b"content-security-policy", PAGE_POLICY), (b"cache-control", b"no-cache"))
         return Answer(self._page, kind=b"text/html; charset=utf-8", headers=headers)

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from gbdtlr.errors import SchemaError
+from gbdtlr.scoring import Scored
 from gbdtlr.serving.answer import ARROW, JSON, Answer, Refusal, problem_document
 from gbdtlr.serving.arrow import read_stream, write_scores
-from gbdtlr.serving.handlers import Handlers, Route, unsupported
+from gbdtlr.serving.handlers import Aside, Handlers, Route, most_values, unsupported
 from gbdtlr.serving.request import Request
 
 
@@ -24,60 +27,50 @@ class Own(Handlers):
             "/explain": Route("/explain", {"POST": self.explain}, problem_document),
         }
 
-    async def score(self, request: Request) -> Answer:
+    def score(self, request: Request) -> Answer | Aside:
         """One row, ``{"rows": [...]}``, ``{"columns": {...}}``, or an Arrow stream."""
         kind = request.kind
         if kind == ARROW:
-            return await self._score_arrow(request)
+            return self._score_arrow(request)
         if kind not in (JSON, b""):
             raise unsupported(request, JSON.decode(), ARROW.decode())
-        value = self.decoded(await self.body(request))
+        value = self.decoded(request.body)
         refuse = self.refuses_unknown(request)
         if type(value) is dict and len(value) == 1:
             if type(rows := value.get("rows")) is list:
-                return await self._score_rows(request, rows, refuse)
+                self.limit_rows(len(rows))
+                work = partial(self.service.rows, rows, refuse)
+                return self.scored(len(rows), work, partial(self._many, request))
             if type(columns := value.get("columns")) is dict:
-                return await self._score_columns(request, columns, refuse)
-        scored = self.service.row(value, refuse)
-        self.metrics.own.predicted(scored.probability)
+                n_rows = most_values(columns)
+                self.limit_rows(n_rows)
+                work = partial(self.service.lists, columns, refuse)
+                return self.scored(n_rows, work, partial(self._many, request))
+        probability, release = self.service.row(value, refuse)
+        self.metrics.own.predicted(probability)
         if request.wants_arrow():
-            return _arrow([scored.probability], scored.release)
-        return Answer(
-            self.encoder.encode({"probability": scored.probability, "release": scored.release}),
-            release=scored.release,
-        )
+            return _arrow([probability], release)
+        return Answer(self.encoder.encode({"probability": probability, "release": release}), 200, JSON, release)
 
-    async def _score_rows(self, request: Request, rows: list[Any], refuse: bool) -> Answer:
-        self.limit_rows(len(rows))
-        scored = await self.scored(len(rows), partial(self.service.rows, rows, refuse))
-        return self._many(request, scored.probability, scored.release)
+    def _score_arrow(self, request: Request) -> Answer | Aside:
+        rows, names = read_stream(request.body, self.service.columns.names, self.settings.max_rows)
+        work = partial(self.service.table, rows, names, self.refuses_unknown(request))
+        return self.scored(len(rows), work, partial(self._many, request))
 
-    async def _score_columns(self, request: Request, columns: dict[str, Any], refuse: bool) -> Answer:
-        n_rows = max((len(values) for values in columns.values() if type(values) is list), default=0)
-        self.limit_rows(n_rows)
-        scored = await self.scored(n_rows, partial(self.service.lists, columns, refuse))
-        return self._many(request, scored.probability, scored.release)
-
-    async def _score_arrow(self, request: Request) -> Answer:
-        body = await self.body(request)
-        rows, names = read_stream(body, self.service.columns.names, self.settings.max_rows)
-        refuse = self.refuses_unknown(request)
-        scored = await self.scored(len(rows), partial(self.service.table, rows, names, refuse))
-        return self._many(request, scored.probability, scored.release)
-
-    def _many(self, request: Request, probability: Any, release: int) -> Answer:
+    def _many(self, request: Request, scored: Scored) -> Answer:
+        probability, release = scored
         if request.wants_arrow():
             return _arrow(probability, release)
         return self.json({"probability": probability.tolist(), "release": release}, release)
 
-    async def explain(self, request: Request) -> Answer:
+    def explain(self, request: Request) -> Answer | Aside:
         """The terms that make the margin of one row."""
         self.json_only(request)
-        row = self.decoded(await self.body(request))
-        refuse = self.refuses_unknown(request)
-        self.service.row(row, refuse)  # what is wrong with it is told as for /score
-        explained = await self.aside(partial(_explained, self.service, row))
-        return self.json(explained, explained["release"])
+        row = self.decoded(request.body)
+        self.service.row(row, self.refuses_unknown(request))  # what is wrong with it is told as for /score
+        return Aside(
+            partial(_explained, self.service, row), lambda explained: self.json(explained, explained["release"])
+        )
 
 
 def _explained(service: Any, row: dict[str, Any]) -> dict[str, Any]:
@@ -91,6 +84,5 @@ def _explained(service: Any, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _arrow(probability: Any, release: int) -> Answer:
-    import numpy as np
 
     return Answer(write_scores(np.asarray(probability, np.float64), release), kind=ARROW, release=release)

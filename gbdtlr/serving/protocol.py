@@ -1,31 +1,62 @@
-"""HTTP on one connection: uvicorn's protocol, with bounds on what it leaves unbounded.
+"""HTTP on one connection: uvicorn's protocol, with a short way for small requests, and bounds where it has none.
 
-A client may be slow with its headers, send headers without end, never read its answer, or close its half of the
-connection before it has the answer. None of these may hold memory, a place among the requests, or the loop.
+The short way: a request that arrives in one piece, with its body, is answered where it was parsed. ASGI's scope, task
+and events take longer than scoring a row; they are for all other requests, and for other servers.
+
+The bounds: a client may be slow with its headers, send headers without end, never read its answer, or close its half
+of the connection before it has the answer. None of these may hold memory, a place among the requests, or the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gbdtlr.config import ServeConfig
+from gbdtlr.serving.answer import Answer
+from gbdtlr.serving.application import Application
+from gbdtlr.serving.handlers import Route
+from gbdtlr.serving.request import Request
+
+SHORT_BYTES = 64 * 1024
+_STATUS = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in HTTPStatus}
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """A connection that is closed when a bound is passed; ``sweep`` is called for each every second or so."""
+    """A connection. ``sweep`` is called for each every second or so.
 
-    settings = ServeConfig()
+    Attributes
+    ----------
+    application, settings : set by a subclass for each server, as uvicorn makes the connections
+    """
+
+    application: Application
+    settings: ServeConfig
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._head_since: float | None = None
         """When the headers now awaited began to be; None while none are."""
+        self._idle_since: float | None = None
+        """When the last answer went the short way; uvicorn has a timer for those that did not."""
+        self._stuck_since: float | None = None
         self._head_bytes = 0
         self._piece_bytes = 0
-        self._stuck_since: float | None = None
+        self._held: tuple[str, bool] | None = None
+        """Version and keep-alive of a request whose headers are there, and which may yet go the short way."""
+        self._body = b""
+        self._begin_s = 0.0
+        self._every: list[tuple[bytes, bytes]] = []
+        self._heads: dict[tuple[int, bytes, int], bytes] = {}
+        """Beginnings of answers, which but for their length are mostly the same."""
+
+    # What comes from the client.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -34,30 +65,49 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._piece_bytes = len(data)
         super().data_received(data)
+        if self._held is not None and self.parser is not None:
+            self._take_the_long_way()
         if self._head_since is not None:
             self._head_bytes += len(data)
             if self._head_bytes > self.settings.max_header_bytes:
-                self._refuse(b"431 Request Header Fields Too Large")
+                self._refuse(431)
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        """As uvicorn's, but for the scope, which only the long way needs."""
+        self.url = b""
+        self.headers = []
         self._head_since = self.loop.time()
+        self._idle_since = None
         self._head_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._head_since = None
         most = self.settings.max_header_bytes
         if self._piece_bytes + self._head_bytes > most and self._header_length() > most:
-            self._refuse(b"431 Request Header Fields Too Large")
-            return
-        super().on_headers_complete()
+            self._refuse(431)
+        elif self._is_free() and not self.parser.should_upgrade():
+            version = self.parser.get_http_version()
+            self._begin_s = time.perf_counter()
+            self._held = version, version != "1.0" and self.parser.should_keep_alive()
+        elif not self.transport.is_closing():
+            self._begin_the_long_way()
 
     def on_body(self, body: bytes) -> None:
-        if self.cycle is not None:  # None if the headers before it were refused
-            super().on_body(body)
+        if self._held is None:
+            if self.cycle is not None:
+                super().on_body(body)
+            return
+        self._body = self._body + body if self._body else body
+        if len(self._body) > SHORT_BYTES:
+            self._take_the_long_way()
 
     def on_message_complete(self) -> None:
-        if self.cycle is not None:
+        if self._held is not None:
+            self._answer_here()
+        elif self.cycle is not None:
             super().on_message_complete()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn never keeps it open
@@ -68,25 +118,100 @@ class BoundedProtocol(HttpToolsProtocol):
         cycle.keep_alive = False
         return True
 
+    # The short way.
+
+    def _is_free(self) -> bool:
+        """Whether nothing that came before is still to be answered, or to be read by the client."""
+        cycle: RequestResponseCycle | None = self.cycle
+        busy = cycle is not None and not cycle.response_complete
+        return not (busy or self.pipeline or self.transport.is_closing() or self._stuck_since is not None)
+
+    def _take_the_long_way(self) -> None:
+        """Hand the request over to uvicorn, as if it came now."""
+        self._held, body, self._body = None, self._body, b""
+        self._begin_the_long_way()
+        if body:
+            super().on_body(body)
+
+    def _begin_the_long_way(self) -> None:
+        url, headers = self.url, self.headers
+        super().on_message_begin()
+        self.url = url
+        for name, value in headers:
+            super().on_header(name, value)
+        super().on_headers_complete()
+
+    def _answer_here(self) -> None:
+        """Answer the request, which is whole; or, where that takes long or cannot be, hand it over."""
+        assert self._held is not None
+        application, (_, keep_alive) = self.application, self._held
+        method = self.parser.get_method().decode("latin-1")
+        path, query, route = application.plain_urls.get(self.url) or self._parsed_url()
+        request = Request(method, path, query, self.headers, self._body)
+        refused = application.refused_at_once(request, route, application.in_flight + 1)
+        answer = refused or application.answer(request, route)
+        if not isinstance(answer, Answer):
+            self._take_the_long_way()
+            super().on_message_complete()
+            return
+        self._held, self._body = None, b""
+        keep_alive = keep_alive and not answer.closes and not application.state.draining
+        self.transport.write(self._head(answer, keep_alive) + (b"" if method == "HEAD" else answer.body))
+        application.count(route, answer.status, time.perf_counter() - self._begin_s)
+        if keep_alive:
+            self._idle_since = self.loop.time()
+        else:
+            self.transport.close()
+
+    def _parsed_url(self) -> tuple[str, bytes, Route]:
+        url = httptools.parse_url(self.url)
+        asked = (url.path or b"/").decode("latin-1")
+        path, route = self.application.route_of(unquote(asked) if "%" in asked else asked)
+        return path, url.query or b"", route
+
+    def _head(self, answer: Answer, keep_alive: bool) -> bytes:
+        """Status line and headers."""
+        release = answer.release or self.application.release
+        every = self.server_state.default_headers
+        if every is not self._every:  # the date is another, once a second
+            self._every, self._heads = every, {}
+        begin = self._heads.get((answer.status, answer.kind, release))
+        if begin is None:
+            headers = (*every, (b"content-type", answer.kind), (b"gbdtlr-release", b"%d" % release))
+            lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+            begin = self._heads[answer.status, answer.kind, release] = _STATUS[answer.status] + lines
+        more = b"".join(b"%b: %b\r\n" % header for header in answer.headers) if answer.headers else b""
+        if not (keep_alive or answer.closes):
+            more += b"connection: close\r\n"
+        return b"%b%bcontent-length: %d\r\n\r\n" % (begin, more, len(answer.body))
+
+    # What the client does not do.
+
     def pause_writing(self) -> None:
+        """The client does not read its answers: no more of its requests are read either."""
         super().pause_writing()
         self._stuck_since = self.loop.time()
+        self.flow.pause_reading()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._stuck_since = None
+        self.flow.resume_reading()
 
     def sweep(self, now: float) -> None:
         """Close the connection if its client has been too slow."""
-        if self._head_since is not None and now - self._head_since > self.settings.header_timeout.total_seconds():
-            self._refuse(b"408 Request Timeout")
-        elif self._stuck_since is not None and now - self._stuck_since > self.settings.body_timeout.total_seconds():
+        settings = self.settings
+        if self._head_since is not None and now - self._head_since > settings.header_timeout.total_seconds():
+            self._refuse(408)
+        elif self._stuck_since is not None and now - self._stuck_since > settings.body_timeout.total_seconds():
             self.transport.abort()
+        elif self._idle_since is not None and now - self._idle_since > settings.idle_timeout.total_seconds():
+            self.transport.close()
 
     def _header_length(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
-    def _refuse(self, status: bytes) -> None:
+    def _refuse(self, status: int) -> None:
         if not self.transport.is_closing():
-            self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            self.transport.write(_STATUS[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
             self.transport.close()

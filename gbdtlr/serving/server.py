@@ -60,7 +60,7 @@ def serve(
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # strangers' mistakes are counted, not logged
     config = uvicorn.Config(
         application,
-        http=type("Protocol", (BoundedProtocol,), {"settings": settings}),
+        http=type("Protocol", (BoundedProtocol,), {"application": application, "settings": settings}),
         loop="uvloop",
         ws="none",
         lifespan="on",
