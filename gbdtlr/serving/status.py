@@ -77,7 +77,7 @@ def status(columns: Columns, history: History, health: Mapping[str, Any], counte
         "release": columns.number,
         "releases": [_card("live", live, health)],
         "health": dict(health),
-        "history": [_point(entry) for entry in entries],
+        "history": _points(entries),
         "counted": dict(counted),
         "columns": [_column(columns, name) for name in columns.ordered()],
         "example": None if example is None else {name: example.get(name) for name in columns.ordered()},
@@ -100,17 +100,31 @@ def _card(role: str, entry: Entry, health: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _point(entry: Entry) -> dict[str, Any]:
-    progressive = entry.metrics.get("progressive")
-    measured = progressive if isinstance(progressive, Mapping) else {}
-    return {
-        "release": entry.number,
-        "as_of": format_time(entry.as_of),
-        "why": entry.why,
-        "ne": measured.get("ne"),
-        "calibration": measured.get("calibration"),
-        "rows": measured.get("rows"),
-    }
+def _points(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """What each release measured, and the day up to it."""
+    from gbdtlr.report.live import of_day
+
+    told = [entry for entry in entries if _progressive(entry).get("log_loss") is not None]
+    days = {entry.number: of_day(told, i) for i, entry in enumerate(told)}
+    points = []
+    for entry in entries:
+        measured, day = _progressive(entry), days.get(entry.number, {})
+        points.append(
+            {
+                "release": entry.number,
+                "as_of": format_time(entry.as_of),
+                "why": entry.why,
+                "rows": measured.get("rows"),
+                **{key: measured.get(key) for key in ("ne", "calibration")},
+                **{f"day_{key}": day.get(key) for key in ("ne", "calibration")},
+            }
+        )
+    return points
+
+
+def _progressive(entry: Entry) -> Mapping[str, Any]:
+    found = entry.metrics.get("progressive")
+    return found if isinstance(found, Mapping) else {}
 
 
 def _column(columns: Columns, name: str) -> dict[str, Any]:
