@@ -57,7 +57,7 @@ class Mlflow(Handlers):
     def _json(self, name: str, value: Any, refuse: bool) -> Answer | Aside:
         if name == "dataframe_split":
             value = _split(value)
-        if type(value) is dict and name != "instances":
+        if type(value) is dict and name in ("dataframe_split", "inputs"):
             frame = {column: _flat(values) for column, values in value.items()}
             n_rows = most_values(frame)
             self.limit_rows(n_rows)
