@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -38,12 +39,17 @@ def name_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"
 
 
-def remove(listener: socket.socket) -> None:
-    """Close it, and take a unix socket's file away."""
-    path = listener.getsockname() if listener.family == socket.AF_UNIX else ""
+def close(listener: socket.socket, address: str) -> None:
+    """Close it if that has not been done, and take a unix socket's file away.
+
+    Parameters
+    ----------
+    address : as :func:`name_of` gave it
+    """
     listener.close()
-    if path and os.path.exists(path):
-        os.unlink(path)
+    if address.startswith(UNIX):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(address.removeprefix(UNIX))
 
 
 def _internet(address: str) -> socket.socket:

@@ -44,4 +44,4 @@ def run(store: str, settings: ServeConfig, on_event: OnEvent, on_ready: Callable
         each = max(1, threads.n_threads() // settings.workers)
         Workers(store, settings, listener, each, on_event, lambda release: on_ready(address, release)).run()
     finally:
-        listening.remove(listener)
+        listening.close(listener, address)
