@@ -201,10 +201,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def sweep(self, now: float) -> None:
         """Close the connection if its client has been too slow."""
         settings = self.settings
-        if self._head_since is not None and now - self._head_since > settings.header_timeout.total_seconds():
+        if self._stuck_since is None and self.transport.is_closing():  # what is left must be read by the client
+            self._stuck_since = now
+        if self._stuck_since is not None:  # nothing is read meanwhile, so nothing else of it can be late
+            if now - self._stuck_since > settings.body_timeout.total_seconds():
+                self.transport.abort()
+        elif self._head_since is not None and now - self._head_since > settings.header_timeout.total_seconds():
             self._refuse(408)
-        elif self._stuck_since is not None and now - self._stuck_since > settings.body_timeout.total_seconds():
-            self.transport.abort()
         elif self._idle_since is not None and now - self._idle_since > settings.idle_timeout.total_seconds():
             self.transport.close()
 
