@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+import pyarrow as pa
+
 from gbdtlr.errors import SchemaError
 from gbdtlr.head import WideColumns
 from gbdtlr.release import Release
@@ -13,6 +15,9 @@ from gbdtlr.trees.schema import Feature, Schema
 
 MAX_TOLD = 100
 """Columns with a problem that an answer tells of; a client may send thousands that nobody knows."""
+
+UNREADABLE = (SchemaError, pa.ArrowException, OverflowError, UnicodeError)
+"""What is raised where values cannot be read; Arrow's own errors for types that are no column's."""
 
 Problems = dict[str, str]
 
@@ -70,8 +75,8 @@ class Columns:
                         alone.row(column)
                     else:
                         alone.fills(column)
-                except SchemaError as error:
-                    yield feature.name, _without_name(str(error), feature.name)
+                except UNREADABLE as error:
+                    yield feature.name, _told(error, feature.name)
         for name in sorted(self._wide & values.keys()):
             try:
                 alone_wide = WideColumns((name,), 2)
@@ -79,8 +84,8 @@ class Columns:
                     alone_wide.row_buckets({name: values[name]})
                 else:
                     alone_wide.buckets({name: values[name]})
-            except SchemaError as error:
-                yield name, _without_name(str(error), name)
+            except UNREADABLE as error:
+                yield name, _told(error, name)
 
     def _not_known(self, name: str) -> str:
         near = difflib.get_close_matches(name[:100], self.names, n=1) if len(self.names) < 1000 else []
@@ -88,6 +93,7 @@ class Columns:
         return f"is no column of release {self.number}{hint}"
 
 
-def _without_name(message: str, name: str) -> str:
-    """The message without the column it begins with, which is told beside it."""
+def _told(error: Exception, name: str) -> str:
+    """The error without the column it begins with, which is told beside it."""
+    message = " ".join(str(error).split())[:300]
     return message.removeprefix("column ").removeprefix(f"{name} ")

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from gbdtlr.errors import SchemaError
 from gbdtlr.scoring import Scored
 from gbdtlr.serving.answer import ARROW, JSON, Answer, Refusal, problem_document
 from gbdtlr.serving.arrow import read_stream, write_scores
+from gbdtlr.serving.columns import UNREADABLE
 from gbdtlr.serving.handlers import Aside, Handlers, Route, most_values, unsupported
 from gbdtlr.serving.request import Request
 
@@ -79,7 +79,7 @@ def _explained(service: Any, row: dict[str, Any]) -> dict[str, Any]:
     release = service.scorer.loaded
     try:
         return explain(release, row)
-    except SchemaError as error:  # of another release than has just read it
+    except UNREADABLE as error:  # of another release than has just read it
         raise Refusal(422, str(error), release=release.entry.number) from None
 
 

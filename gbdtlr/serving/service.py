@@ -9,15 +9,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from gbdtlr.errors import SchemaError
 from gbdtlr.scoring import Scored, Scorer
 from gbdtlr.serving.answer import Refusal
-from gbdtlr.serving.columns import MAX_TOLD, Columns, Problems
+from gbdtlr.serving.columns import MAX_TOLD, UNREADABLE, Columns, Problems
 
 FEW_ROWS = 8
 """Rows up to which each is scored by itself: arrays cost more than they spare."""
 _WRONG = "columns are missing, unknown or of the wrong type"
-_NOT_A_FRAME = (SchemaError, pa.ArrowException)
 
 
 class Service:
@@ -53,7 +51,7 @@ class Service:
                 raise _refused(columns, {**columns.unknown(row), **columns.of_row(row)})
             try:
                 scored = self.scorer.score_row_with_release(row)
-            except SchemaError as error:
+            except UNREADABLE as error:
                 raise _refused(columns, columns.of_row(row), error) from None
             if scored.release == columns.number:  # else another has come between the two
                 return scored
@@ -125,7 +123,7 @@ class Service:
                 return Scored(np.zeros(0), columns.number)
             try:
                 return self.scorer.score_with_release(rows)
-            except _NOT_A_FRAME as error:
+            except UNREADABLE as error:
                 frame = {name: rows.column(name) for name in columns.names}
                 raise _refused(columns, columns.of_frame(frame), error) from None
 
@@ -148,7 +146,7 @@ class Service:
         if all(name in columns.numeric or _of_one_kind(values) for name, values in frame.items()):
             try:
                 return self.scorer.score_with_release(frame)
-            except _NOT_A_FRAME:
+            except UNREADABLE:
                 pass
         if rows is None:
             rows = [dict(zip(frame, values, strict=True)) for values in zip(*frame.values(), strict=True)]
@@ -160,7 +158,7 @@ class Service:
         for i, row in enumerate(rows):
             try:
                 scored = self.scorer.score_row_with_release(row)
-            except SchemaError as error:
+            except UNREADABLE as error:
                 raise _refused(columns, _in_rows(rows[i:], columns.of_row, i), error) from None
             if scored.release != release:
                 return Scored(probability, scored.release)  # begun anew by the caller
