@@ -74,7 +74,7 @@ class Application:
         self._scorer, self._settings, self._metrics = scorer, settings, metrics
         self._on_event = on_event or _log
         self._tokens = Tokens(settings.token_file) if settings.token_file else None
-        self._executor = ThreadPoolExecutor(N_THREADS, thread_name_prefix="gbdtlr-serve")
+        self._executor = _threads()
         shared = Service(scorer), settings, metrics, self.state
         self._inference = Inference(*shared)
         self._routes: dict[str, Route] = {
@@ -120,14 +120,17 @@ class Application:
             self._scorer.start_refreshing(self._settings.refresh, JITTER, on_refresh=self._refreshed)
 
     def close(self) -> None:
-        """Stop following the store."""
+        """Stop following the store, until the next :meth:`start`."""
         self._scorer.close()
+        self._refreshing_in = 0
         self._executor.shutdown(wait=False)
+        self._executor = _threads()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                self.state.draining = False
                 self.start()
                 await send({"type": "lifespan.startup.complete"})
             else:
@@ -259,6 +262,10 @@ class Application:
             f"{part}_as_of_s": to_us(parse_time(health[f"{part}_as_of"])) // 1_000_000 for part in ("head", "trees")
         }
         self._metrics.own.set(release=health["release"], **moments)
+
+
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(N_THREADS, thread_name_prefix="gbdtlr-serve")
 
 
 def _check_token(tokens: Tokens, request: Request) -> None:

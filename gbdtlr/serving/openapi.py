@@ -46,7 +46,11 @@ def description(columns: Columns, settings: ServeConfig, host: str) -> Document:
             **_own_paths(),
             **_mlflow_paths(),
             **_operations_paths(),
-            "/v2": {"get": _answers("What serves", _object({"name": _text(), "version": _text()}))},
+            "/v2": {
+                "get": _answers(
+                    "What serves", _object({"name": _text(), "version": _text(), "extensions": _list(_text())})
+                )
+            },
             "/v2/health/live": {"get": _answers("Whether it lives", _object({"live": {"type": "boolean"}}))},
             "/v2/health/ready": {"get": _answers("Whether it is ready", _object({"ready": {"type": "boolean"}}))},
             **_model_paths(model, []),
@@ -252,6 +256,10 @@ def _object(properties: Document, closed: bool = True) -> Document:
 
 def _list(items: Document) -> Document:
     return {"type": "array", "items": items}
+
+
+def _texts(*names: str) -> Document:
+    return {name: _text() for name in names}
 
 
 def _text() -> Document:

@@ -9,6 +9,9 @@ from typing import Any
 
 from gbdtlr.serving.answer import CLOSE, Gone, Refusal
 
+READ_ON = 2
+"""Up to so many times the limit a body is read and dropped: a client that still sends would miss the refusal."""
+
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -29,7 +32,7 @@ async def read_body(receive: Receive, length: bytes, max_bytes: int, timeout_s: 
     Gone
         The client has left.
     """
-    if len(length) > 18 or (length.isdigit() and int(length) > max_bytes):
+    if len(length) > 18 or (length.isdigit() and int(length) > READ_ON * max_bytes):
         raise too_large(max_bytes)
     # Mostly the body is there already. A timer for what does not wait would cost more than all else here.
     coming: Any = receive()
@@ -59,11 +62,17 @@ async def read_body(receive: Receive, length: bytes, max_bytes: int, timeout_s: 
 
 async def _rest(message: Message, receive: Receive, max_bytes: int) -> bytes:
     body = bytearray()
+    n_bytes = 0
     while message["type"] == "http.request":
-        body += message.get("body", b"")
-        if len(body) > max_bytes:
+        piece = message.get("body", b"")
+        n_bytes += len(piece)
+        if n_bytes <= max_bytes:
+            body += piece
+        elif n_bytes > READ_ON * max_bytes:
             raise too_large(max_bytes)
         if not message.get("more_body"):
+            if n_bytes > max_bytes:
+                raise too_large(max_bytes)
             return bytes(body)
         message = await receive()
     raise Gone

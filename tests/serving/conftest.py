@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
-from serving_kit import Application, application
+from serving_kit import ROOT, Application, application
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +19,9 @@ def store(_filled: Path) -> str:
 @pytest.fixture(scope="module")
 def app(store: str) -> Application:
     return application(store)
+
+
+@pytest.fixture
+def child_env() -> dict[str, str]:
+    """Environment of a process that imports what tests do."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -231,6 +231,21 @@ def in_a_thread(app: Any) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+def until(met: Callable[[], bool], at_most_s: float = 60) -> None:
+    """Return when something has come to be."""
+    end = time.monotonic() + at_most_s
+    while not met():
+        assert time.monotonic() < end, "it has not come to be"
+        time.sleep(0.02)
+
+
+def port_of() -> int:
+    """A port that nobody listens at, for servers that cannot choose one themselves."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def values_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

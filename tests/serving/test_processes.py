@@ -11,12 +11,11 @@ import socket
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from serving_kit import JSON, ROOT, ROW, ROWS, Server, reply, request, serving
+from serving_kit import JSON, ROOT, ROW, ROWS, Server, reply, request, serving, until
 
 from gbdtlr.errors import ConfigError
 from gbdtlr.scoring import Scorer
@@ -44,14 +43,6 @@ def one(store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
     """A server with one worker and narrow bounds."""
     with serving(tmp_path_factory.mktemp("one"), store, config=BOUNDS) as server:
         yield server
-
-
-def until(met: Callable[[], bool], at_most_s: float = 60) -> None:
-    """Return when something has come to be."""
-    end = time.monotonic() + at_most_s
-    while not met():
-        assert time.monotonic() < end, "it has not come to be"
-        time.sleep(0.02)
 
 
 def metric(server: Server, name: str) -> float:
