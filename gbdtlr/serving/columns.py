@@ -37,7 +37,7 @@ class Columns:
         self.release = release
         self.number = release.entry.number
         self.features: tuple[Feature, ...] = release.trees.schema.features
-        parts = dict.fromkeys(part for name in release.head.wide.names for part in name.split(":"))
+        parts = release.head.wide.columns
         of_trees = {feature.name for feature in self.features}
         self.ids = tuple(part for part in parts if part not in of_trees)
         self.names = frozenset((*of_trees, *self.ids))

@@ -78,7 +78,7 @@ def _explained(service: Any, row: dict[str, Any]) -> dict[str, Any]:
 
     release = service.scorer.loaded
     try:
-        return explain(release, row)
+        return {"release": release.entry.number, **explain(release.model, row)}
     except UNREADABLE as error:  # of another release than has just read it
         raise Refusal(422, str(error), release=release.entry.number) from None
 

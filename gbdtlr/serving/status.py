@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gbdtlr.errors import GbdtlrError
-from gbdtlr.release import Golden
+from gbdtlr.model.golden import Golden
 from gbdtlr.serving.columns import Columns
 from gbdtlr.store import Entry, Store
 from gbdtlr.times import format_time
