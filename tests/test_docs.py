@@ -28,7 +28,7 @@ import pytest
 from test_imports import LAYERS
 
 from gbdtlr.cli.group import group, main
-from gbdtlr.config import Config, GuardConfig, HeadConfig, OnlineConfig, SamplesConfig, TreesConfig
+from gbdtlr.config import Config, GuardConfig, HeadConfig, OnlineConfig, SamplesConfig, ServeConfig, TreesConfig
 from gbdtlr.jobs import JobResult
 from gbdtlr.samples import Samples, read
 from gbdtlr.scoring import Scorer
@@ -52,10 +52,11 @@ SECTIONS = {
     "[head]": HeadConfig,
     "[head.online]": OnlineConfig,
     "[guard]": GuardConfig,
+    "[serve]": ServeConfig,
 }
 NEEDED = '[samples]\npath = "x"\nevent_time = "t"\nlabel_delay = "1h"\nnumeric = ["n"]\n'
-TABLES = ("samples", "trees", "head", "online", "guard")
-OTHERS_OPTIONS = {"--now", "--ftrl"}  # of systemctl and Vowpal Wabbit
+TABLES = ("samples", "trees", "head", "online", "guard", "serve")
+OTHERS_OPTIONS = {"--now", "--ftrl", "--system", "--no-cache-dir"}  # of systemctl, Vowpal Wabbit, useradd and pip
 
 
 class Block(NamedTuple):

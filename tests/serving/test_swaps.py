@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from gbdtlr.operate.operate import rollback
 from serving_kit import (
     ARROW,
     JSON,
@@ -25,7 +26,6 @@ from serving_kit import (
 )
 
 from gbdtlr.config import Config
-from gbdtlr.operate.operate import rollback
 from gbdtlr.scoring import Scorer
 from gbdtlr.store import Store
 
