@@ -141,9 +141,10 @@ class Service:
         self, columns: Columns, frame: dict[str, Sequence[Any]], rows: Sequence[Mapping[str, Any]] | None
     ) -> Scored:
         """Scored as arrays where that means the same as row by row; else so, and so too to say which row is wrong."""
-        if not len(next(iter(frame.values()))):
+        n_rows = len(next(iter(frame.values())))
+        if not n_rows:
             return Scored(np.zeros(0), columns.number)
-        if all(name in columns.numeric or _of_one_kind(values) for name, values in frame.items()):
+        if n_rows > FEW_ROWS and all(name in columns.numeric or _of_one_kind(values) for name, values in frame.items()):
             try:
                 return self.scorer.score_with_release(frame)
             except UNREADABLE:

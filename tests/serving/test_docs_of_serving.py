@@ -1,4 +1,4 @@
-"""What docs/serving.md quotes is run: its requests against a server of the store it names, its code and its manifests."""
+"""What docs/serving.md quotes is run: its requests to a server of the store it names, its code and its manifests."""
 
 from __future__ import annotations
 
