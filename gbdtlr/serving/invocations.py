@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from gbdtlr.scoring import Scored
 from gbdtlr.serving.answer import JSON, Answer, Refusal
+from gbdtlr.serving.arrow import Rows, Sent
 from gbdtlr.serving.handlers import Aside, Handlers, Route, most_values, unsupported
 from gbdtlr.serving.request import Request
 from gbdtlr.values.arrays import empty_as_null
@@ -44,8 +45,8 @@ class Mlflow(Handlers):
         """Predictions of the rows in one of the formats, or in CSV."""
         refuse = "unknown" in request.query() and self.refuses_unknown(request)
         if request.kind == CSV:
-            rows, names = self._csv(request.body)
-            return self.scored(len(rows), partial(self.service.table, rows, names, refuse), self._predictions)
+            rows = self._csv(request.body)
+            return self.scored(rows.n_rows, partial(self.service.table, rows, refuse), self._predictions)
         if request.kind not in (JSON, b""):
             raise unsupported(request, JSON.decode(), CSV.decode())
         document = self.decoded(request.body)
@@ -72,7 +73,7 @@ class Mlflow(Handlers):
     def _predictions(self, scored: Scored) -> Answer:
         return self.json({"predictions": scored.probability.tolist(), "release": scored.release}, scored.release)
 
-    def _csv(self, body: bytes) -> tuple[pa.Table, list[str]]:
+    def _csv(self, body: bytes) -> Rows:
         """Rows of a CSV with a line of names, read as files are: numeric columns as numbers, all others as text."""
         from pyarrow import csv
 
@@ -100,9 +101,8 @@ class Mlflow(Handlers):
             else column
             for column in texts.columns
         ]
-        places = [i for i, name in enumerate(header) if name in self.service.columns.names]
-        kept = pa.table([columns[i] for i in places], names=[header[i] for i in places])
-        return kept, list(header)
+        table = pa.table(columns, names=header)
+        return Rows(Sent.of(table.schema), table, self.settings.max_rows)
 
 
 def error_form(refusal: Refusal, release: int) -> dict[str, Any]:

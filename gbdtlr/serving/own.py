@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from gbdtlr.scoring import Scored
 from gbdtlr.serving.answer import ARROW, JSON, Answer, Refusal, problem_document
-from gbdtlr.serving.arrow import read_stream, write_scores
+from gbdtlr.serving.arrow import Streams, write_scores
 from gbdtlr.serving.columns import UNREADABLE
 from gbdtlr.serving.handlers import Aside, Handlers, Route, most_values, unsupported
 from gbdtlr.serving.request import Request
@@ -19,6 +19,8 @@ from gbdtlr.serving.request import Request
 @dataclass(frozen=True)
 class Own(Handlers):
     """Rows as JSON or Arrow, and what makes the margin of one."""
+
+    streams: Streams = field(default_factory=Streams)
 
     def routes(self) -> dict[str, Route]:
         """By path."""
@@ -53,9 +55,9 @@ class Own(Handlers):
         return Answer(self.encoder.encode({"probability": probability, "release": release}), 200, JSON, release)
 
     def _score_arrow(self, request: Request) -> Answer | Aside:
-        rows, names = read_stream(request.body, self.service.columns.names, self.settings.max_rows)
-        work = partial(self.service.table, rows, names, self.refuses_unknown(request))
-        return self.scored(len(rows), work, partial(self._many, request))
+        rows = self.streams.read(request.body, self.settings.max_rows)
+        work = partial(self.service.table, rows, self.refuses_unknown(request))
+        return self.scored(rows.n_rows, work, partial(self._many, request))
 
     def _many(self, request: Request, scored: Scored) -> Answer:
         probability, release = scored

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from gbdtlr.scoring import Scored, Scorer
 from gbdtlr.serving.answer import Refusal
+from gbdtlr.serving.arrow import Rows
 from gbdtlr.serving.columns import MAX_TOLD, UNREADABLE, Columns, Problems
 
 FEW_ROWS = 8
@@ -104,27 +104,30 @@ class Service:
 
         return self._by_one_release(score)
 
-    def table(self, rows: pa.RecordBatch | pa.Table, names: Sequence[str], refuse_unknown: bool) -> Scored:
-        """Probabilities, float64 (n,), of an Arrow table; ``names`` are those of the client's, ``rows`` may have fewer.
+    def table(self, rows: Rows, refuse_unknown: bool) -> Scored:
+        """Probabilities, float64 (n,), of rows that came as Arrow or CSV.
 
         Raises
         ------
         Refusal
         """
+        sent = rows.sent
 
         def score(columns: Columns) -> Scored:
-            problems = columns.missing(names)
-            problems |= {name: "is there more than once" for name in columns.names if names.count(name) > 1}
-            if refuse_unknown:
-                problems |= columns.unknown(names)
-            if problems:
-                raise _refused(columns, problems)
-            if not len(rows):
+            is_right = columns.names <= sent.known and not sent.twice
+            if not is_right or (refuse_unknown and sent.known != columns.names):
+                problems = columns.missing(sent.known)
+                problems |= dict.fromkeys(sorted(sent.twice & columns.names), "is there more than once")
+                if refuse_unknown:
+                    problems |= columns.unknown(sent.known)
+                if problems:
+                    raise _refused(columns, problems)
+            if not rows.n_rows:
                 return Scored(np.zeros(0), columns.number)
+            frame = rows.columns(columns.names)
             try:
-                return self.scorer.score_with_release(rows)
+                return self.scorer.score_with_release(frame)
             except UNREADABLE as error:
-                frame = {name: rows.column(name) for name in columns.names}
                 raise _refused(columns, columns.of_frame(frame), error) from None
 
         return self._by_one_release(score)
