@@ -43,7 +43,9 @@ from gbdtlr.config import Config
 from gbdtlr.jobs import train_trees
 from gbdtlr.store import Store
 
-N_TRAINING, N_TREES, N_LEAVES = 20_000, 200, 31
+N_TRAINING = 20_000
+SHAPES = ((200, 31), (80, 16))
+"""Trees and leaves: those of the other benchmarks, and of the flights."""
 N_CANDIDATES = 500
 CONNECTIONS = 16
 TURN_S = 3
@@ -114,40 +116,37 @@ def run(bench: Bench) -> None:
         if shutil.which(program) is None:
             raise SystemExit(f"{program} is needed to ask the servers: apt-get install wrk util-linux")
     bench.measured = f"median of {bench.repeats} turns; ratio: times as long as {OURS}"
-    with tempfile.TemporaryDirectory() as folder:
-        store, named = published(Path(folder))
-        turn_s = max(1, round(TURN_S * bench.scale))
-        with contextlib.ExitStack() as stack:
-            servers: dict[str, Server | None] = {
-                OURS: stack.enter_context(gbdtlr_server(store)),
-                CONSTANT: stack.enter_context(constant_server(Path(folder))),
-                MLFLOW: None,
-            }
-            if (python := mlflow_python()) is not None:
-                servers[MLFLOW] = stack.enter_context(mlflow_server(Path(folder), store, python))
-            one_row(bench, servers, named[0], turn_s)
-            in_mlflows_words(bench, servers, named[0], turn_s)
-            ours = servers[OURS]
-            assert ours is not None
-            candidates(bench, ours, named, turn_s)
+    turn_s = max(1, round(TURN_S * bench.scale))
+    for n_trees, n_leaves in SHAPES:
+        with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+            folder, shape = Path(name), f"{n_trees} x {n_leaves}"
+            store, named = published(folder, n_trees, n_leaves)
+            ours = stack.enter_context(gbdtlr_server(store))
+            if (n_trees, n_leaves) == SHAPES[0]:
+                constant = stack.enter_context(constant_server(folder))
+                one_row(bench, shape, {OURS: ours, CONSTANT: constant}, named[0], turn_s)
+                python = mlflow_python()
+                theirs = None if python is None else stack.enter_context(mlflow_server(folder, store, python))
+                in_mlflows_words(bench, shape, {OURS: ours, MLFLOW: theirs}, named[0], turn_s)
+            candidates(bench, shape, ours, named, turn_s)
 
 
-def one_row(bench: Bench, servers: Mapping[str, Server | None], row: Row, turn_s: int) -> None:
+def one_row(bench: Bench, shape: str, servers: Mapping[str, Server | None], row: Row, turn_s: int) -> None:
     """A row as JSON, from many connections."""
     body = json.dumps(row).encode()
     questions = {OURS: Question("/score", body), CONSTANT: Question("/", body)}
-    load(bench, f"1 row as JSON, {CONNECTIONS} connections", servers, questions, turn_s)
+    load(bench, f"1 row as JSON, {shape}, {CONNECTIONS} connections", servers, questions, turn_s)
 
 
-def in_mlflows_words(bench: Bench, servers: Mapping[str, Server | None], row: Row, turn_s: int) -> None:
+def in_mlflows_words(bench: Bench, shape: str, servers: Mapping[str, Server | None], row: Row, turn_s: int) -> None:
     """The same row in MLflow's protocol."""
     body = json.dumps({"dataframe_split": {"columns": [*row], "data": [[*row.values()]]}}).encode()
     question = Question("/invocations", body)
-    case = f"1 row to /invocations, {CONNECTIONS} connections"
+    case = f"1 row to /invocations, {shape}, {CONNECTIONS} connections"
     load(bench, case, servers, {OURS: question, MLFLOW: question}, turn_s)
 
 
-def candidates(bench: Bench, server: Server, named: Sequence[Row], turn_s: int) -> None:
+def candidates(bench: Bench, shape: str, server: Server, named: Sequence[Row], turn_s: int) -> None:
     """Many rows as Arrow beside one as JSON, on one connection."""
     table = pa.table({name: [row[name] for row in named[:N_CANDIDATES]] for name in NAMES})
     one, many = "1 row as JSON", f"{N_CANDIDATES} rows as Arrow"
@@ -159,7 +158,9 @@ def candidates(bench: Bench, server: Server, named: Sequence[Row], turn_s: int) 
     base = statistics.median(each.p50 for each in turns[one])
     for name, found in turns.items():
         latency = [each.p50 for each in found]
-        bench.add("one connection, median latency", f"{OURS}, {name}", latency, base, {"cpu": _median(found, "cpu")})
+        bench.add(
+            f"latency on one connection, {shape}", f"{OURS}, {name}", latency, base, {"cpu": _median(found, "cpu")}
+        )
 
 
 def load(
@@ -220,14 +221,14 @@ def turn(server: Server, question: Question, connections: int, turn_s: int) -> T
     return Turn(1 / rate, used / n, _latency("50%", told), _latency("99%", told))
 
 
-def published(folder: Path) -> tuple[str, list[Row]]:
+def published(folder: Path, n_trees: int, n_leaves: int) -> tuple[str, list[Row]]:
     """A store with one release of trees over numbers, and rows to score."""
     matrix, label = rows(N_TRAINING, 0)
     times = [START + timedelta(hours=24 * i / N_TRAINING) for i in range(N_TRAINING)]
     columns: dict[str, Any] = {name: matrix[:, j] for j, name in enumerate(NAMES)}
     table = pa.table({**columns, "label": label, "ts": pa.array(times, pa.timestamp("us", "UTC"))})
     parquet.write_table(table, folder / "rows.parquet")
-    params = {"num_iterations": N_TREES, "num_leaves": N_LEAVES, "seed": 1, "verbose": -1}
+    params = {"num_iterations": n_trees, "num_leaves": n_leaves, "seed": 1, "verbose": -1}
     config = Config.from_dict(
         {
             "store": str(folder / "store"),

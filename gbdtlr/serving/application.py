@@ -109,6 +109,14 @@ class Application:
         """Requests begun and not yet answered."""
         return self._metrics.own.in_flight
 
+    def began(self) -> None:
+        """A request begins; one is in flight more until :meth:`ended`."""
+        self._metrics.own.began()
+
+    def ended(self) -> None:
+        """It has been answered, or handed over."""
+        self._metrics.own.ended()
+
     def count(self, route: Route, status: int, seconds: float) -> None:
         """Count a request that was answered."""
         self._metrics.own.request(route.label, status, seconds)

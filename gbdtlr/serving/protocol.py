@@ -1,7 +1,7 @@
 """HTTP on one connection: uvicorn's protocol, with a short way for small requests, and bounds where it has none.
 
-The short way: a request that arrives in one piece, with its body, is answered where it was parsed. ASGI's scope, task
-and events take longer than scoring a row; they are for all other requests, and for other servers.
+The short way: a request whose body is small is answered where it was parsed, once it is whole. ASGI's scope, task and
+events take longer than scoring a row; they are for all other requests, and for other servers.
 
 The bounds: a client may be slow with its headers, send headers without end, never read its answer, or close its half
 of the connection before it has the answer. None of these may hold memory, a place among the requests, or the loop.
@@ -24,7 +24,10 @@ from gbdtlr.serving.application import Application
 from gbdtlr.serving.handlers import Route
 from gbdtlr.serving.request import Request
 
-SHORT_BYTES = 64 * 1024
+SHORT_BYTES = 256 * 1024
+"""Of a body that is kept here until it is whole."""
+PATIENCE_S = 0.5
+"""How long it is; what takes longer goes the long way, which bounds it."""
 _STATUS = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in HTTPStatus}
 
 
@@ -50,7 +53,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._piece_bytes = 0
         self._held: tuple[str, bool] | None = None
         """Version and keep-alive of a request whose headers are there, and which may yet go the short way."""
-        self._body = b""
+        self._pieces: list[bytes] = []
+        self._n_bytes = 0
+        self._awaited_since: float | None = None
+        """Since when the rest of its body is awaited, and it is counted as in flight."""
         self._begin_s = 0.0
         self._every: list[tuple[bytes, bytes]] = []
         self._heads: dict[tuple[int, bytes, int], bytes] = {}
@@ -66,7 +72,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._piece_bytes = len(data)
         super().data_received(data)
         if self._held is not None and self.parser is not None:
-            self._take_the_long_way()
+            self._await_the_rest()
         if self._head_since is not None:
             self._head_bytes += len(data)
             if self._head_bytes > self.settings.max_header_bytes:
@@ -100,8 +106,9 @@ class BoundedProtocol(HttpToolsProtocol):
             if self.cycle is not None:
                 super().on_body(body)
             return
-        self._body = self._body + body if self._body else body
-        if len(self._body) > SHORT_BYTES:
+        self._pieces.append(body)
+        self._n_bytes += len(body)
+        if self._n_bytes > SHORT_BYTES:
             self._take_the_long_way()
 
     def on_message_complete(self) -> None:
@@ -109,6 +116,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._answer_here()
         elif self.cycle is not None:
             super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._let_go()
+        super().connection_lost(exc)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn never keeps it open
         """Answer what was asked in full before the client closed its half; there will be nothing more."""
@@ -126,9 +137,32 @@ class BoundedProtocol(HttpToolsProtocol):
         busy = cycle is not None and not cycle.response_complete
         return not (busy or self.pipeline or self.transport.is_closing() or self._stuck_since is not None)
 
+    def _await_the_rest(self) -> None:
+        """Wait for the rest of a small body, or hand the request over at once."""
+        if self._awaited_since is not None:
+            return
+        headers = dict(self.headers)
+        length = headers.get(b"content-length", b"")
+        is_small = length.isdigit() and len(length) < 9 and int(length) <= SHORT_BYTES
+        has_room = self.application.in_flight < self.settings.max_requests
+        if is_small and has_room and b"expect" not in headers:
+            self._awaited_since = self.loop.time()
+            self.application.began()
+        else:
+            self._take_the_long_way()
+
+    def _let_go(self) -> bytes:
+        """The body until now, which is held no more."""
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._held, self._pieces, self._n_bytes = None, [], 0
+        if self._awaited_since is not None:
+            self._awaited_since = None
+            self.application.ended()
+        return body
+
     def _take_the_long_way(self) -> None:
         """Hand the request over to uvicorn, as if it came now."""
-        self._held, body, self._body = None, self._body, b""
+        body = self._let_go()
         self._begin_the_long_way()
         if body:
             super().on_body(body)
@@ -147,14 +181,15 @@ class BoundedProtocol(HttpToolsProtocol):
         application, (_, keep_alive) = self.application, self._held
         method = self.parser.get_method().decode("latin-1")
         path, query, route = application.plain_urls.get(self.url) or self._parsed_url()
-        request = Request(method, path, query, self.headers, self._body)
+        body = self._let_go()
+        request = Request(method, path, query, self.headers, body)
         refused = application.refused_at_once(request, route, application.in_flight + 1)
         answer = refused or application.answer(request, route)
         if not isinstance(answer, Answer):
-            self._take_the_long_way()
+            self._begin_the_long_way()
+            super().on_body(body)
             super().on_message_complete()
             return
-        self._held, self._body = None, b""
         keep_alive = keep_alive and not answer.closes and not application.state.draining
         self.transport.write(self._head(answer, keep_alive) + (b"" if method == "HEAD" else answer.body))
         application.count(route, answer.status, time.perf_counter() - self._begin_s)
@@ -201,6 +236,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def sweep(self, now: float) -> None:
         """Close the connection if its client has been too slow."""
         settings = self.settings
+        if self._awaited_since is not None and now - self._awaited_since > PATIENCE_S:
+            self._take_the_long_way()
         if self._stuck_since is None and self.transport.is_closing():  # what is left must be read by the client
             self._stuck_since = now
         if self._stuck_since is not None:  # nothing is read meanwhile, so nothing else of it can be late
