@@ -154,18 +154,16 @@ class Application:
         counted = self._metrics.own
         in_flight = counted.began()
         path, route = self.route_of(scope["path"], scope.get("root_path", ""))
-        status = CLIENT_GONE
         try:
             answer = await self._answered(scope, path, route, receive, in_flight)
-            status = answer.status
-            start = {"type": "http.response.start", "status": status, "headers": self.headers_of(answer)}
-            await send(start)
+            # Counted before it is sent: whoever has the answer finds it in the metrics.
+            counted.request(route.label, answer.status, time.perf_counter() - begin)
+            await send({"type": "http.response.start", "status": answer.status, "headers": self.headers_of(answer)})
             await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
         except Gone:
-            pass
+            counted.request(route.label, CLIENT_GONE, time.perf_counter() - begin)
         finally:
             counted.ended()
-            counted.request(route.label, status, time.perf_counter() - begin)
 
     async def _answered(self, scope: Scope, path: str, route: Route, receive: Receive, in_flight: int) -> Answer:
         request = Request(scope["method"], path, scope["query_string"], scope["headers"], b"")

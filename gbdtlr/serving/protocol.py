@@ -191,8 +191,8 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_message_complete()
             return
         keep_alive = keep_alive and not answer.closes and not application.state.draining
-        self.transport.write(self._head(answer, keep_alive) + (b"" if method == "HEAD" else answer.body))
         application.count(route, answer.status, time.perf_counter() - self._begin_s)
+        self.transport.write(self._head(answer, keep_alive) + (b"" if method == "HEAD" else answer.body))
         if keep_alive:
             self._idle_since = self.loop.time()
         else:
