@@ -20,6 +20,8 @@ from gbdtlr.values.crosses import columns_of, parts_of
 ONLINE = ("ftrl", "rda", "fobos")
 """Methods of the head that learn sample by sample."""
 METHODS = ("refit", "incremental", *ONLINE)
+UNKNOWN_COLUMNS = ("refuse", "ignore")
+"""What a service does with columns that its release does not read."""
 L2 = (1e-9, 1e12)
 """Least and largest ridge of a head: beyond them, its single precision says nothing any more."""
 
@@ -215,6 +217,51 @@ class GuardConfig:
 
 
 @dataclass(frozen=True)
+class ServeConfig:
+    """How ``gbdtlr serve`` listens, and the most it takes from a client; each key stands in docs/serving.md.
+
+    ``bind`` is ``host:port`` or ``unix:path``. ``max_requests`` counts those a worker has begun and not answered.
+    After a signal to end, requests are still taken for ``grace``, and those begun have ``drain`` to be answered.
+    """
+
+    bind: str = "127.0.0.1:8000"
+    name: str = "gbdtlr"
+    workers: int = 1
+    refresh: timedelta = timedelta(seconds=30)
+    token_file: str | None = None
+    unknown_columns: str = "refuse"
+    max_body_bytes: int = 8 * 2**20
+    max_header_bytes: int = 32 * 2**10
+    max_rows: int = 100_000
+    max_requests: int = 128
+    header_timeout: timedelta = timedelta(seconds=10)
+    body_timeout: timedelta = timedelta(seconds=30)
+    idle_timeout: timedelta = timedelta(seconds=75)
+    grace: timedelta = timedelta(seconds=2)
+    drain: timedelta = timedelta(seconds=30)
+
+    def __post_init__(self) -> None:
+        for key in ("workers", "max_body_bytes", "max_rows", "max_requests"):
+            _at_least(f"[serve] {key}", getattr(self, key), 1)
+        _at_least("[serve] max_header_bytes", self.max_header_bytes, 1024)
+        if self.unknown_columns not in UNKNOWN_COLUMNS:
+            raise ConfigError(
+                f"[serve] unknown_columns is {self.unknown_columns!r}; choose one of {', '.join(UNKNOWN_COLUMNS)}"
+            )
+        if not self.name or "/" in self.name:
+            raise ConfigError(f"[serve] name must be a name without slashes, not {self.name!r}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same in JSON's types; :meth:`from_dict` reads it back."""
+        return typing.cast(dict[str, Any], _plain(self))
+
+    @classmethod
+    def from_dict(cls, table: dict[str, Any]) -> ServeConfig:
+        """Settings from a table of a TOML file."""
+        return typing.cast(ServeConfig, _build(cls, table, "serve"))
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything a job needs; relative paths start at the current folder."""
 
@@ -224,6 +271,7 @@ class Config:
     trees: TreesConfig = field(default_factory=TreesConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
+    serve: ServeConfig = field(default_factory=ServeConfig)
 
     def __post_init__(self) -> None:
         if self.threads is not None:
@@ -256,8 +304,13 @@ class Config:
         return typing.cast(Config, _build(cls, table, ""))
 
     def as_dict(self) -> dict[str, Any]:
-        """The same configuration, defaults included, in JSON's types; :meth:`from_dict` reads it back."""
-        return typing.cast(dict[str, Any], _plain(self))
+        """The same configuration, defaults included, in JSON's types; :meth:`from_dict` reads it back.
+
+        Versions record it, so ``[serve]`` is left out: how a service listens makes no other release.
+        """
+        table = typing.cast(dict[str, Any], _plain(self))
+        del table["serve"]
+        return table
 
     def replace(self, **changes: Any) -> Config:
         """Copy with some top-level fields changed."""

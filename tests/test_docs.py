@@ -30,7 +30,7 @@ from test_imports import LAYERS
 
 from gbdtlr.cli.group import group, main
 from gbdtlr.compute.cpus import HOST, LEVELS
-from gbdtlr.config import Config, GuardConfig, HeadConfig, OnlineConfig, SamplesConfig, TreesConfig
+from gbdtlr.config import Config, GuardConfig, HeadConfig, OnlineConfig, SamplesConfig, ServeConfig, TreesConfig
 from gbdtlr.jobs import JobResult
 from gbdtlr.samples import Samples, read
 from gbdtlr.scoring import Scorer
@@ -54,10 +54,11 @@ SECTIONS = {
     "[head]": HeadConfig,
     "[head.online]": OnlineConfig,
     "[guard]": GuardConfig,
+    "[serve]": ServeConfig,
 }
 NEEDED = '[samples]\npath = "x"\nevent_time = "t"\nlabel_delay = "1h"\nnumeric = ["n"]\n'
-TABLES = ("samples", "trees", "head", "online", "guard")
-OTHERS_OPTIONS = {"--now", "--ftrl", "--no-cache-dir", "--no-install-recommends"}
+TABLES = ("samples", "trees", "head", "online", "guard", "serve")
+OTHERS_OPTIONS = {"--now", "--ftrl", "--system", "--no-cache-dir", "--no-install-recommends"}  # of others' commands
 
 
 class Block(NamedTuple):

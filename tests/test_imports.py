@@ -32,6 +32,7 @@ LAYERS = (
     {"operate", "replay"},
     {"inspect"},
     {"report"},
+    {"serving"},
     {"cli"},
     {"__main__"},
 )
@@ -51,10 +52,13 @@ DOORS = {
     "click": ("cli/",),
     "obstore": ("store/",),
     "sklearn": ("replay/",),
+    "uvicorn": ("serving/server.py", "serving/protocol.py"),
+    "httptools": ("serving/protocol.py",),
+    "msgspec": ("serving/",),
     "pickle": (),
 }
 SLOW_TO_IMPORT = ("joblib", "lightgbm", "pandas", "scipy", "sklearn")
-NOT_FOR_HELP = (*SLOW_TO_IMPORT, "llvmlite", "numba", "numpy", "obstore", "pyarrow")
+NOT_FOR_HELP = (*SLOW_TO_IMPORT, "llvmlite", "msgspec", "numba", "numpy", "obstore", "pyarrow", "uvicorn")
 
 CLOCKS = {("datetime", "now"), ("datetime", "today"), ("datetime", "utcnow"), ("date", "today")}
 CLOCKS |= {("time", name) for name in ("gmtime", "localtime", "time", "time_ns")}

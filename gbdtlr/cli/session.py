@@ -17,7 +17,7 @@ import click
 
 from gbdtlr import tables
 from gbdtlr.cli.log import FORMATS, Log, to_json
-from gbdtlr.config import Config
+from gbdtlr.config import Config, ServeConfig
 from gbdtlr.errors import ConfigError, GbdtlrError
 from gbdtlr.times import parse_duration, parse_time
 
@@ -59,6 +59,16 @@ class Session:
         if self._config is None:
             raise ConfigError("this command needs a config: add -c FILE")
         return self._config
+
+    @property
+    def serving(self) -> ServeConfig:
+        """How to serve, by the config where there is one."""
+        return self._config.serve if self._config else ServeConfig()
+
+    @property
+    def threads(self) -> int | None:
+        """Threads of the numerical work, by the config where there is one."""
+        return self._config.threads if self._config else None
 
     @property
     def store_url(self) -> str:

@@ -1,0 +1,99 @@
+"""The columns a release reads, and what is wrong with those of a client, by column."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from gbdtlr.errors import SchemaError
+from gbdtlr.head import WideColumns
+from gbdtlr.release import Release
+from gbdtlr.trees.schema import Feature, Schema
+
+MAX_TOLD = 100
+"""Columns with a problem that an answer tells of; a client may send thousands that nobody knows."""
+
+UNREADABLE = (SchemaError, pa.ArrowException, OverflowError, UnicodeError)
+"""What is raised where values cannot be read; Arrow's own errors for types that are no column's."""
+
+Problems = dict[str, str]
+
+
+class Columns:
+    """The columns of one release.
+
+    Attributes
+    ----------
+    release : the release
+    features : those of the trees, in their order
+    ids : those that are only hashed into the head
+    names : all of them
+    """
+
+    def __init__(self, release: Release) -> None:
+        self.release = release
+        self.number = release.entry.number
+        self.features: tuple[Feature, ...] = release.trees.schema.features
+        parts = release.head.wide.columns
+        of_trees = {feature.name for feature in self.features}
+        self.ids = tuple(part for part in parts if part not in of_trees)
+        self.names = frozenset((*of_trees, *self.ids))
+        self.numeric = frozenset(feature.name for feature in self.features if feature.vocabulary is None)
+        self._wide = frozenset(parts)
+
+    def ordered(self) -> tuple[str, ...]:
+        """The names as people expect them: the trees' features, then the ids."""
+        return (*(feature.name for feature in self.features), *self.ids)
+
+    def missing(self, present: Collection[str]) -> Problems:
+        """A problem for every column that is not there."""
+        return {name: "is missing" for name in self.ordered() if name not in present}
+
+    def unknown(self, present: Collection[str]) -> Problems:
+        """A problem for every column that the release does not read."""
+        others = sorted({str(name) for name in present} - self.names)
+        return {name: self._not_known(name) for name in others[:MAX_TOLD]}
+
+    def of_row(self, row: Mapping[str, Any]) -> Problems:
+        """What is wrong with the values of one row."""
+        return {**self.missing(row), **dict(self._wrong(row, single=True))}
+
+    def of_frame(self, frame: Mapping[str, Any]) -> Problems:
+        """What is wrong with whole columns."""
+        return {**self.missing(frame), **dict(self._wrong(frame, single=False))}
+
+    def _wrong(self, values: Mapping[str, Any], single: bool) -> Iterator[tuple[str, str]]:
+        """Each column that cannot be read even alone; asked one by one, since an error speaks of all at once."""
+        for feature in self.features:
+            if feature.name in values:
+                alone, column = Schema((feature,)), {feature.name: values[feature.name]}
+                try:
+                    if single:
+                        alone.row(column)
+                    else:
+                        alone.fills(column)
+                except UNREADABLE as error:
+                    yield feature.name, _told(error, feature.name)
+        for name in sorted(self._wide & values.keys()):
+            try:
+                alone_wide = WideColumns((name,), 2)
+                if single:
+                    alone_wide.row_buckets({name: values[name]})
+                else:
+                    alone_wide.buckets({name: values[name]})
+            except UNREADABLE as error:
+                yield name, _told(error, name)
+
+    def _not_known(self, name: str) -> str:
+        near = difflib.get_close_matches(name[:100], self.names, n=1) if len(self.names) < 1000 else []
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"is no column of release {self.number}{hint}"
+
+
+def _told(error: Exception, name: str) -> str:
+    """The error without the column it begins with, which is told beside it."""
+    message = " ".join(str(error).split())[:300]
+    return message.removeprefix("column ").removeprefix(f"{name} ")

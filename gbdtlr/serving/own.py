@@ -1,0 +1,90 @@
+"""Our own protocol: ``/score`` and ``/explain``; errors are the problem documents of RFC 9457."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gbdtlr.scoring import Scored
+from gbdtlr.serving.answer import ARROW, JSON, Answer, Refusal, problem_document
+from gbdtlr.serving.arrow import Streams, write_scores
+from gbdtlr.serving.columns import UNREADABLE
+from gbdtlr.serving.handlers import Aside, Handlers, Route, most_values, unsupported
+from gbdtlr.serving.request import Request
+
+
+@dataclass(frozen=True)
+class Own(Handlers):
+    """Rows as JSON or Arrow, and what makes the margin of one."""
+
+    streams: Streams = field(default_factory=Streams)
+
+    def routes(self) -> dict[str, Route]:
+        """By path."""
+        return {
+            "/score": Route("/score", {"POST": self.score}, problem_document),
+            "/explain": Route("/explain", {"POST": self.explain}, problem_document),
+        }
+
+    def score(self, request: Request) -> Answer | Aside:
+        """One row, ``{"rows": [...]}``, ``{"columns": {...}}``, or an Arrow stream."""
+        kind = request.kind
+        if kind == ARROW:
+            return self._score_arrow(request)
+        if kind not in (JSON, b""):
+            raise unsupported(request, JSON.decode(), ARROW.decode())
+        value = self.decoded(request.body)
+        refuse = self.refuses_unknown(request)
+        if type(value) is dict and len(value) == 1:
+            if type(rows := value.get("rows")) is list:
+                self.limit_rows(len(rows))
+                work = partial(self.service.rows, rows, refuse)
+                return self.scored(len(rows), work, partial(self._many, request))
+            if type(columns := value.get("columns")) is dict:
+                n_rows = most_values(columns)
+                self.limit_rows(n_rows)
+                work = partial(self.service.lists, columns, refuse)
+                return self.scored(n_rows, work, partial(self._many, request))
+        probability, release = self.service.row(value, refuse)
+        self.metrics.own.predicted(probability)
+        if request.wants_arrow():
+            return _arrow([probability], release)
+        return Answer(self.encoder.encode({"probability": probability, "release": release}), 200, JSON, release)
+
+    def _score_arrow(self, request: Request) -> Answer | Aside:
+        rows = self.streams.read(request.body, self.settings.max_rows)
+        work = partial(self.service.table, rows, self.refuses_unknown(request))
+        return self.scored(rows.n_rows, work, partial(self._many, request))
+
+    def _many(self, request: Request, scored: Scored) -> Answer:
+        probability, release = scored
+        if request.wants_arrow():
+            return _arrow(probability, release)
+        return self.json({"probability": probability.tolist(), "release": release}, release)
+
+    def explain(self, request: Request) -> Answer | Aside:
+        """The terms that make the margin of one row."""
+        self.json_only(request)
+        row = self.decoded(request.body)
+        self.service.row(row, self.refuses_unknown(request))  # what is wrong with it is told as for /score
+        return Aside(
+            partial(_explained, self.service, row), lambda explained: self.json(explained, explained["release"])
+        )
+
+
+def _explained(service: Any, row: dict[str, Any]) -> dict[str, Any]:
+    from gbdtlr.inspect.explain import explain
+
+    release = service.scorer.loaded
+    try:
+        return {"release": release.entry.number, **explain(release.model, row)}
+    except UNREADABLE as error:  # of another release than has just read it
+        raise Refusal(422, str(error), release=release.entry.number) from None
+
+
+def _arrow(probability: Any, release: int) -> Answer:
+
+    return Answer(write_scores(np.asarray(probability, np.float64), release), kind=ARROW, release=release)

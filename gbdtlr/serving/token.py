@@ -1,0 +1,46 @@
+"""Bearer tokens from a file: who has one may ask."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from pathlib import Path
+
+from gbdtlr.errors import ConfigError
+
+
+class Tokens:
+    """The tokens in a file, one a line, so that a new one can be taken up before the old one goes."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._tokens = self._read()
+
+    def _read(self) -> tuple[bytes, ...]:
+        try:
+            lines = self._path.read_bytes().splitlines()
+        except OSError as error:
+            raise ConfigError(f"cannot read the token file {self._path}: {error.strerror}") from None
+        tokens = tuple(line.strip() for line in lines if line.strip())
+        if not tokens:
+            raise ConfigError(f"the token file {self._path} is empty; put a long random text into it")
+        return tuple(map(_digest, tokens))
+
+    def reload(self) -> None:
+        """Take up the tokens that are in the file now; those known stay while it cannot be read or is empty."""
+        try:
+            self._tokens = self._read()
+        except ConfigError:
+            return
+
+    def allow(self, authorization: bytes) -> bool:
+        """Whether the value of that header is ``Bearer`` and one of them; the time it takes tells nothing of them."""
+        scheme, _, given = authorization.partition(b" ")
+        digest = _digest(given.strip())
+        matches = [hmac.compare_digest(token, digest) for token in self._tokens]
+        return scheme.lower() == b"bearer" and any(matches)
+
+
+def _digest(token: bytes) -> bytes:
+    """As long for every token, so that not even its length is told."""
+    return hashlib.sha256(token).digest()
