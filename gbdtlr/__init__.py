@@ -105,13 +105,19 @@ def _moment(as_of: datetime | str | None, config: Config) -> datetime:
     """The moment in UTC; where none is given, this is the door at which the clock is read."""
     from datetime import UTC, datetime
 
-    from gbdtlr.times import parse_time, zone
+    from gbdtlr.errors import ConfigError
+    from gbdtlr.times import check_moment, in_utc, parse_time
 
     if as_of is None:
         return datetime.now(UTC)
-    if isinstance(as_of, str):
-        return parse_time(as_of, config.samples.timezone)
-    return (as_of if as_of.tzinfo else as_of.replace(tzinfo=zone(config.samples.timezone))).astimezone(UTC)
+    try:
+        if isinstance(as_of, str):
+            return check_moment(parse_time(as_of, config.samples.timezone))
+        return check_moment(in_utc(as_of, config.samples.timezone))
+    except OverflowError:
+        raise ConfigError(f"as_of: {as_of} is outside of the years 1 to 9999 in UTC") from None
+    except ConfigError as error:
+        raise ConfigError(f"as_of: {error}") from None
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gbdtlr.errors import ConfigError
-from gbdtlr.times import format_duration, parse_duration, zone
+from gbdtlr.times import check_length, format_duration, parse_duration, zone
 from gbdtlr.values.crosses import columns_of, parts_of
 
 ONLINE = ("ftrl", "rda", "fobos")
@@ -48,6 +48,7 @@ class SamplesConfig:
     negative_keep_rate: float = 1.0
 
     def __post_init__(self) -> None:
+        _check_lengths("samples", self)
         zone(self.timezone)
         if not self.path:
             raise ConfigError("[samples] path is empty; name files, folders or globs")
@@ -109,6 +110,7 @@ class TreesConfig:
     min_category_count: int = 10
 
     def __post_init__(self) -> None:
+        _check_lengths("trees", self)
         if self.early_stopping_rounds is not None:
             _at_least("[trees] early_stopping_rounds", self.early_stopping_rounds, 1)
         _at_least("[trees] min_category_count", self.min_category_count, 1)
@@ -166,6 +168,7 @@ class HeadConfig:
     online: OnlineConfig = field(default_factory=OnlineConfig)
 
     def __post_init__(self) -> None:
+        _check_lengths("head", self)
         if self.method not in METHODS:
             raise ConfigError(f"[head] method is {self.method!r}; choose one of {', '.join(METHODS)}")
         if self.method == "refit" and self.full_every is not None:
@@ -315,6 +318,14 @@ class Config:
     def replace(self, **changes: Any) -> Config:
         """Copy with some top-level fields changed."""
         return dataclasses.replace(self, **changes)
+
+
+def _check_lengths(section: str, config: object) -> None:
+    """Nothing, if no duration of the section would lead out of the calendar."""
+    for key, value in vars(config).items():
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, timedelta):
+                check_length(_where(section, key), each)
 
 
 def _at_least(key: str, value: int, least: int) -> None:

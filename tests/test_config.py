@@ -179,3 +179,26 @@ def test_replace_changes_a_copy(tmp_path: Path) -> None:
     assert config.store == "store"
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.store = "x"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ("samples", "label_delay"),
+        ("trees", "window"),
+        ("trees", "validation"),
+        ("head", "window"),
+        ("head", "half_lives"),
+        ("head", "blend_half_life"),
+        ("head", "full_every"),
+    ],
+)
+@pytest.mark.parametrize("length", ["36526d", "100000d", "999999999d"])
+def test_no_duration_leads_out_of_the_calendar(section: str, key: str, length: str) -> None:
+    table: dict[str, Any] = {"samples": {"path": "x", "event_time": "t", "label_delay": "1h", "numeric": ["x"]}}
+    value = [length] if key == "half_lives" else length
+    table.setdefault(section, {})[key] = value
+    with pytest.raises(
+        ConfigError, match=rf"^\[{section}\] {key} is \d+d, longer than a century; write at most 36525d"
+    ):
+        Config.from_dict(table)

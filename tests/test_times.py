@@ -1,14 +1,36 @@
 """Times and durations: what people write is read exactly, and what is written is read back."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+import gbdtlr
+from gbdtlr.config import Config, SamplesConfig
 from gbdtlr.errors import ConfigError
-from gbdtlr.times import EPOCH, format_duration, format_time, from_us, parse_duration, parse_time, to_us, zone
+from gbdtlr.times import (
+    EARLIEST,
+    EPOCH,
+    LATEST,
+    LONGEST,
+    check_length,
+    check_moment,
+    format_duration,
+    format_time,
+    from_us,
+    parse_duration,
+    parse_time,
+    to_us,
+    zone,
+)
 
 MOMENTS = st.datetimes(min_value=datetime(1900, 1, 2), max_value=datetime(2200, 1, 1)).map(
     lambda moment: moment.replace(tzinfo=UTC)
@@ -40,13 +62,34 @@ def test_durations_longer_than_python_counts_are_refused() -> None:
         parse_duration("9999999999d")
 
 
-@given(st.integers(1, 10**9))
-def test_a_duration_written_is_read_back(seconds: int) -> None:
-    length = timedelta(seconds=seconds)
+@given(st.timedeltas(min_value=timedelta(microseconds=1)))
+@example(timedelta.max)
+@example(timedelta(microseconds=1))
+@example(timedelta(seconds=1234567.891))
+def test_a_duration_written_is_read_back(length: timedelta) -> None:
     assert parse_duration(format_duration(length)) == length
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (36 * 3600, "1d12h"), (90, "1m30s"), (0.5, "0.5s")])
+@given(st.timedeltas(max_value=timedelta(microseconds=-1)))
+def test_a_negative_duration_is_written_as_such_and_is_none_to_read(length: timedelta) -> None:
+    text = format_duration(length)
+    assert text == "-" + format_duration(-length)
+    with pytest.raises(ConfigError, match="is not a duration"):
+        parse_duration(text)
+
+
+@given(st.lists(st.tuples(st.decimals(0, 10**6, places=7), st.sampled_from("smhd")), min_size=1, max_size=4))
+def test_a_sum_of_durations_is_exact(parts: list[tuple[Decimal, str]]) -> None:
+    exact = sum(Fraction(n) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[unit] for n, unit in parts)
+    if round(exact * 10**6):
+        text = "".join(f"{n:f}{unit}" for n, unit in parts)
+        assert parse_duration(text) == timedelta(microseconds=round(exact * 10**6))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (36 * 3600, "1d12h"), (90, "1m30s"), (0.5, "0.5s"), (1e-6, "0.000001s"), (100, "1m40s")],
+)
 def test_durations_are_written_in_their_largest_units(seconds: float, text: str) -> None:
     assert format_duration(timedelta(seconds=seconds)) == text
 
@@ -55,6 +98,48 @@ def test_durations_are_written_in_their_largest_units(seconds: float, text: str)
 def test_a_moment_written_is_read_back(moment: datetime) -> None:
     assert parse_time(format_time(moment)) == moment
     assert from_us(to_us(moment)) == moment
+
+
+@given(st.datetimes(timezones=st.sampled_from([UTC, ZoneInfo("America/New_York"), ZoneInfo("Asia/Tokyo")])))
+@example(datetime(1, 1, 1, tzinfo=ZoneInfo("Asia/Tokyo")))
+@example(datetime(9999, 12, 31, 23, tzinfo=ZoneInfo("America/New_York")))
+def test_any_date_of_the_calendar_is_read_or_refused(moment: datetime) -> None:
+    us = (moment.replace(tzinfo=None) - datetime.min) - (moment.utcoffset() or timedelta())
+    if timedelta() <= us <= datetime.max - datetime.min:
+        assert parse_time(moment.isoformat()) == moment.astimezone(UTC)
+    else:
+        with pytest.raises(ConfigError, match="is outside of the years 1 to 9999 in UTC"):
+            parse_time(moment.isoformat())
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_moments_outside_of_the_calendar_are_at_its_edge(us: int) -> None:
+    moment = from_us(us)
+    first, last = (to_us(edge.replace(tzinfo=UTC)) for edge in (datetime.min, datetime.max))
+    assert to_us(moment) == min(max(us, first), last)
+    assert format_time(moment)
+
+
+def test_jobs_run_in_years_whose_windows_are_in_the_calendar() -> None:
+    for moment in (EARLIEST, LATEST):
+        assert check_moment(moment) == moment
+        for shift in (-LONGEST, LONGEST):
+            assert format_time(moment + shift)
+    for text in ("0999-12-31T23:59:59Z", "9999-12-31", "9999-12-31T23:59:59.999999Z", "0001-01-01"):
+        with pytest.raises(ConfigError, match="write a time from 1000-01-01 to 9000-01-01"):
+            check_moment(parse_time(text))
+    assert check_length("window", LONGEST) == LONGEST
+    with pytest.raises(ConfigError, match=r"window is 100000d, longer than a century; write at most 36525d"):
+        check_length("window", timedelta(days=100_000))
+
+
+def test_the_public_jobs_refuse_dates_outside_of_the_calendar(tmp_path: Path) -> None:
+    config = Config(SamplesConfig((str(tmp_path),), "t", label_delay=timedelta(hours=1), numeric=("x",)))
+    tokyo = datetime(1, 1, 1, tzinfo=ZoneInfo("Asia/Tokyo"))
+    for as_of in ("9999-12-31", "0001-01-01T00:00+05:00", datetime(9999, 12, 31), tokyo):
+        for job in (gbdtlr.train_trees, gbdtlr.update_lr):
+            with pytest.raises(ConfigError, match=r"^as_of: .* is outside of the years"):
+                job(config, as_of)
 
 
 @given(MOMENTS, MOMENTS)
@@ -86,6 +171,13 @@ def test_what_is_no_time_is_refused_with_an_example(text: str) -> None:
 def test_what_is_no_zone_is_refused_with_an_example(name: str) -> None:
     with pytest.raises(ConfigError, match="is not a time zone; write an IANA name"):
         zone(name)
+
+
+def test_zones_are_known_where_the_system_has_no_files_of_them() -> None:
+    code = "from gbdtlr.times import zone; print(zone('America/New_York'))"
+    environ = {**os.environ, "PYTHONTZPATH": ""}
+    run = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "America/New_York"
 
 
 @pytest.mark.parametrize("name", ["UTC", "utc", "Z"])

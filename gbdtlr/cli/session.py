@@ -19,7 +19,7 @@ from gbdtlr import tables
 from gbdtlr.cli.log import FORMATS, Log, to_json
 from gbdtlr.config import Config, ServeConfig
 from gbdtlr.errors import ConfigError, GbdtlrError
-from gbdtlr.times import parse_duration, parse_time
+from gbdtlr.times import check_length, check_moment, parse_duration, parse_time
 
 if TYPE_CHECKING:
     from gbdtlr.store import Store
@@ -86,7 +86,7 @@ class Session:
     def moment(self, option: str, text: str) -> datetime:
         """Time an option gives, in the config's time zone where it names none."""
         try:
-            return parse_time(text, self._config.samples.timezone if self._config else "UTC")
+            return check_moment(parse_time(text, self._config.samples.timezone if self._config else "UTC"))
         except ConfigError as error:
             raise ConfigError(f"{option}: {error}") from None
 
@@ -128,7 +128,7 @@ def duration(*names: str, **attributes: Any) -> Callable[[Function], Function]:
 
     def convert(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
         try:
-            return None if value is None else parse_duration(value)
+            return None if value is None else check_length("it", parse_duration(value))
         except ConfigError as error:
             raise click.BadParameter(str(error), ctx, param) from None
 
@@ -140,7 +140,7 @@ def durations(*names: str, **attributes: Any) -> Callable[[Function], Function]:
 
     def convert(ctx: click.Context, param: click.Parameter, value: str) -> tuple[timedelta, ...]:
         try:
-            return tuple(parse_duration(each.strip()) for each in value.split(","))
+            return tuple(check_length("it", parse_duration(each.strip())) for each in value.split(","))
         except ConfigError as error:
             raise click.BadParameter(str(error), ctx, param) from None
 

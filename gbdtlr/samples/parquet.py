@@ -11,10 +11,10 @@ import pyarrow as pa
 from gbdtlr.config import SamplesConfig
 from gbdtlr.samples.columns import check_columns, needed_columns, text_columns
 from gbdtlr.samples.files import File
-from gbdtlr.samples.timestamps import statistics_us
 from gbdtlr.samples.window import Tally, Window
 from gbdtlr.times import zone
 from gbdtlr.values.arrays import is_string
+from gbdtlr.values.times import statistics_us
 
 # Column chunks are read through a buffer of this size instead of whole: row groups may be as large as the file.
 _BUFFER = 1 << 16

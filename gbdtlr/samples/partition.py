@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cached_property
 
 from gbdtlr.errors import ConfigError
-from gbdtlr.samples.timestamps import bounds_us
 from gbdtlr.times import to_us, zone
+from gbdtlr.values.clocks import bounds_us
 
 _DIGITS = {"Y": r"\d{4}", "m": r"\d{2}", "d": r"\d{2}", "j": r"\d{3}", "H": r"\d{2}", "M": r"\d{2}"}
 # What the path must say for a time to be found, by the finest part it says.

@@ -15,10 +15,10 @@ from gbdtlr.metrics import MAX_WEIGHT
 from gbdtlr.samples.batch import Samples
 from gbdtlr.samples.columns import check_types, feature_table
 from gbdtlr.samples.thinning import thin_negatives
-from gbdtlr.samples.timestamps import column_us
 from gbdtlr.times import format_time, from_us, to_us, zone
 from gbdtlr.values.arrays import from_numpy
 from gbdtlr.values.numbers import numbers
+from gbdtlr.values.times import times
 from gbdtlr.values.truth import truths
 
 _NEVER = np.iinfo(np.int64).max
@@ -137,19 +137,19 @@ class Window:
         """Rows of ``batch`` that are in the window and mature; None where there are none, or unsound ones."""
         check_types(batch, cfg, faults.path)
         timezone = zone(cfg.timezone)
-        times = batch.column(cfg.event_time)
-        event_us, has_event, unreadable = column_us(times, timezone)
+        at = batch.column(cfg.event_time)
+        event_us, has_event, unreadable = times(at, timezone)
         faults.add(f"a {cfg.event_time} that is not a time", len(unreadable), next(iter(unreadable), None))
         faults.add(f"no {cfg.event_time}", len(batch) - int(has_event.sum()) - len(unreadable))
         if has_event.any():
             tally.spans(int(event_us[has_event].min()), int(event_us[has_event].max()))
 
         if cfg.label_time:
-            known_us, has_known, unreadable = column_us(batch.column(cfg.label_time), timezone, late=True)
+            known_us, has_known, unreadable = times(batch.column(cfg.label_time), timezone, late=True)
             faults.add(f"a {cfg.label_time} that is not a time", len(unreadable), next(iter(unreadable), None))
             known_us = np.where(has_known, np.maximum(known_us, event_us), _NEVER)
         else:
-            known_us = column_us(times, timezone, late=True)[0] + (self.delay_us or 0)
+            known_us = times(at, timezone, late=True)[0] + (self.delay_us or 0)
 
         inside = has_event & (event_us >= self.start_us) & (event_us < self.end_us)
         mature = inside & (known_us <= self.as_of_us) & (known_us != _NEVER)

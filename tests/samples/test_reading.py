@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from samples_kit import DAY, FOREVER, FORMATS, config, rows, with_column, write,
 from gbdtlr.errors import ConfigError, NoSamplesError
 from gbdtlr.samples import Samples, Tally, read, read_batches
 from gbdtlr.samples.columns import TEXT_DICTIONARY, to_text_dictionary
+from gbdtlr.times import from_us
 from gbdtlr.values.categories import texts
 
 HOUR = timedelta(hours=1)
@@ -271,6 +272,27 @@ def test_no_files_is_an_error_but_no_rows_are_no_batches(tmp_path):
     cfg = config(write(rows(), tmp_path / "x.parquet"))
     assert list(read_batches(cfg, DAY - 5 * HOUR, DAY, FOREVER)) == []
     assert list(read_batches(cfg, DAY, FOREVER, DAY)) == []
+
+
+def test_a_label_is_never_early_when_clocks_go_back(tmp_path):
+    """Shown at 0:50, clicked at 1:30: the first or the second 1:30? And 30 minutes after 1:10?"""
+    at = [datetime(2013, 11, 3, 0, 50), datetime(2013, 11, 3, 1, 10)]
+    table = with_column(rows(2), "at", pa.array(at, pa.timestamp("us")))
+    table = with_column(table, "known_at", pa.array([datetime(2013, 11, 3, 1, 30)] * 2, pa.timestamp("us")))
+    path = write(table, tmp_path / "x.parquet")
+    start, end = datetime(2013, 11, 1, tzinfo=UTC), datetime(2013, 11, 9, tzinfo=UTC)
+    samples = read(config(path, timezone="America/New_York"), start, end, end)
+    assert [str(from_us(t)) for t in samples.event_us] == [
+        "2013-11-03 04:50:00+00:00",
+        "2013-11-03 05:10:00+00:00",
+    ]
+    assert {str(from_us(t)) for t in samples.known_us} == {"2013-11-03 06:30:00+00:00"}
+    delayed = config(path, timezone="America/New_York", label_time=None, label_delay=timedelta(minutes=30))
+    samples = read(delayed, start, end, end)
+    assert [str(from_us(t)) for t in samples.known_us] == [
+        "2013-11-03 05:20:00+00:00",
+        "2013-11-03 06:40:00+00:00",
+    ]
 
 
 def test_by_maturity_sorts_and_keeps_ties(tmp_path):

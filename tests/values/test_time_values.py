@@ -9,11 +9,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samples_kit import config, rows, with_column, write
 
-from gbdtlr.samples import read
-from gbdtlr.samples.timestamps import bounds_us, column_us, statistics_us
 from gbdtlr.times import from_us, to_us
+from gbdtlr.values.clocks import bounds_us
+from gbdtlr.values.times import statistics_us, times
 
 NEW_YORK = ZoneInfo("America/New_York")
 LORD_HOWE = ZoneInfo("Australia/Lord_Howe")  # changes by half an hour
@@ -29,7 +28,7 @@ local_times = st.one_of(
 
 
 def moment(column, zone, late=False):
-    us, known, unreadable = column_us(column, zone, late=late)
+    us, known, unreadable = times(column, zone, late=late)
     assert known.all()
     assert not unreadable
     return [from_us(one) for one in us]
@@ -72,27 +71,6 @@ def test_clocks_going_back_and_forward():
     assert [str(t) for t in moment(column, NEW_YORK)] == ["2013-11-03 05:30:00+00:00", "2013-03-10 07:09:00+00:00"]
     late = moment(column, NEW_YORK, late=True)
     assert [str(t) for t in late] == ["2013-11-03 06:30:00+00:00", "2013-03-10 07:09:00+00:00"]
-
-
-def test_a_label_is_never_early_when_clocks_go_back(tmp_path):
-    """Shown at 0:50, clicked at 1:30: the first or the second 1:30? And 30 minutes after 1:10?"""
-    at = [datetime(2013, 11, 3, 0, 50), datetime(2013, 11, 3, 1, 10)]
-    table = with_column(rows(2), "at", pa.array(at, pa.timestamp("us")))
-    table = with_column(table, "known_at", pa.array([datetime(2013, 11, 3, 1, 30)] * 2, pa.timestamp("us")))
-    path = write(table, tmp_path / "x.parquet")
-    start, end = datetime(2013, 11, 1, tzinfo=UTC), datetime(2013, 11, 9, tzinfo=UTC)
-    samples = read(config(path, timezone="America/New_York"), start, end, end)
-    assert [str(from_us(t)) for t in samples.event_us] == [
-        "2013-11-03 04:50:00+00:00",
-        "2013-11-03 05:10:00+00:00",
-    ]
-    assert {str(from_us(t)) for t in samples.known_us} == {"2013-11-03 06:30:00+00:00"}
-    delayed = config(path, timezone="America/New_York", label_time=None, label_delay=timedelta(minutes=30))
-    samples = read(delayed, start, end, end)
-    assert [str(from_us(t)) for t in samples.known_us] == [
-        "2013-11-03 05:20:00+00:00",
-        "2013-11-03 06:40:00+00:00",
-    ]
 
 
 @pytest.mark.parametrize(
@@ -149,33 +127,33 @@ def test_days_begin_at_midnight_of_the_zone():
 
 
 def test_what_is_missing_and_what_is_no_time():
-    us, known, unreadable = column_us(pa.array(["2013-02-01", None, " ", "soon", "2013-13-01Z", "1.2.2013"]), UTC)
+    us, known, unreadable = times(pa.array(["2013-02-01", None, " ", "soon", "2013-13-01Z", "1.2.2013"]), UTC)
     assert known.tolist() == [True, False, False, False, False, False]
     assert unreadable == ["soon", "2013-13-01Z", "1.2.2013"]
     assert us[0] == to_us(datetime(2013, 2, 1, tzinfo=UTC))
-    assert column_us(pa.array([1e9, float("nan"), float("inf"), None]), UTC)[1].tolist() == [
+    assert times(pa.array([1e9, float("nan"), float("inf"), None]), UTC)[1].tolist() == [
         True,
         False,
         False,
         False,
     ]
-    assert column_us(pa.nulls(2), UTC)[1].tolist() == [False, False]
-    assert not column_us(pa.nulls(2, pa.timestamp("us")), NEW_YORK)[1].any()
+    assert times(pa.nulls(2), UTC)[1].tolist() == [False, False]
+    assert not times(pa.nulls(2, pa.timestamp("us")), NEW_YORK)[1].any()
 
 
 def test_slices_and_empty_columns():
     column = pa.array([0, None, 1359695700, 5], pa.timestamp("s", "UTC")).slice(1, 2)
-    us, known, _ = column_us(column, UTC)
+    us, known, _ = times(column, UTC)
     assert known.tolist() == [False, True]
     assert us[1] == 1359695700_000_000
-    assert column_us(column.slice(0, 0), NEW_YORK)[0].shape == (0,)
+    assert times(column.slice(0, 0), NEW_YORK)[0].shape == (0,)
 
 
 def test_times_at_the_end_of_the_world_stay_there():
     for text in ("9999-12-31T23:59:59", "0001-01-01T00:00:00"):
-        (edge,) = column_us(pa.array([text]).cast(pa.timestamp("s")), NEW_YORK)[0]
+        (edge,) = times(pa.array([text]).cast(pa.timestamp("s")), NEW_YORK)[0]
         assert abs(edge - to_us(datetime.fromisoformat(text + "+00:00"))) < 86400_000_000
-    assert column_us(pa.array([2**62], pa.timestamp("s", "UTC")), UTC)[0][0] > to_us(datetime(9999, 1, 1, tzinfo=UTC))
+    assert times(pa.array([2**62], pa.timestamp("s", "UTC")), UTC)[0][0] > to_us(datetime(9999, 1, 1, tzinfo=UTC))
 
 
 def test_statistics_that_cannot_tell_do_not():
