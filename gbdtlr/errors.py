@@ -26,6 +26,10 @@ class GbdtlrError(Exception):
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        # Names of files may hold bytes that are no text: whoever prints the message must not fail of it.
+        return super().__str__().encode("utf-8", "backslashreplace").decode()
+
 
 class ConfigError(GbdtlrError):
     """A configuration key, option or value that cannot be right."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from calendar import isleap, monthrange
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cached_property
@@ -72,14 +73,18 @@ class Partition:
             except ValueError:
                 self._spans[text] = None
             else:
-                low, high = (to_us(moment.replace(tzinfo=UTC)) for moment in (start, self._end(start)))
+                low, high = to_us(start.replace(tzinfo=UTC)), _end_us(start, self._finest)
                 self._spans[text] = bounds_us(low, high, self.timezone)
         return self._spans[text]
 
-    def _end(self, start: datetime) -> datetime:
-        finest = next(part for part in "MHjdmY" if f"%{part}" in self.pattern)
-        if finest == "m":
-            return (start.replace(day=1) + timedelta(days=32)).replace(day=1)
-        if finest == "Y":
-            return start.replace(year=start.year + 1)
-        return start + _LENGTH[finest]
+    @cached_property
+    def _finest(self) -> str:
+        return next(part for part in "MHjdmY" if f"%{part}" in self.pattern)
+
+
+def _end_us(start: datetime, finest: str) -> int:
+    """Microseconds at which the partition that begins at ``start`` ends, after the calendar's last maybe."""
+    if finest in _LENGTH:
+        return to_us(start.replace(tzinfo=UTC)) + _LENGTH[finest] // timedelta(microseconds=1)
+    days = monthrange(start.year, start.month)[1] if finest == "m" else 366 if isleap(start.year) else 365
+    return to_us(start.replace(tzinfo=UTC)) + days * 86_400_000_000

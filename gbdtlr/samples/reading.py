@@ -12,7 +12,8 @@ from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError, SchemaError
 from gbdtlr.samples.ahead import in_order_ahead
 from gbdtlr.samples.batch import Samples
-from gbdtlr.samples.files import File, find_files
+from gbdtlr.samples.files import File
+from gbdtlr.samples.finding import find_files
 from gbdtlr.samples.partition import Partition
 from gbdtlr.samples.window import Faults, Tally, Window
 from gbdtlr.times import format_time, from_us, to_us

@@ -16,7 +16,8 @@ from typing import IO, Any
 import pyarrow as pa
 
 from gbdtlr.errors import ConfigError, SamplesError
-from gbdtlr.samples.files import READABLE, File, find_files, is_remote, open_remote
+from gbdtlr.samples.files import READABLE, File, is_remote, open_remote
+from gbdtlr.samples.finding import find_files
 from gbdtlr.values.arrays import is_string
 
 _BATCH_ROWS = 65536

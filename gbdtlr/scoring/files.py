@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from gbdtlr.errors import ConfigError, SamplesError, SchemaError
 from gbdtlr.metrics import sigmoid
-from gbdtlr.samples.files import File, find_files, same_file
+from gbdtlr.samples.files import File, same_file
+from gbdtlr.samples.finding import find_files
 from gbdtlr.samples.tables import TableWriter, plain_numbers, read_tables
 from gbdtlr.scoring.scorer import Scorer
 from gbdtlr.values.arrays import from_numpy
