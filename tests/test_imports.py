@@ -23,7 +23,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     {"errors"},
     {"compute", "times"},
-    {"values"},
+    {"buckets", "values"},
     {"codec", "config", "metrics", "tables"},
     {"head", "samples", "store", "trees"},
     {"model"},
@@ -50,7 +50,7 @@ DOORS = {
     ),
     "llvmlite": ("compute/", "head/fit/line_kernels.py", "head/online/vectors.py"),
     "click": ("cli/",),
-    "obstore": ("store/",),
+    "obstore": ("buckets/", "store/"),
     "sklearn": ("replay/",),
     "uvicorn": ("serving/server.py", "serving/protocol.py"),
     "httptools": ("serving/protocol.py",),

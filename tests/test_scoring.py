@@ -25,7 +25,7 @@ from gbdtlr.jobs import train_trees, update_lr
 from gbdtlr.metrics import sigmoid
 from gbdtlr.operate.rollback import rollback
 from gbdtlr.release import Release
-from gbdtlr.samples.tables import read_tables
+from gbdtlr.samples.tables import Piece, Source, read_pieces
 from gbdtlr.scoring import Scorer, score_file
 from gbdtlr.store import Entry, Store
 
@@ -525,12 +525,12 @@ def test_a_file_is_scored_by_one_release_whatever_is_published_meanwhile(
     update_lr(filled, NOW)
     changed = []
 
-    def refreshing(*args: Any) -> Iterator[pa.Table]:
-        for table in read_tables(*args):
-            yield table
+    def refreshing(source: Source) -> Iterator[Piece]:
+        for piece in read_pieces(source):
+            yield piece
             changed.append(scorer.refresh())
 
-    monkeypatch.setattr("gbdtlr.scoring.files.read_tables", refreshing)
+    monkeypatch.setattr("gbdtlr.scoring.files.read_pieces", refreshing)
     assert score_file(scorer, str(tmp_path / "in*.parquet"), str(tmp_path / "out.parquet")) == 180
     assert changed == [True, False, False]
     written = parquet.read_table(tmp_path / "out.parquet")

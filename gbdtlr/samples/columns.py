@@ -10,9 +10,10 @@ import pyarrow.types as pt
 
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SchemaError
-from gbdtlr.values.arrays import from_numpy, has_value, is_string, simple_type, with_nulls
+from gbdtlr.values.arrays import from_numpy, has_value, simple_type, with_nulls
 from gbdtlr.values.categories import is_text, text_dictionary, whole_array, written_of
 from gbdtlr.values.numbers import is_number, numbers_of
+from gbdtlr.values.times import is_time
 
 TEXT_DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 
@@ -26,11 +27,6 @@ def needed_columns(cfg: SamplesConfig) -> tuple[str, ...]:
 def text_columns(cfg: SamplesConfig) -> tuple[str, ...]:
     """Feature columns read as categories or ids and not as numbers."""
     return tuple(name for name in cfg.features if name not in cfg.numeric)
-
-
-def _is_time(kind: pa.DataType) -> bool:
-    number = pt.is_integer(kind) or pt.is_floating(kind)
-    return bool(pt.is_timestamp(kind) or pt.is_date(kind) or number or is_string(kind))
 
 
 def check_columns(schema: pa.Schema, cfg: SamplesConfig, file: str) -> None:
@@ -55,7 +51,7 @@ def check_columns(schema: pa.Schema, cfg: SamplesConfig, file: str) -> None:
             faults.append(f"{name} is there {count} times, expected once")
         elif name in (cfg.event_time, cfg.label_time):
             kind = schema.field(name).type
-            if not pt.is_null(kind) and not _is_time(kind):
+            if not pt.is_null(kind) and not is_time(kind):
                 faults.append(f"{name} is {kind}, expected {want}")
     if faults:
         faults += [

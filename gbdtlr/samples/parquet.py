@@ -2,45 +2,163 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import tzinfo
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.types as pt
 
 from gbdtlr.config import SamplesConfig
+from gbdtlr.errors import SamplesError
 from gbdtlr.samples.columns import check_columns, needed_columns, text_columns
 from gbdtlr.samples.files import File
 from gbdtlr.samples.window import Tally, Window
 from gbdtlr.times import zone
-from gbdtlr.values.arrays import is_string
+from gbdtlr.values.arrays import from_numpy, is_string, present, whole_numbers, with_nulls
+from gbdtlr.values.clocks import scale
 from gbdtlr.values.times import statistics_us
 
 # Column chunks are read through a buffer of this size instead of whole: row groups may be as large as the file.
 _BUFFER = 1 << 16
+_BATCH_BYTES = 256 << 20  # of as many rows as are read at once
 
 
 def parquet_batches(
-    file: File, cfg: SamplesConfig, window: Window, tally: Tally, batch_rows: int
+    file: File, cfg: SamplesConfig, window: Window, tally: Tally, batch_rows: int, seen: set[str]
 ) -> Iterator[pa.RecordBatch]:
-    """Batches of ``file`` with the needed columns; row groups that lie outside of ``window`` are not read."""
+    """Batches of ``file`` with the needed columns; row groups that lie outside of ``window`` are not read.
+
+    Features are added to ``seen`` where there are rows.
+    """
     from pyarrow import parquet
 
+    names = list(needed_columns(cfg))
     with file.random_access() as source:
         reader = parquet.ParquetFile(source, **sparing(file))
         schema = reader.schema_arrow
+        if not reader.metadata.num_rows:
+            return
         check_columns(schema, cfg, file.path)
+        seen.update(cfg.features)
         texts = [name for name in text_columns(cfg) if is_string(schema.field(name).type)]
         if texts:
             reader = parquet.ParquetFile(source, metadata=reader.metadata, read_dictionary=texts, **sparing(file))
         groups = _groups_in(reader.metadata, schema, cfg, window, tally)
         if groups:
-            yield from reader.iter_batches(batch_rows, row_groups=groups, columns=list(needed_columns(cfg)))
+            rows = rows_at_once(reader.metadata, groups, batch_rows, names)
+            batches = reader.iter_batches(rows, row_groups=groups, columns=names)
+            for batch in _with_far_times(batches, file, reader, groups, rows, names):
+                yield checked(batch, file)
 
 
 def sparing(file: File) -> dict[str, Any]:
-    """How a ``ParquetFile`` reads row groups of any size in little memory, or, in a bucket, in few requests."""
-    return {"buffer_size": 0, "pre_buffer": True} if file.remote else {"buffer_size": _BUFFER, "pre_buffer": False}
+    """How a ``ParquetFile`` reads row groups of any size in little memory, or, in a bucket, in few requests.
+
+    INT96 are microseconds and not Arrow's nanoseconds, which would take the year 9999 for 1816.
+    """
+    many = {"buffer_size": 0, "pre_buffer": True} if file.remote else {"buffer_size": _BUFFER, "pre_buffer": False}
+    return {**many, "coerce_int96_timestamp_unit": "us"}
+
+
+def rows_at_once(metadata: Any, groups: Sequence[int], most: int, names: Collection[str] | None = None) -> int:
+    """As many rows, up to ``most``, as fit into ``_BATCH_BYTES``, by the group whose rows are the longest."""
+
+    def length(group: int) -> float:
+        found = metadata.row_group(group)
+        return float(found.total_byte_size / max(1, found.num_rows))
+
+    longest = metadata.row_group(max(groups, key=length))
+    columns = [longest.column(i) for i in range(longest.num_columns)]
+    n_bytes = sum(
+        column.total_uncompressed_size
+        for column in columns
+        if names is None or column.path_in_schema.partition(".")[0] in names or column.path_in_schema in names
+    )
+    return int(min(most, max(1, _BATCH_BYTES * longest.num_rows // max(1, n_bytes))))
+
+
+def checked(batch: pa.RecordBatch, file: File) -> pa.RecordBatch:
+    """The batch, if its texts are UTF-8, which Arrow does not look at.
+
+    Raises
+    ------
+    SamplesError
+        One is not; the message names file, row and column.
+    """
+    for i, column in enumerate(batch.columns):
+        try:
+            (column.dictionary if pt.is_dictionary(column.type) else column).validate(full=True)
+        except pa.ArrowInvalid:
+            _check_rows(file, batch.schema.names[i])
+            batch = batch.set_column(i, batch.schema.names[i], column.dictionary_decode())  # no row has that text
+    return batch
+
+
+def _check_rows(file: File, name: str) -> None:
+    """Nothing, if all texts of a column are UTF-8."""
+    from pyarrow import parquet
+
+    n_before = 0
+    with file.random_access() as source:
+        reader = parquet.ParquetFile(source, **sparing(file))
+        for batch in reader.iter_batches(columns=[name]):
+            column = batch.column(0)
+            column = column.dictionary_decode() if pt.is_dictionary(column.type) else column
+            try:
+                column.validate(full=True)
+            except pa.ArrowInvalid as error:
+                for i, value in enumerate(column):
+                    try:
+                        value.as_py()
+                    except UnicodeDecodeError as fault:
+                        where = f"{file.path}: row {n_before + i + 1}, column {name}"
+                        raise SamplesError(f"{where}: {fault.object!r:.60} is not UTF-8; mend it") from None
+                raise SamplesError(f"{file.path}: column {name}: {' '.join(str(error).split())}; mend it") from None
+            n_before += len(batch)
+
+
+def _with_far_times(
+    batches: Iterator[pa.RecordBatch], file: File, reader: Any, groups: list[int], rows: int, names: list[str]
+) -> Iterator[pa.RecordBatch]:
+    """The batches, their INT96 read in milliseconds as well: microseconds wrap around beyond the year 294,246."""
+    from pyarrow import parquet
+
+    schema = reader.metadata.schema
+    kinds = {schema.column(i).path: schema.column(i).physical_type for i in range(len(schema))}
+    old = [name for name in names if kinds.get(name) == "INT96"]
+    if not old:
+        yield from batches
+        return
+    with file.random_access() as source:
+        coarse = parquet.ParquetFile(source, **{**sparing(file), "coerce_int96_timestamp_unit": "ms"})
+        far = _Rows(coarse.iter_batches(rows, row_groups=groups, columns=old))
+        for batch in batches:
+            table = far.take(len(batch))
+            for name in old:
+                ms = table.column(name).combine_chunks()
+                us, ms_raw = whole_numbers(batch.column(name)), whole_numbers(ms)
+                times = from_numpy(np.where(np.abs(ms_raw) < 2**53, us, scale(ms_raw, 1000))).cast(pa.timestamp("us"))
+                i = batch.schema.get_field_index(name)
+                batch = batch.set_column(i, name, with_nulls(times, ~present(ms)))
+            yield batch
+
+
+class _Rows:
+    """Rows of some batches, however many are wanted at a time."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self._rest: list[pa.RecordBatch] = []
+
+    def take(self, n_rows: int) -> pa.Table:
+        """The next rows; there have to be as many."""
+        while sum(map(len, self._rest)) < n_rows:
+            self._rest.append(next(self._batches))
+        table = pa.Table.from_batches(self._rest)
+        self._rest = table.slice(n_rows).to_batches()
+        return table.slice(0, n_rows)
 
 
 def _groups_in(metadata: Any, schema: pa.Schema, cfg: SamplesConfig, window: Window, tally: Tally) -> list[int]:
@@ -63,7 +181,8 @@ def _bounds(metadata: Any, name: str, schema: pa.Schema, timezone: tzinfo) -> li
     found = []
     for i in range(metadata.num_row_groups):
         chunk = metadata.row_group(i).column(index)
-        if chunk.is_stats_set and chunk.statistics.has_min_max:
+        # INT96 are bytes to whoever orders them: what their least and greatest are is anybody's guess.
+        if chunk.physical_type != "INT96" and chunk.is_stats_set and chunk.statistics.has_min_max:
             low, high = chunk.statistics.min_raw, chunk.statistics.max_raw
             found.append(statistics_us(low, high, schema.field(name).type, timezone))
         else:

@@ -15,6 +15,7 @@ from gbdtlr.samples.batch import Samples
 from gbdtlr.samples.files import File
 from gbdtlr.samples.finding import find_files
 from gbdtlr.samples.partition import Partition
+from gbdtlr.samples.texts import has_torn_end
 from gbdtlr.samples.window import Faults, Tally, Window
 from gbdtlr.times import format_time, from_us, to_us
 
@@ -98,7 +99,7 @@ def read(
     batches = read_batches(cfg, start, end, as_of, known_after=known_after, batch_rows=batch_rows, tally=tally)
     parts = list(batches)
     if not parts:
-        raise NoSamplesError(_nothing(Window.of(cfg, start, end, as_of, known_after), as_of, known_after, tally))
+        raise NoSamplesError(_nothing(Window.of(cfg, start, end, as_of, known_after), cfg, as_of, known_after, tally))
     return Samples.concat(parts)
 
 
@@ -197,22 +198,20 @@ class _Reading:
     def _batches(self) -> Iterator[pa.RecordBatch]:
         # Each reader loads its part of Arrow only when a file calls for it: start-up is part of every update.
         if self.file.format == "json":
-            from gbdtlr.samples.jsonl import json_batches
+            from gbdtlr.samples.json_columns import json_batches
 
             yield from json_batches(self.file, self.cfg, self.seen)
-            return
-        self.seen.update(self.cfg.features)
-        if self.file.format == "csv":
+        elif self.file.format == "csv":
             from gbdtlr.samples.csv import csv_batches
 
-            yield from csv_batches(self.file, self.cfg)
+            yield from csv_batches(self.file, self.cfg, self.seen)
         else:
             from gbdtlr.samples.parquet import parquet_batches
 
-            yield from parquet_batches(self.file, self.cfg, self.window, self.tally, self.batch_rows)
+            yield from parquet_batches(self.file, self.cfg, self.window, self.tally, self.batch_rows, self.seen)
 
 
-def _nothing(window: Window, as_of: datetime, known_after: datetime | None, tally: Tally) -> str:
+def _nothing(window: Window, cfg: SamplesConfig, as_of: datetime, known_after: datetime | None, tally: Tally) -> str:
     if tally.n_in_window:
         after = f" after {format_time(known_after)}" if known_after is not None else ""
         if tally.next_known_us is None:
@@ -222,6 +221,9 @@ def _nothing(window: Window, as_of: datetime, known_after: datetime | None, tall
         known = f"no label became known{after} by {format_time(as_of)}"
         return f"{tally.n_in_window} samples {window}, but {known}{later}"
     where = f"{tally.n_files} files with no rows at all"
+    torn = sum(has_torn_end(file) for file in find_files(cfg.path))
+    if torn:
+        where += f" (in {torn} of them the last line has no end, and is left alone as somebody may be writing it)"
     if tally.first_us is not None and tally.last_us is not None:
         where = (
             f"the {tally.n_files} files have events from {format_time(from_us(tally.first_us))} "

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from gbdtlr.errors import ConfigError, SamplesError, SchemaError
 from gbdtlr.metrics import sigmoid
+from gbdtlr.release import Release
 from gbdtlr.samples.files import File, same_file
 from gbdtlr.samples.finding import find_files
-from gbdtlr.samples.tables import TableWriter, plain_numbers, read_tables
+from gbdtlr.samples.tables import Piece, Source, common_types, open_sources, plain_numbers, read_pieces, roles_of
+from gbdtlr.samples.writing import TableWriter
 from gbdtlr.scoring.scorer import Scorer
 from gbdtlr.values.arrays import from_numpy
 
 PROBABILITY, RELEASE = "probability", "release"
+_OURS = (PROBABILITY, RELEASE)
 
 
 def score_file(scorer: Scorer, source: str, output: str) -> int:
     """Write the rows of ``source`` with two columns more, ``probability`` and ``release``; all by one release.
 
-    Files may be larger than memory. The output appears when it is complete, or not at all.
+    Files may be larger than memory, and their columns of other types from file to file. The output appears when it is
+    complete, or not at all.
 
     Parameters
     ----------
@@ -39,29 +46,94 @@ def score_file(scorer: Scorer, source: str, output: str) -> int:
     SamplesError
         Files that cannot be read or written, or that have a column of these names already.
     """
-    release = scorer.loaded
-    numeric = [feature.name for feature in release.trees.schema.features if feature.vocabulary is None]
-    if any(same_file(file.path, output) for file in find_files([source])):
+    job = _Job(scorer.loaded)
+    files = find_files([source])
+    if any(same_file(file.path, output) for file in files):
         raise ConfigError(f"cannot write {output}: it is read from, and its rows would be replaced; name another file")
+    as_json = File(output).format == "json"
+    sources = open_sources(files, job.roles, as_lines=as_json)
+    for each in sources:
+        _check_names(each.file, {*each.schema.names} & {*_OURS})
+    schema = None if as_json else _with_ours(common_types(sources))
     # In JSON lines a number is not its text. Categories and ids are texts to us: 3.10 must not become 3.1.
-    ours = {*release.head.wide.columns, *(feature.name for feature in release.trees.schema.features)} - {*numeric}
-    found = plain_numbers(source) if File(output).format == "json" else {}
-    numbers = {name: kind for name, kind in found.items() if name not in ours}
-    with TableWriter(output) as writer:
-        for table in read_tables(source, numeric):
-            taken = [name for name in (PROBABILITY, RELEASE) if name in table.schema.names]
-            if taken:
-                raise SamplesError(
-                    f"{source} has a column {' and '.join(taken)} already, the name scoring gives to its own; "
-                    "rename or drop it"
-                )
-            try:
-                probability = from_numpy(sigmoid(release.model.margin(table)))
-            except SchemaError as error:
-                raise SchemaError(f"{source}: {error}; release {release.entry.number} was made from these") from None
-            number = from_numpy(np.full(len(table), release.entry.number, np.int64))
-            table = table.cast(
-                pa.schema([field.with_type(numbers.get(field.name, field.type)) for field in table.schema])
-            )
-            writer.write(table.append_column(PROBABILITY, probability).append_column(RELEASE, number))
+    numbers = plain_numbers(sources, job.texts) if as_json else {}
+    with TableWriter(output, schema) as writer:
+        for each in sources:
+            if not each.is_empty:
+                job.score(each, writer, numbers)
+        if writer.n_rows:
+            job.check_seen(source)
         return writer.n_rows
+
+
+class _Job:
+    """Files scored with one release."""
+
+    def __init__(self, release: Release) -> None:
+        self._release = release
+        schema = release.trees.schema
+        numeric = {feature.name for feature in schema.features if feature.vocabulary is None}
+        ids = {*release.head.wide.columns}
+        self.texts = {*schema.names, *ids} - numeric
+        self.roles = roles_of(sorted(numeric), sorted(self.texts | ids))
+        self._unseen = {*self.roles}
+        self._number = release.entry.number
+
+    def score(self, source: Source, writer: TableWriter, numbers: dict[str, pa.DataType]) -> None:
+        """Write the rows of one file; of columns in ``numbers``, which are texts, the numbers they are."""
+        for piece in read_pieces(source):
+            probability = self._probability(source.file, piece)
+            if isinstance(piece.rows, list):
+                _check_lines(source.file, piece.rows)
+                writer.write_lines(
+                    [
+                        f'{_opened(line)}"{PROBABILITY}": {each!r}, "{RELEASE}": {self._number}}}'
+                        for line, each in zip(piece.rows, probability.tolist(), strict=True)
+                    ]
+                )
+                continue
+            kinds = [field.with_type(numbers.get(field.name, field.type)) for field in piece.rows.schema]
+            number = from_numpy(np.full(len(probability), self._number, np.int64))
+            rows = piece.rows.cast(pa.schema(kinds)).append_column(PROBABILITY, from_numpy(probability))
+            writer.write(rows.append_column(RELEASE, number))
+        self._unseen -= {*source.seen}
+
+    def check_seen(self, source: str) -> None:
+        """Nothing, if every column of the release was in some file: JSON lines may leave out those without a value."""
+        if self._unseen:
+            missing = ", ".join(sorted(self._unseen))
+            raise SchemaError(f"{source}: {self._made(f'no column {missing} in any row')}")
+
+    def _probability(self, file: File, piece: Piece) -> NDArray[np.float64]:
+        try:
+            return sigmoid(self._release.model.margin(piece.features))
+        except SchemaError as error:
+            raise SchemaError(f"{file.path}: {self._made(str(error))}") from None
+
+    def _made(self, what: str) -> str:
+        return f"{what}; release {self._number} was made from these"
+
+
+def _with_ours(schema: pa.Schema) -> pa.Schema:
+    return schema.append(pa.field(PROBABILITY, pa.float64())).append(pa.field(RELEASE, pa.int64()))
+
+
+def _check_names(file: File, taken: set[str]) -> None:
+    """Nothing, if no column has a name that scoring gives to its own."""
+    if taken:
+        raise SamplesError(
+            f"{file.path} has a column {' and '.join(sorted(taken))} already, the name scoring gives to its own; "
+            "rename or drop it"
+        )
+
+
+def _check_lines(file: File, lines: list[str]) -> None:
+    for line in lines:
+        if f'"{PROBABILITY}"' in line or f'"{RELEASE}"' in line:
+            _check_names(file, json.loads(line).keys() & {*_OURS})
+
+
+def _opened(line: str) -> str:
+    """A JSON object without its end, ready for one more pair."""
+    head = line[:-1].rstrip()
+    return head if head == "{" else f"{head}, "

@@ -142,7 +142,7 @@ def open_objects(kind: str, url: str) -> ObjectBackend:
     if kind == "memory":
         with _MEMORY_LOCK:
             return ObjectBackend(f"memory://{rest}", _MEMORY.setdefault(rest, MemoryStore()))
-    from gbdtlr.store.clouds import open_bucket
+    from gbdtlr.buckets.clouds import open_bucket
 
     bucket, _, prefix = rest.partition("/")
     if not bucket or any(part in ("", ".", "..") for part in prefix.split("/") if prefix):

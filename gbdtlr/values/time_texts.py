@@ -82,7 +82,8 @@ def _numbers_us(texts: pa.Array, zone: tzinfo, late: bool) -> tuple[Us, Mask]:
     try:
         return epoch_us(whole_numbers(texts), zone, late)
     except pa.ArrowInvalid:  # fractions, exponents, signs, and more digits than an int64 has
-        numbers = real_numbers(from_texts([text.removeprefix("+") for text in texts.to_pylist()]))
+        plain = from_texts([text.removeprefix("+") for text in texts.to_pylist()])
+        numbers = real_numbers(plain.cast(pa.float64()))
         finite = np.isfinite(numbers)
         us, wrong = epoch_us(np.where(finite, numbers, 0.0), zone, late)
         return us, wrong | ~finite

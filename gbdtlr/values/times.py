@@ -23,10 +23,10 @@ import pyarrow.types as pt
 
 from gbdtlr.errors import SchemaError
 from gbdtlr.times import to_us
-from gbdtlr.values.arrays import from_texts, present, real_numbers, whole_numbers
+from gbdtlr.values.arrays import from_texts, is_string, present, real_numbers, simple, simple_type, whole_numbers
 from gbdtlr.values.clocks import DAY, Us, bounds_us, localize, scale
 from gbdtlr.values.epochs import epoch_bounds_us, epoch_us
-from gbdtlr.values.frames import is_missing
+from gbdtlr.values.missing import is_missing
 from gbdtlr.values.time_texts import text_us
 
 Mask = npt.NDArray[np.bool_]
@@ -42,10 +42,9 @@ _FIRST, _LAST = to_us(datetime(2, 1, 1, tzinfo=UTC)), to_us(datetime(9998, 12, 3
 
 def is_time(kind: pa.DataType) -> bool:
     """Whether values of this Arrow type can be times."""
-    if pt.is_dictionary(kind):
-        return is_time(kind.value_type)
+    kind = simple_type(kind)
     number = pt.is_integer(kind) or pt.is_floating(kind) or pt.is_decimal(kind)
-    return bool(pt.is_timestamp(kind) or pt.is_date(kind) or number or pt.is_null(kind) or _is_text(kind))
+    return bool(pt.is_timestamp(kind) or pt.is_date(kind) or number or pt.is_null(kind) or is_string(kind))
 
 
 def times(column: Any, zone: tzinfo, *, late: bool = False) -> Read:
@@ -101,17 +100,14 @@ def statistics_us(low: object, high: object, kind: pa.DataType, zone: tzinfo) ->
     return None
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pt.is_string(kind) or pt.is_large_string(kind) or str(kind) == "string_view")
-
-
 def _of_arrow(column: pa.Array, zone: tzinfo, late: bool) -> Read:
+    column = simple(column)
     if pt.is_dictionary(column.type):
-        column = column.dictionary_decode()
+        column = simple(column.dictionary_decode())
     kind = column.type
     if not is_time(kind):
         raise SchemaError(f"is {kind}, expected a time")
-    if _is_text(kind):
+    if is_string(kind):
         return text_us(column.cast(pa.string()), zone, late)
     known = present(column)
     if pt.is_null(kind):

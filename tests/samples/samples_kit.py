@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from gbdtlr.config import SamplesConfig
+from gbdtlr.samples.tables import read_tables
 
 DAY = datetime(2024, 3, 1, tzinfo=UTC)
 FOREVER = datetime(2100, 1, 1, tzinfo=UTC)
@@ -83,3 +85,10 @@ def write_text(path: Path, text: str) -> Path:
     """A text file, compressed if its name says so."""
     path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
     return path
+
+
+def whole(path: Path, numeric: Sequence[str] = ()) -> tuple[pa.Table, int]:
+    """All rows of a file, whose tables are of one schema, and the number of these tables."""
+    tables = list(read_tables(str(path), numeric))
+    assert len({str(table.schema) for table in tables}) == 1
+    return pa.concat_tables(tables), len(tables)

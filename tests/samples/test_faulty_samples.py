@@ -62,22 +62,20 @@ def test_values_of_csv_that_are_no_numbers_are_all_listed(tmp_path):
     table = with_column(rows(), "price", ["1", "", "cheap", "NA", "5", "dear", "nan", "1e3"])
     table = with_column(table, "count", ["0x1", *"1234567"])
     text = message(SchemaError, write(table, tmp_path / "x.csv"))
-    assert "price has 2 values such as 'cheap', expected a number" in text
-    assert "count has 1 values such as '0x1', expected a number" in text
+    assert "price has 2 values such as 'cheap' (line 4), expected a number" in text
+    assert "count has 1 values such as '0x1' (line 2), expected a number" in text
 
 
 def test_a_column_given_twice_is_an_error(tmp_path):
-    path = write_text(tmp_path / "x.csv", "at,known_at,label,price,count,shop,user,price\n")
+    path = write_text(tmp_path / "x.csv", "at,known_at,label,price,count,shop,user,price\n1,2,0,1,1,a,u,1\n")
     assert "price is there 2 times, expected once" in message(SchemaError, path)
 
 
 def test_json_of_the_wrong_type_is_an_error(tmp_path):
     table = with_column(with_column(rows(), "price", ["a"] * 8), "shop", [0.5] * 8)
     text = message(SchemaError, write(table, tmp_path / "x.jsonl"))
-    assert "price is string, expected a number" in text
-    table = with_column(rows(), "shop", [0.5] * 8)
-    text = message(SchemaError, write(table, tmp_path / "x.jsonl"))
-    assert "shop holds 0.5 (double), no whole number; write fractions as texts" in text
+    assert "line 1, column price is 'a' (str), a number expected" in text
+    assert "line 1, column shop is 0.5 (float), no whole number" in text
 
 
 def test_json_columns_without_a_value_in_any_file_are_missing(tmp_path):
@@ -126,7 +124,7 @@ def test_labels_that_are_no_labels(tmp_path):
         assert f"1 rows with a label other than 0 or 1, such as {shown}" in text
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".csv.gz", ".csv.zst", ".jsonl", ".jsonl.gz"])
+@pytest.mark.parametrize("suffix", [".parquet", ".csv.gz", ".csv.zst", ".jsonl.gz", ".jsonl.zst"])
 def test_a_file_that_cannot_be_read_is_named(tmp_path, suffix):
     write(rows(), tmp_path / f"a{suffix}")
     broken = write(rows(5000), tmp_path / f"b{suffix}")
@@ -141,7 +139,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, suffix):
     ("name", "text"),
     [
         ("x.csv", "at,known_at,label,price,count,shop,user\n1,2,3\n"),
-        ("x.jsonl", '{"at": "2024-03-01", "shop": "a"}\n{"at": "2024-03-01", "shop": 5}\n'),
+        ("x.jsonl", '{"at": "2024-03-01", "shop": "a"} {"at": "2024-03-01", "shop": "b"}\n'),
+        ("x.jsonl", '{"at": "2024-03-01", "shop": "a"}\n["b"]\n'),
         ("x.jsonl", '{"at": 1\n{}\n'),
         ("x.parquet", ""),
         ("x.csv.gz", "at,known_at,label,price,count,shop,user\nx\n"),
@@ -150,18 +149,6 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, suffix):
 def test_malformed_texts_are_named(tmp_path, name, text):
     path = write_text(tmp_path / name, text)
     assert str(path) in message(SamplesError, path)
-
-
-def test_texts_that_are_not_utf8_are_named(tmp_path):
-    path = tmp_path / "x.csv"
-    path.write_bytes("at,known_at,label,price,count,shop,user\n1,2,0,1,1,café,u\n".encode("latin-1"))
-    assert f"cannot read {path}: " in message(SamplesError, path)
-
-
-def test_empty_and_pretty_printed_texts_say_what_was_expected(tmp_path):
-    assert "is empty, expected a line with the names" in message(SamplesError, write_text(tmp_path / "x.csv", ""))
-    pretty = write_text(tmp_path / "x.json", '[\n  {"at": 1}\n]\n')
-    assert "does not begin with {, expected one JSON object per line" in message(SamplesError, pretty)
 
 
 def test_no_rows_in_the_window_says_what_the_data_has(tmp_path):

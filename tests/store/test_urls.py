@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from store_kit import publish, put_trees, verified
 
+from gbdtlr.buckets.clouds import azure_config, google_config, s3_config
 from gbdtlr.errors import ConfigError, StoreUnavailable
 from gbdtlr.store import Store
-from gbdtlr.store.clouds import azure_config, google_config, s3_config
 
 
 @pytest.mark.parametrize("url", ["ftp://x/y", "http://x/y", "hdfs://x", "", "\0"])

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from gbdtlr.errors import ConfigError
-from gbdtlr.times import parse_duration
+from gbdtlr.times import check_length, parse_duration
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -29,8 +29,12 @@ _RETRIES = 5
 _KEYS = ("aws_access_key_id", "aws_secret_access_key")
 
 
-def open_bucket(kind: str, bucket: str, prefix: str | None) -> ObjectStore:
+def open_bucket(kind: str, bucket: str, prefix: str | None, account: str = "") -> ObjectStore:
     """obstore's store for ``s3``, ``gs`` or ``az``, with time limits and bounded retries.
+
+    Parameters
+    ----------
+    account : Azure's, where the environment does not tell it
 
     Raises
     ------
@@ -38,7 +42,7 @@ def open_bucket(kind: str, bucket: str, prefix: str | None) -> ObjectStore:
         Credentials or settings in the environment that cannot be right.
     """
     try:
-        timeout = parse_duration(os.environ.get("GBDTLR_STORE_TIMEOUT") or TIMEOUT)
+        timeout = check_length("it", parse_duration(os.environ.get("GBDTLR_STORE_TIMEOUT") or TIMEOUT))
     except ConfigError as error:
         raise ConfigError(f"GBDTLR_STORE_TIMEOUT: {error}") from error
     retries: Any = {
@@ -58,7 +62,7 @@ def open_bucket(kind: str, bucket: str, prefix: str | None) -> ObjectStore:
         config = google_config(os.environ)
         client["allow_http"] = _is_http(config.get("base_url") or os.environ.get("GOOGLE_BASE_URL"))
         return GCSStore(bucket, prefix=prefix, client_options=client, retry_config=retries, **config)
-    config = azure_config(os.environ)
+    config = azure_config({"AZURE_STORAGE_ACCOUNT_NAME": account, **os.environ} if account else os.environ)
     client["allow_http"] = _is_http(config.get("endpoint") or os.environ.get("AZURE_STORAGE_ENDPOINT"))
     return AzureStore(bucket, prefix=prefix, client_options=client, retry_config=retries, **config)
 
