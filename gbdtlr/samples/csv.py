@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Mapping
 from enum import IntEnum
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,7 +15,9 @@ from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SamplesError, SchemaError
 from gbdtlr.samples.columns import check_columns, needed_columns
 from gbdtlr.samples.files import File
-from gbdtlr.values.arrays import empty_as_null, from_texts
+from gbdtlr.values.arrays import empty_as_null, from_numpy, from_texts, with_nulls
+from gbdtlr.values.categories import texts_of
+from gbdtlr.values.numbers import read_numbers
 
 _BLOCK = 1 << 20
 _WHOLE = r"^(0|-?[1-9][0-9]{0,14})$"
@@ -82,14 +85,40 @@ def typed_csv(file: File, types: Mapping[str, pa.DataType]) -> Iterator[pa.Recor
     SchemaError
         Values that are not of their column's type; all such columns are listed.
     """
+    n_read = 0
     try:
         for batch in _batches(file, types):
+            n_read += len(batch)
             columns = [empty_as_null(column) if pa.types.is_string(column.type) else column for column in batch.columns]
             yield pa.record_batch(columns, names=batch.schema.names)
+        return
     except pa.ArrowInvalid as error:
-        if "conversion error" in str(error):
-            raise SchemaError(f"{file.path}: {_wrong_values(file, types)}; mend the file, or the config") from None
-        raise
+        if "conversion error" not in str(error):
+            raise
+    # Truth values, and whole numbers that went through floats, are numbers as well, though not to Arrow.
+    for batch in _batches(file, dict.fromkeys(types, pa.string())):
+        begin, n_read = min(n_read, len(batch)), max(n_read - len(batch), 0)
+        texts = batch.slice(begin).columns
+        columns = [_typed(column, kind) for column, kind in zip(texts, types.values(), strict=True)]
+        if any(column is None for column in columns):
+            raise SchemaError(f"{file.path}: {_wrong_values(file, types)}; mend the file, or the config")
+        yield pa.record_batch(columns, names=batch.schema.names)
+
+
+def _typed(texts: pa.Array, kind: pa.DataType) -> pa.Array | None:
+    """The texts as numbers, if that is their type; None if some are none."""
+    if pa.types.is_string(kind):
+        return empty_as_null(texts)
+    values, wrong = read_numbers(texts)
+    missing = np.isnan(values)
+    if wrong.any():
+        return None
+    if pa.types.is_floating(kind):
+        return with_nulls(from_numpy(values), missing)
+    try:
+        return texts_of(with_nulls(pc.utf8_trim_whitespace(texts), missing)).cast(kind)
+    except (pa.ArrowInvalid, SchemaError):
+        return None
 
 
 def _batches(file: File, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
@@ -108,31 +137,16 @@ def _batches(file: File, types: Mapping[str, pa.DataType]) -> Iterator[pa.Record
 
 def _wrong_values(file: File, types: Mapping[str, pa.DataType]) -> str:
     """Every column with values that are not of its type, with their number and an example."""
-    from pyarrow import csv as pa_csv
-
-    nulls = from_texts(pa_csv.ConvertOptions().null_values)
     numbers = {name: kind for name, kind in types.items() if not pa.types.is_string(kind)}
     counts: dict[str, int] = {}
     examples: dict[str, str] = {}
     for batch in _batches(file, dict.fromkeys(numbers, pa.string())):
         for name, kind in numbers.items():
-            texts = pc.utf8_trim_whitespace(batch.column(name))
-            texts = texts.filter(pc.invert(pc.is_in(texts, nulls)))
-            try:
-                texts.cast(kind)
-            except pa.ArrowInvalid:
-                wrong = [text for text in texts.to_pylist() if not _is(text, kind)]
+            if _typed(batch.column(name), kind) is None:
+                wrong = [text for text in batch.column(name).to_pylist() if _typed(from_texts([text]), kind) is None]
                 counts[name] = counts.get(name, 0) + len(wrong)
-                examples.setdefault(name, next(iter(wrong), ""))
+                examples.setdefault(name, next(iter(wrong), "").strip())
     want = {name: "whole number" if pa.types.is_integer(kind) else "number" for name, kind in numbers.items()}
     return "; ".join(
         f"{name} has {n} values such as {examples[name]!r}, expected a {want[name]}" for name, n in counts.items()
     )
-
-
-def _is(text: str, kind: pa.DataType) -> bool:
-    try:
-        from_texts([text]).cast(kind)
-    except pa.ArrowInvalid:
-        return False
-    return True
