@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from gbdtlr.operate.operate import rollback
+from gbdtlr.operate import rollback
 from serving_kit import (
     ARROW,
     JSON,
