@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from gbdtlr.operate.operate import rollback
 from serving_kit import (
     ARROW,
     JSON,
@@ -22,16 +21,18 @@ from serving_kit import (
     request,
     serving,
     stream_of,
+    until,
     values_of,
 )
 
 from gbdtlr.config import Config
+from gbdtlr.operate.rollback import rollback
 from gbdtlr.scoring import Scorer
 from gbdtlr.store import Store
 
 CLIENTS = 3
 PLAIN = [{"x": 0.5, "y": -1.25, "colour": "red", "shop": 3}, {"x": None, "y": 0.0, "colour": "blue", "shop": 4}]
-MANY = PLAIN * 1500
+MANY = PLAIN * 1001
 """More rows than are scored in the event loop."""
 
 
@@ -85,7 +86,7 @@ def inferred(reply: Reply) -> tuple[list[float], int]:
 QUESTIONS = [
     Question("/score", PLAIN[0], own, (0,)),
     Question("/score", {"rows": PLAIN}, own),
-    Question("/score", {"rows": MANY}, own, (0, 1) * 1500),
+    Question("/score", {"rows": MANY}, own, (0, 1) * 1001),
     Question("/score", {"columns": values_of(PLAIN)}, own),
     Question("/score", stream_of(pa.table(values_of(PLAIN))), arrow, kind=ARROW),
     Question("/v2/models/gbdtlr/infer", tensors(), inferred),
@@ -109,7 +110,7 @@ def test_every_protocol_answers_by_one_release_while_they_change(filled: Config)
 
 @pytest.mark.slow
 def test_every_protocol_answers_by_one_release_while_they_change_thousands_of_times(filled: Config) -> None:
-    swap_in_process(filled, 3000)
+    swap_in_process(filled, 2000)
 
 
 def swap_in_process(config: Config, n_swaps: int) -> None:
@@ -137,14 +138,19 @@ def swap_in_process(config: Config, n_swaps: int) -> None:
     for thread in threads:
         thread.start()
     try:
-        swap(store, of_release, pairs, n_swaps, lambda: app._scorer.refresh(), lambda: bool(failures))
+
+        def go_over(number: int) -> None:
+            app._scorer.refresh()
+            until(lambda: number in seen or bool(failures))
+
+        swap(store, of_release, pairs, n_swaps, go_over)
     finally:
         ended.set()
         for thread in threads:
             thread.join()
         app.close()
     assert not failures, failures[0]
-    assert len(seen) > min(n_swaps // 4, 10)
+    assert {*range(6, 6 + n_swaps)} <= seen
 
 
 def swap(
@@ -152,20 +158,18 @@ def swap(
     of_release: dict[int, list[float]],
     pairs: dict[tuple[str, str], list[float]],
     n_swaps: int,
-    after_each: Callable[[], object],
-    stop: Callable[[], bool],
+    after_each: Callable[[int], object],
 ) -> None:
-    """Publish an earlier pair again and again."""
+    """Publish an earlier pair again and again; ``after_each`` is told the number."""
     first = store.live()
     assert first is not None
     earlier = store.entries()
     for n in range(n_swaps):
-        target = earlier[n % len(earlier)]
-        of_release[first.number + 1 + n] = pairs[target.trees, target.head]
-        assert rollback(store, target.number, first.as_of + timedelta(seconds=n + 1)).status == "published"
-        after_each()
-        if stop():
-            return
+        target, number = earlier[n % len(earlier)], first.number + 1 + n
+        of_release[number] = pairs[target.trees, target.head]
+        result = rollback(store, target.number, first.as_of + timedelta(seconds=n + 1))
+        assert (result.status, result.release) == ("published", number)
+        after_each(number)
 
 
 def test_a_server_answers_while_releases_change(filled: Config, tmp_path: Path) -> None:
@@ -174,7 +178,7 @@ def test_a_server_answers_while_releases_change(filled: Config, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_server_answers_while_releases_change_thousands_of_times(filled: Config, tmp_path: Path) -> None:
-    swap_server(filled, tmp_path, 2000)
+    swap_server(filled, tmp_path, 1000)
 
 
 def swap_server(config: Config, folder: Path, n_swaps: int) -> None:
@@ -201,12 +205,14 @@ def swap_server(config: Config, folder: Path, n_swaps: int) -> None:
         for thread in threads:
             thread.start()
         try:
-            swap(store, of_release, pairs, n_swaps, lambda: server.ask("/healthz"), lambda: bool(failures))
+            swap(
+                store, of_release, pairs, n_swaps, lambda n: until(lambda: max(seen, default=0) >= n or bool(failures))
+            )
         finally:
             ended.set()
             for thread in threads:
                 thread.join()
         assert not failures, failures[0]
-        assert len(seen) > min(n_swaps // 4, 10)
+        assert max(seen) >= 5 + n_swaps
         assert "serve.fault" not in server.log
         assert "serve.worker_ended" not in server.log
