@@ -114,11 +114,17 @@ def _splitmix64_of_many(texts: pa.Array) -> U64:
     if len(texts):
         _, offsets, data = texts.buffers()
         _hash_pieces(
-            np.frombuffer(data or b"", np.uint8),
-            np.frombuffer(offsets, np.int32, len(texts) + 1, 4 * texts.offset),
+            _read_only(np.frombuffer(data or b"", np.uint8)),
+            _read_only(np.frombuffer(offsets, np.int32, len(texts) + 1, 4 * texts.offset)),
             out,
         )
     return out
+
+
+def _read_only(values: NDArray[Any]) -> NDArray[Any]:
+    """The array as one that cannot be written: some of Arrow's buffers can, which to numba is a type of its own."""
+    values.flags.writeable = False
+    return values
 
 
 def _splitmix64(text: str) -> int:

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from gbdtlr.errors import FormatError
 from gbdtlr.head import WideColumns
+from gbdtlr.values import hashing
+from gbdtlr.values.arrays import from_texts
 from gbdtlr.values.hashing import BLAKE2B, CURRENT, SPLITMIX64, hash_of, hash_texts, mix
 
 PAGE = (Path(__file__).parents[2] / "docs" / "values.md").read_text("utf-8").partition("## Hash of ids")[2]
@@ -72,6 +74,12 @@ def test_many_texts_are_hashed_as_each(texts: list[str | None], start: int, enco
     assert [hash_of(SPLITMIX64)(text) for text in texts[start:] if text is not None] == [
         DOCS["hash_text"](text) for text in texts[start:] if text is not None
     ]
+
+
+def test_texts_from_anywhere_are_hashed_by_the_same_code() -> None:
+    for texts in (pa.array(["a", None]), pa.array([""]), pc.utf8_upper(pa.array(["a", "b"])), from_texts(["a", "b"])):
+        hash_texts(texts, 7)
+    assert len(hashing._hash_pieces.signatures) == 1  # type: ignore[attr-defined]
 
 
 @given(texts=st.lists(TEXTS, min_size=1, max_size=5))
