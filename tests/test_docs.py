@@ -428,24 +428,45 @@ def test_each_promise_has_a_test() -> None:
 # The row that is worked through
 
 
-def test_the_worked_row_is_what_its_commands_print(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def worked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[str, str]]]:
+    """A folder with the data and a store that the worked row's commands made; what they printed beside what is told."""
+    folder = tmp_path_factory.mktemp("worked")
+    for name in ("configs", "data"):
+        (folder / name).symlink_to(ROOT / name)
     texts = [block for block in blocks("sh", "text") if block.page == "docs/architecture.md"]
     assert [block.language for block in texts] == ["sh", "text", "sh", "text"]
-    monkeypatch.chdir(ROOT)
-    for commands, printed in zip(texts[::2], texts[1::2], strict=True):
-        for words in command_lines(commands.text):
-            stdout = io.StringIO()
-            with contextlib.redirect_stdout(stdout):
-                assert main([*words[1:], "-q", "--store", str(tmp_path)]) == 0
-        assert stdout.getvalue() == printed.text
+    printed = []
+    with contextlib.chdir(folder):
+        for commands, told in zip(texts[::2], texts[1::2], strict=True):
+            for words in command_lines(commands.text):
+                stdout = io.StringIO()
+                with contextlib.redirect_stdout(stdout):
+                    assert main([*words[1:], "-q", "--store", "store"]) == 0
+            printed.append((stdout.getvalue(), told.text))
+    return folder, printed
+
+
+def test_the_worked_row_is_what_its_commands_print(worked: tuple[Path, list[tuple[str, str]]]) -> None:
+    _, printed = worked
+    for found, told in printed:
+        assert found == told
     # And it is a sum, of numbers as they are shown.
-    for margin, probability, table in (outcome(block.text) for block in texts[1::2]):
+    for margin, probability, table in (outcome(told) for _, told in printed):
         weights = [float(found) for found in re.findall(r" ([+-]\d\.\d{4}) ", table)]
         assert len(weights) == 5
         assert sum(weights) == pytest.approx(margin, abs=3e-4)
         assert 1 / (1 + math.exp(-margin)) == pytest.approx(probability, abs=1e-4)
-    margin, _, _ = outcome(texts[1].text)
+    margin, _, _ = outcome(printed[0][1])
     assert f"`1 / (1 + exp({-margin:.4f}))`" in PAGES["docs/architecture.md"]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/scoring.md"])
+def test_code_that_scores_runs(page: str, worked: tuple[Path, list[tuple[str, str]]]) -> None:
+    (block,) = [block for block in blocks("python") if block.page == page]
+    with contextlib.chdir(worked[0]), contextlib.redirect_stdout(io.StringIO()) as stdout:
+        exec(block.text, {})
+    assert stdout.getvalue().startswith("2 ")
 
 
 def outcome(text: str) -> tuple[float, float, str]:
