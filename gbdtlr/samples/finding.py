@@ -175,7 +175,7 @@ class _Walk:
                 real = os.path.realpath(name) if link else f"{above[-1].rstrip('/')}/{entry.name}"
                 if entry.is_dir():
                     if _matches(path, self.parts, partly=True):
-                        self._check_circle(name, real, above)
+                        self._check_circle(path, real, above)
                         yield from self.matches(path, (*above, real), linked or link)
                 elif _matches(path, self.parts):
                     yield _Match(name, "", real, linked or link, None if link else (device, entry.inode()))
@@ -185,11 +185,11 @@ class _Walk:
             where = error.filename if isinstance(error.filename, str) else folder
             raise SamplesError(f"cannot list {where or '.'}: {error.strerror}") from None
 
-    def _check_circle(self, name: str, real: str, above: tuple[str, ...]) -> None:
+    def _check_circle(self, path: list[str], real: str, above: tuple[str, ...]) -> None:
         if real in above:
             raise SamplesError(
-                f"cannot list {self.root or '.'}: the link {name} leads back to {real}, which it is in; "
-                "remove the link, or name the folders beside it"
+                f"cannot list {self.root or '.'}: the link {'/'.join(path)} leads back to a folder that it is in; "
+                "remove it, or name the folders beside it"
             )
 
 
