@@ -307,12 +307,14 @@ def test_samples_may_lie_in_a_folder_of_any_name(
         parquet.write_table(make_samples(), file)
     config = make_config(tmp_path).as_dict()
     samples = "\n".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in config["samples"].items())
-    text = f'store = "{tmp_path}/store"\n[samples]\n{samples}\n[trees.params]\nnum_iterations = 2\n'
+    text = f'store = "{tmp_path}/störe"\n[samples]\n{samples}\n[trees.params]\nnum_iterations = 2\n'
     text = text.replace(f"{tmp_path}/samples", str(folder))
     (tmp_path / "c.toml").write_text(text, encoding="utf-8")
     done = cli("train-trees", "-c", str(tmp_path / "c.toml"), "--as-of", "2024-03-02T01:00", "--json", **locale)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["samples"] == 400
+    assert json.loads(cli("status", "-c", str(tmp_path / "c.toml"), "--json", **locale).stdout)["release"] == 1
+    assert (tmp_path / "störe").is_dir()
 
 
 def test_pandas_and_others_read_what_is_written(scorer: Scorer, rows: pa.Table, tmp_path: Path) -> None:

@@ -116,6 +116,8 @@ def _told(error: Exception, session: Session) -> int:
         message, code = "out of memory; shorten the windows of the config, or use a larger machine", 1
     elif isinstance(error, OSError):
         message, code = str(error), 1
+    elif isinstance(error, UnicodeEncodeError):
+        message, code = f"{error.object!r} cannot be written in this locale; set PYTHONUTF8=1", 1
     else:
         session.log.failure("".join(traceback.format_exception(error)))
         message, code = (

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from gbdtlr.buckets.paths import native
 from gbdtlr.errors import ConfigError
 
 FORMATS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "json", ".json": "json", ".ndjson": "json"}
@@ -84,15 +85,6 @@ class File:
         return pa.OSFile(
             os.fsencode(native(self.path))
         )  # in bytes: Arrow takes texts for UTF-8, which names need not be
-
-
-def native(path: str) -> str:
-    """The path as this system spells it, where its locale has no words for what a config says in UTF-8."""
-    try:
-        os.fsencode(path)
-    except UnicodeEncodeError:
-        return os.fsdecode(path.encode("utf-8", "surrogateescape"))
-    return path
 
 
 def is_remote(path: str) -> bool:

@@ -10,8 +10,9 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from gbdtlr.buckets.paths import native
 from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError
-from gbdtlr.samples.files import COMPRESSIONS, READABLE, File, is_remote, native, open_remote, plain_url, same_file
+from gbdtlr.samples.files import COMPRESSIONS, READABLE, File, is_remote, open_remote, plain_url, same_file
 
 # Found beside samples and never samples themselves; an unknown suffix such as .orc is not passed over in silence.
 _NEIGHBOURS = {

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from gbdtlr.buckets.paths import native
 from gbdtlr.errors import ConfigError, SamplesError
 from gbdtlr.samples.common import conformed
-from gbdtlr.samples.files import READABLE, File, is_remote, native, plain_url
+from gbdtlr.samples.files import READABLE, File, is_remote, plain_url
 from gbdtlr.samples.json_text import json_lines, plain_texts
 from gbdtlr.values.arrays import is_string
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from gbdtlr.buckets.paths import native
 from gbdtlr.errors import ConfigError
 from gbdtlr.store.backend import Backend
 from gbdtlr.store.local import LocalBackend
@@ -25,13 +26,13 @@ def open_backend(url: str) -> Backend:
         raise ConfigError(f"{url!r} is no store; write {SUPPORTED}")
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", url)
     if scheme is None:
-        return _local(Path(url).expanduser(), url)
+        return _local(Path(native(url)).expanduser(), url)
     match scheme[1].lower():
         case "file":
             parts = urlsplit(url)
             if parts.netloc not in ("", "localhost") or not parts.path:
                 raise ConfigError(f"{url!r} is no local path; write file:///path, with three slashes")
-            return _local(Path(unquote(parts.path)), url)
+            return _local(Path(native(unquote(parts.path))), url)
         case "memory" | "s3" | "gs" | "az" as kind:
             from gbdtlr.store.objects import open_objects  # importing obstore takes longer than a local update
 
