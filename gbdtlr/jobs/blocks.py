@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr.codec.line import decode
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SamplesError
 from gbdtlr.jobs.lines import sample_of
@@ -22,7 +22,6 @@ from gbdtlr.model import Model
 from gbdtlr.samples import MAX_WEIGHT
 from gbdtlr.values.scalars import EXACT
 
-_DECODE = msgspec.json.Decoder().decode
 _NOTHING = type(None)
 _NUMBERS = frozenset({int, float, bool, _NOTHING})
 _TEXTS = frozenset({str, int, bool, _NOTHING})
@@ -63,7 +62,7 @@ class Block:
     def _take_plain(self, lines: Sequence[bytes | str], config: SamplesConfig, model: Model) -> bool:
         """Take all lines if each of them is a plain sample; take none otherwise."""
         try:
-            rows = [_DECODE(line) for line in lines]
+            rows = [decode(line) for line in lines]
             if set(map(type, rows)) != {dict}:
                 return False
             label = [row[config.label] for row in rows]
@@ -76,7 +75,7 @@ class Block:
             if not _are_plain(columns, config):
                 return False
             self.codes = _coded(columns, model)
-        except (msgspec.MsgspecError, ValueError, KeyError, OverflowError, RecursionError, SamplesError):
+        except (ValueError, KeyError, OverflowError, RecursionError, SamplesError):
             return False  # which line it is, and why, the other way tells
         self.rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         self.label, self.weight = [*map(float, label)], [*map(float, weight)]
