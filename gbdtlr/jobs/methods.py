@@ -12,7 +12,7 @@ fobos``           order of maturity
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -36,6 +36,7 @@ from gbdtlr.head import (
     fit_candidates,
 )
 from gbdtlr.head.past.incremental import fit_on, remember
+from gbdtlr.jobs.then import Served
 from gbdtlr.metrics import Quality
 from gbdtlr.release import Fits, Release
 from gbdtlr.trees import FrozenTrees
@@ -59,8 +60,8 @@ class Fitted:
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
-Continue = Callable[[Parts[Codes], datetime], Fitted]
-"""Learns samples the head before has not, up to a moment."""
+Continue = Callable[[Parts[Codes], datetime, Sequence[Served]], Fitted]
+"""Learns samples the head before has not, up to a moment, of which is known what served them."""
 
 
 class Method(Protocol):
@@ -72,7 +73,7 @@ class Method(Protocol):
         trees: FrozenTrees,
         as_of: datetime,
         base: Release | None,
-        fresh: Parts[Codes],
+        served: Sequence[Served],
     ) -> Fitted:
         """Head learned from all samples of the window; without samples, exactly the trees.
 
@@ -80,7 +81,7 @@ class Method(Protocol):
         ----------
         window : the samples in pieces
         base : the live release, or None before the first
-        fresh : samples whose labels ``base``'s head had not learned, coded as it reads them
+        served : samples whose labels ``base``'s head had not learned, and what was live when they happened
         """
 
     def on(self, base: Release) -> Continue | None:
@@ -130,7 +131,7 @@ class Refit:
         trees: FrozenTrees,
         as_of: datetime,
         base: Release | None,
-        fresh: Parts[Codes],
+        served: Sequence[Served],
     ) -> Fitted:
         settings = [Setting(half_life, l2) for half_life in self.config.half_lives for l2 in self.config.l2]
         fits = base.fits if base is not None else None
@@ -142,7 +143,7 @@ class Refit:
         same = base is not None and base.trees is trees and base.head.wide == self.wide
         start = fits.candidates if fits is not None and same else None
         candidates = fit_candidates(window, layout, settings, as_of, start)
-        record = self.learn_record(candidates, base, fits, fresh, as_of)
+        record = self.learn_record(candidates, fits, served, as_of)
         return blended(Fits(candidates, record, self.memory(window, candidates, as_of)))
 
     def on(self, base: Release) -> Continue | None:  # noqa: ARG002 - the protocol's
@@ -151,18 +152,23 @@ class Refit:
     def learn_record(
         self,
         candidates: Candidates,
-        base: Release | None,
         fits: Fits | None,
-        fresh: Parts[Codes],
+        served: Sequence[Served],
         as_of: datetime,
     ) -> Record:
-        """The blend's record after the progressive predictions of the live candidates on ``fresh``.
+        """The blend's record after what the candidates of the releases then live said of the rows they served.
 
-        A record of other candidates (the configuration changed) says nothing about these, and is begun anew.
+        A record of other candidates (the configuration changed) says nothing about these, and is begun anew; rows that
+        other candidates served say nothing about these either.
         """
-        if base is None or fits is None or fits.record.names != tuple(candidates.names):
+        if fits is None or fits.record.names != tuple(candidates.names):
             return Record.blank(candidates.names, as_of)
-        return fits.record.learn(fresh, fits.candidates, as_of, self.config.blend_half_life)
+        told = [
+            (each.rows, each.candidates)
+            for each in served
+            if each.candidates is not None and each.candidates.names == candidates.names
+        ]
+        return fits.record.learn(told, as_of, self.config.blend_half_life)
 
     def memory(
         self,
@@ -185,8 +191,8 @@ class Incremental(Refit):
             return None
         known, memory = fits, fits.memory
 
-        def learn(news: Parts[Codes], as_of: datetime) -> Fitted:
-            record = self.learn_record(known.candidates, base, known, news, as_of)
+        def learn(news: Parts[Codes], as_of: datetime, served: Sequence[Served]) -> Fitted:
+            record = self.learn_record(known.candidates, known, served, as_of)
             candidates, kept = fit_on(known.candidates, memory, as_of - base.head_as_of, news, as_of)
             return blended(Fits(candidates, record, kept))
 
@@ -210,7 +216,7 @@ class Online:
         trees: FrozenTrees,
         as_of: datetime,  # noqa: ARG002 - the protocol's, as the others below
         base: Release | None,  # noqa: ARG002
-        fresh: Parts[Codes],  # noqa: ARG002
+        served: Sequence[Served],  # noqa: ARG002
     ) -> Fitted:
         return _learned(OnlineHead(self.rule, Layout.of(trees, self.wide)), window)
 
@@ -219,7 +225,7 @@ class Online:
         if head is None or head.rule != self.rule or not head.wide.same_ids(self.wide):
             return None
 
-        def learn(news: Parts[Codes], as_of: datetime) -> Fitted:  # noqa: ARG001
+        def learn(news: Parts[Codes], as_of: datetime, served: Sequence[Served]) -> Fitted:  # noqa: ARG001
             return _learned(head, news)
 
         return learn
