@@ -145,7 +145,7 @@ def test_the_blend_is_among_them() -> None:
             seen.append(n_threads())
             return np.zeros((len(codes), 2))
 
-    Record.blank(["a", "b"], EPOCH).learn(Parts([part(1)]), Watching(), EPOCH, timedelta(days=1))
+    Record.blank(["a", "b"], EPOCH).learn([(Parts([part(1)]), Watching())], EPOCH, timedelta(days=1))
     assert seen == [{1}]
     assert n_threads() == {BEFORE}
 

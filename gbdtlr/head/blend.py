@@ -63,13 +63,13 @@ class Record:
         n = len(names)
         return cls(tuple(names), as_of, np.zeros((n, n)), np.zeros(n), np.full(n, 1.0 / n))
 
-    def learn(self, samples: Parts[Codes], candidates: Predictor, as_of: datetime, half_life: timedelta) -> Record:
+    def learn(self, told: Sequence[tuple[Parts[Codes], Predictor]], as_of: datetime, half_life: timedelta) -> Record:
         """Record with more progressive predictions counted in.
 
         Parameters
         ----------
-        samples : in pieces
-        candidates : made before the labels of these were known
+        told : samples in pieces, each with the candidates that were live when they happened: those made later, if
+            only before the labels were known, would be tried on nearer rows than they are to serve
         as_of : the moment the labels are known at; what is on record fades until then
         half_life : of what is on record
 
@@ -78,9 +78,11 @@ class Record:
         A second-order step of exponentiated gradient (Kivinen and Warmuth 1997) on the log loss of the blend.
         """
         fade = 2.0 ** -((as_of - self.as_of) / half_life)
-        nothing = np.zeros_like(self.curvature), np.zeros_like(self.pull)
+        nothing = curvature, slope = np.zeros_like(self.curvature), np.zeros_like(self.pull)
         with blas.single_threaded():  # its own threads would fight ours, and change the last bits
-            curvature, slope = samples.sum(loss_to_second_order, candidates, self.weights, zero=nothing)
+            for samples, candidates in told:
+                more, steeper = samples.sum(loss_to_second_order, candidates, self.weights, zero=nothing)
+                curvature, slope = curvature + more, slope + steeper
         pull = fade * self.pull + curvature @ self.weights - slope
         curvature = fade * self.curvature + curvature
         return Record(self.names, as_of, curvature, pull, _shares(curvature, pull, self.weights))

@@ -103,6 +103,11 @@ def happened_from(codes: Codes, moment_us: int) -> Codes:
     return codes.take(codes.event_us >= moment_us)
 
 
+def happened_between(codes: Codes, start_us: int, end_us: int) -> Codes:
+    """The samples that happened at a moment or after it, and before another."""
+    return codes.take((codes.event_us >= start_us) & (codes.event_us < end_us))
+
+
 def as_other(codes: Codes) -> Codes:
     """The samples as the other head reads them; the same where it reads them alike."""
     return codes if codes.beside is None else replace(codes, buckets=codes.beside, beside=None)

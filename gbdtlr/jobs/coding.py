@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -13,7 +13,6 @@ from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config
 from gbdtlr.head import Codes
 from gbdtlr.head.codes import cut, known_after, known_by
-from gbdtlr.jobs.guards import Observer
 from gbdtlr.samples import Samples, Tally, read_batches
 from gbdtlr.times import MOMENT, to_us
 from gbdtlr.values.arrays import give_back
@@ -52,12 +51,18 @@ class Coder(Protocol):
     def encode(self, samples: Samples, /) -> Codes: ...
 
 
+class Onlooker(Protocol):
+    """What notes something of every batch: of the samples, and of their codes."""
+
+    def add(self, samples: Samples, codes: Codes, /) -> None: ...
+
+
 def code_window(
     config: Config,
     model: Coder,
     as_of: datetime,
     known_after: datetime | None = None,
-    observer: Observer | None = None,
+    onlookers: Sequence[Onlooker] = (),
     only: Container[str] | None = None,
 ) -> CodedWindow:
     """The head's window up to ``as_of``, coded batch by batch: the samples themselves are never all in memory.
@@ -76,8 +81,8 @@ def code_window(
     end = as_of + MOMENT
     for samples in read_batches(config.samples, start, end, as_of, known_after=known_after, tally=tally, only=only):
         parts.append(model.encode(samples))
-        if observer is not None:
-            observer.add(samples, parts[-1])
+        for onlooker in onlookers:
+            onlooker.add(samples, parts[-1])
         newest = samples.table.slice(max(0, len(samples) - 1000))
     made = Parts(cut(parts))
     give_back()  # what reading took is more than fitting needs

@@ -13,8 +13,10 @@ from gbdtlr.jobs import guards
 from gbdtlr.jobs.coding import code_window
 from gbdtlr.jobs.live import Live
 from gbdtlr.jobs.methods import wide_of
+from gbdtlr.jobs.then import Served, Then
 from gbdtlr.model import Model
 from gbdtlr.release import Release
+from gbdtlr.store import Store
 from gbdtlr.times import to_us
 
 NEWEST = timedelta(days=1)
@@ -29,37 +31,39 @@ class Fresh:
     model : the live one, as far as it can be scored; see :class:`Live`
     seen, as_live : what the fresh samples held; see :class:`guards.Observer`
     fresh : they, as the live head reads them
+    served : the fresh ones by the release that was live when they happened; none where it cannot be scored
     newest : those of the newest day, or the fresh ones where they are more
     since_us, start_us : ``newest`` became known after the first moment, and happened after the second
-    comparable : whether the live head can be scored, not only its trees
     """
 
     model: Model
     seen: guards.Seen
     as_live: guards.Seen
     fresh: Parts[Codes]
+    served: list[Served]
     newest: Parts[Codes]
     since_us: int
     start_us: int
-    comparable: bool
 
     @classmethod
-    def of(cls, config: Config, base: Release, as_of: datetime) -> Fresh:
+    def of(cls, config: Config, store: Store, base: Release, as_of: datetime) -> Fresh:
         """What became known between the live head and ``as_of``, which is no earlier."""
         since = min(base.head_as_of, as_of - NEWEST)
         live = Live.of(config, base, wide_of(config), since)
         observer = guards.Observer(live.coding, base.head_as_of, live.other)
-        window = code_window(config, live, as_of, since, observer)
+        then = Then(store, base, base.head_as_of, config.samples.features)
+        window = code_window(config, live, as_of, since, [observer, then])
+        fresh = window.known_after(base.head_as_of).derive(as_other)
         start_us = to_us(as_of - config.head.window)
         return cls(
             live.model,
             observer.seen,
             observer.as_live,
-            window.known_after(base.head_as_of).derive(as_other),
+            fresh,
+            then.served(fresh) if live.is_whole else [],
             window.parts.derive(happened_from, start_us).derive(as_other),
             to_us(since),
             start_us,
-            live.is_whole,
         )
 
     def objections(self, config: Config, base: Release, as_of: datetime) -> list[str]:

@@ -12,7 +12,7 @@ fobos``           order of maturity
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -28,7 +28,9 @@ from gbdtlr.head import (
     Layout,
     Memory,
     OnlineHead,
+    Prior,
     Record,
+    Ridges,
     Rule,
     Setting,
     WideColumns,
@@ -36,9 +38,14 @@ from gbdtlr.head import (
     fit_candidates,
 )
 from gbdtlr.head.past.incremental import fit_on, remember
+from gbdtlr.jobs.then import Served
 from gbdtlr.metrics import Quality
 from gbdtlr.release import Fits, Release
+from gbdtlr.times import format_duration
 from gbdtlr.trees import FrozenTrees
+
+FIRST_STEPS = 2
+"""Fits after the first of a store, each with the ridges that the one before has found; the updates go on from there."""
 
 # Strengths of L1 that leave about the same loss; that of FTRL does not grow with the number of samples.
 L1 = {"ftrl": 0.1, "rda": 1e-6, "fobos": 1e-6}
@@ -59,8 +66,8 @@ class Fitted:
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
-Continue = Callable[[Parts[Codes], datetime], Fitted]
-"""Learns samples the head before has not, up to a moment."""
+Continue = Callable[[Parts[Codes], datetime, Sequence[Served]], Fitted]
+"""Learns samples the head before has not, up to a moment, of which is known what served them."""
 
 
 class Method(Protocol):
@@ -72,7 +79,7 @@ class Method(Protocol):
         trees: FrozenTrees,
         as_of: datetime,
         base: Release | None,
-        fresh: Parts[Codes],
+        served: Sequence[Served],
     ) -> Fitted:
         """Head learned from all samples of the window; without samples, exactly the trees.
 
@@ -80,7 +87,7 @@ class Method(Protocol):
         ----------
         window : the samples in pieces
         base : the live release, or None before the first
-        fresh : samples whose labels ``base``'s head had not learned, coded as it reads them
+        served : samples whose labels ``base``'s head had not learned, and what was live when they happened
         """
 
     def on(self, base: Release) -> Continue | None:
@@ -117,6 +124,15 @@ def rule_of(head: HeadConfig) -> Rule:
     return Rule(head.method, online.alpha, online.beta, l1, online.l2, online.min_occurrences)
 
 
+def prior_of(head: HeadConfig) -> Prior:
+    """What the configuration says of ridges that are not in the grid."""
+    fixed: dict[str, float] = {}
+    for key, given in head.fixed_ridges.items():
+        for name, ridge in given.items():
+            fixed[f"wide {name}" if name else key.removesuffix("_l2")] = ridge
+    return Prior(fixed)
+
+
 @dataclass(frozen=True)
 class Refit:
     """Every setting fitted on the whole window, at every update."""
@@ -130,39 +146,56 @@ class Refit:
         trees: FrozenTrees,
         as_of: datetime,
         base: Release | None,
-        fresh: Parts[Codes],
+        served: Sequence[Served],
     ) -> Fitted:
-        settings = [Setting(half_life, l2) for half_life in self.config.half_lives for l2 in self.config.l2]
+        settings, prior = self.settings, prior_of(self.config)
         fits = base.fits if base is not None else None
         layout = Layout.of(trees, self.wide)
+        ridges = Ridges.begun(layout, [setting.l2 for setting in settings], prior)
+        known = None if fits is None else fits.candidates.found
+        if fits is not None and known is not None:
+            groups, others = ([each.half_life for each in some] for some in (settings, fits.candidates.settings))
+            ridges = ridges.carried(groups, known, others, prior)
         if not window.sum(len, zero=0):
-            candidates = Candidates.bare(settings, layout)
+            candidates = Candidates.bare(settings, layout, ridges)
             fits = Fits(candidates, Record.blank(candidates.names, as_of), None)
             return Fitted(Head.bare(layout), fits.to_files())
         same = base is not None and base.trees is trees and base.head.wide == self.wide
         start = fits.candidates if fits is not None and same else None
-        candidates = fit_candidates(window, layout, settings, as_of, start)
-        record = self.learn_record(candidates, base, fits, fresh, as_of)
+        candidates = fit_candidates(window, layout, settings, as_of, start, ridges, prior)
+        for _ in range(0 if known is not None else FIRST_STEPS):  # nobody has found any yet
+            candidates = fit_candidates(window, layout, settings, as_of, candidates, candidates.found, prior)
+        record = self.learn_record(candidates, fits, served, as_of)
         return blended(Fits(candidates, record, self.memory(window, candidates, as_of)))
 
     def on(self, base: Release) -> Continue | None:  # noqa: ARG002 - the protocol's
         return None
 
+    @property
+    def settings(self) -> list[Setting]:
+        """The grid."""
+        return [Setting(half_life, l2) for half_life in self.config.half_lives for l2 in self.config.l2]
+
     def learn_record(
         self,
         candidates: Candidates,
-        base: Release | None,
         fits: Fits | None,
-        fresh: Parts[Codes],
+        served: Sequence[Served],
         as_of: datetime,
     ) -> Record:
-        """The blend's record after the progressive predictions of the live candidates on ``fresh``.
+        """The blend's record after what the candidates of the releases then live said of the rows they served.
 
-        A record of other candidates (the configuration changed) says nothing about these, and is begun anew.
+        A record of other candidates (the configuration changed) says nothing about these, and is begun anew; rows that
+        other candidates served say nothing about these either.
         """
-        if base is None or fits is None or fits.record.names != tuple(candidates.names):
+        if fits is None or fits.record.names != tuple(candidates.names):
             return Record.blank(candidates.names, as_of)
-        return fits.record.learn(fresh, fits.candidates, as_of, self.config.blend_half_life)
+        told = [
+            (each.rows, each.candidates)
+            for each in served
+            if each.candidates is not None and each.candidates.names == candidates.names
+        ]
+        return fits.record.learn(told, as_of, self.config.blend_half_life)
 
     def memory(
         self,
@@ -178,16 +211,16 @@ class Incremental(Refit):
     """As a refit, but between full fits new samples only, beside the memory of the old."""
 
     def on(self, base: Release) -> Continue | None:
-        fits, settings = base.fits, [Setting(h, l2) for h in self.config.half_lives for l2 in self.config.l2]
-        if fits is None or fits.memory is None or list(fits.candidates.settings) != settings:
+        fits, prior = base.fits, prior_of(self.config)
+        if fits is None or fits.memory is None or list(fits.candidates.settings) != self.settings:
             return None
         if not base.head.wide.same_ids(self.wide):
             return None
         known, memory = fits, fits.memory
 
-        def learn(news: Parts[Codes], as_of: datetime) -> Fitted:
-            record = self.learn_record(known.candidates, base, known, news, as_of)
-            candidates, kept = fit_on(known.candidates, memory, as_of - base.head_as_of, news, as_of)
+        def learn(news: Parts[Codes], as_of: datetime, served: Sequence[Served]) -> Fitted:
+            record = self.learn_record(known.candidates, known, served, as_of)
+            candidates, kept = fit_on(known.candidates, memory, as_of - base.head_as_of, news, as_of, prior)
             return blended(Fits(candidates, record, kept))
 
         return learn
@@ -210,7 +243,7 @@ class Online:
         trees: FrozenTrees,
         as_of: datetime,  # noqa: ARG002 - the protocol's, as the others below
         base: Release | None,  # noqa: ARG002
-        fresh: Parts[Codes],  # noqa: ARG002
+        served: Sequence[Served],  # noqa: ARG002
     ) -> Fitted:
         return _learned(OnlineHead(self.rule, Layout.of(trees, self.wide)), window)
 
@@ -219,7 +252,7 @@ class Online:
         if head is None or head.rule != self.rule or not head.wide.same_ids(self.wide):
             return None
 
-        def learn(news: Parts[Codes], as_of: datetime) -> Fitted:  # noqa: ARG001
+        def learn(news: Parts[Codes], as_of: datetime, served: Sequence[Served]) -> Fitted:  # noqa: ARG001
             return _learned(head, news)
 
         return learn
@@ -230,7 +263,21 @@ def blended(fits: Fits) -> Fitted:
     weights = fits.record.weights
     head = fits.candidates.blended(weights)
     blend = dict(zip(fits.candidates.labels, weights.round(4).tolist(), strict=True))
-    return Fitted(head, fits.to_files(), {"passes": fits.candidates.passes, "blend": blend})
+    metrics = {"passes": fits.candidates.passes, "blend": blend, "ridges": ridges_of(fits.candidates)}
+    return Fitted(head, fits.to_files(), metrics)
+
+
+def ridges_of(candidates: Candidates) -> dict[str, dict[str, float]]:
+    """The ridges that are not in the grid by kind of weight and half-life, to three digits."""
+    ridges = candidates.fitted_with
+    return {
+        kind: {
+            format_duration(setting.half_life): float(f"{ridge:.3g}")
+            for setting, ridge in zip(candidates.settings, values.tolist(), strict=True)
+        }
+        for kind, values in zip(ridges.kinds, ridges.values, strict=True)
+        if kind != "leaves"
+    }
 
 
 def _learned(head: OnlineHead, samples: Parts[Codes]) -> Fitted:

@@ -8,12 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from gbdtlr.codec.documents import table
-from gbdtlr.compute.parts import Parts
 from gbdtlr.compute.threads import n_threads
 from gbdtlr.config import Config
 from gbdtlr.errors import GbdtlrError, Refused, StoreUnavailable
 from gbdtlr.head import pieces
-from gbdtlr.jobs import guards
+from gbdtlr.jobs import guards, then
 from gbdtlr.jobs.coding import code_window
 from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.draft import Draft
@@ -116,7 +115,7 @@ class _Rival:
         if gone:
             run.say.say("release.incomparable", release=release.entry.number, columns=", ".join(gone))
             return cls(live, release, None, as_of)
-        return cls(live, release, Fresh.of(run.config, release, as_of), as_of)
+        return cls(live, release, Fresh.of(run.config, run.store, release, as_of), as_of)
 
     def is_as_new(self, as_of: datetime) -> str:
         """Why trees of ``as_of`` are not worth having any more; empty if they are."""
@@ -207,12 +206,12 @@ def _draft(run: Run, slow: Slow, rival: _Rival, gate: guards.Gate, metrics: dict
     observer = guards.Observer(model, None)
     with run.say.timed("head.fit") as told:
         counting = Counting.of(config, as_of)
-        window = code_window(config, model, as_of, observer=observer if fresh is None else None)
-        known = fresh.fresh if fresh is not None and fresh.comparable else Parts()
-        fitted = method_of(config).full(window.parts, slow.trees, as_of, rival.release, known)
+        window = code_window(config, model, as_of, onlookers=[observer] if fresh is None else [])
+        served = fresh.served if fresh is not None else []
+        fitted = method_of(config).full(window.parts, slow.trees, as_of, rival.release, served)
         told.update(method=config.head.method, rows=len(window), passes=fitted.metrics.get("passes"))
-    if rival.release is not None and known.sum(len, zero=0):
-        metrics["progressive"] = rival.release.model.judge(known).as_dict()
+    if served:
+        metrics["progressive"] = then.quality(served).as_dict()
     ledger = Ledger.full(config, as_of, window.tally, len(window), counting)
     seen = (
         guards.seen_by(rival.release, fresh.seen, config.guard)

@@ -11,8 +11,8 @@ from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, NoReleaseError, Refused
 from gbdtlr.head import Codes
 from gbdtlr.head.codes import as_other
-from gbdtlr.jobs import guards
-from gbdtlr.jobs.coding import CodedWindow, code_window
+from gbdtlr.jobs import guards, then
+from gbdtlr.jobs.coding import CodedWindow, Onlooker, code_window
 from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.fresh import NEWEST
@@ -21,6 +21,7 @@ from gbdtlr.jobs.live import Live
 from gbdtlr.jobs.methods import Continue, Fitted, method_of, wide_of
 from gbdtlr.jobs.result import JobResult, OnEvent
 from gbdtlr.jobs.run import Run, running
+from gbdtlr.jobs.then import Served, Then
 from gbdtlr.release import Release
 from gbdtlr.times import format_time
 
@@ -125,6 +126,7 @@ class _News:
     counting : which files were opened
     window : the samples
     fresh, known : those of them that the live head has not learned, as a new head reads them, and as it does itself
+    served : the latter by the release that was live when they happened; none where the live head cannot be scored
     seen, as_live : what these held; see :class:`guards.Observer`
     """
 
@@ -135,6 +137,7 @@ class _News:
     window: CodedWindow
     fresh: Parts[Codes]
     known: Parts[Codes]
+    served: list[Served]
     seen: guards.Seen
     as_live: guards.Seen
 
@@ -146,16 +149,20 @@ class _News:
         # A head that is learned on keeps the hash it was begun with.
         live = Live.of(config, base, wide_of(config) if learn is None else base.head.wide, base.head_as_of)
         observer = guards.Observer(live.coding, base.head_as_of, live.other)
+        then = Then(run.store, base, base.head_as_of, config.samples.features)
+        onlookers: list[Onlooker] = [observer, then]
         with run.say.timed("samples.code") as told:
             if ledger is None or learn is None:
                 counting = Counting.of(config, as_of)
-                window = code_window(config, live, as_of, observer=observer)
+                window = code_window(config, live, as_of, onlookers=onlookers)
             else:
                 counting = ledger.counting(config, as_of)
-                window = code_window(config, live, as_of, base.head_as_of, observer, counting.changed)
+                window = code_window(config, live, as_of, base.head_as_of, onlookers, counting.changed)
             fresh = window.known_after(base.head_as_of)
+            known = fresh.derive(as_other)
+            served = then.served(known) if live.is_whole else []
             seen = observer.seen, observer.as_live
-            news = cls(live, learn, ledger, counting, window, fresh, fresh.derive(as_other), *seen)
+            news = cls(live, learn, ledger, counting, window, fresh, known, served, *seen)
             told.update(rows=len(window), fresh=news.n_fresh)
         return news
 
@@ -186,18 +193,17 @@ class _News:
         metrics: dict[str, Any] = {"fresh": self.n_fresh}
         if self.learn is not None:
             metrics.update(late=ledger.late, late_since_full=ledger.late_since_full)
-        if self.live.is_whole:
-            metrics["progressive"] = self.live.model.judge(self.known).as_dict()
+        if self.served:
+            metrics["progressive"] = then.quality(self.served).as_dict()
         return metrics
 
     def fit(self, run: Run, base: Release) -> Fitted:
         """The head that has learned these."""
         with run.say.timed("head.fit") as told:
             if self.learn is None:
-                known = self.known if self.live.is_whole else Parts()
-                fitted = method_of(run.config).full(self.window.parts, base.trees, run.as_of, base, known)
+                fitted = method_of(run.config).full(self.window.parts, base.trees, run.as_of, base, self.served)
             else:
-                fitted = self.learn(self.window.parts, run.as_of)
+                fitted = self.learn(self.window.parts, run.as_of, self.served)
             full, passes = self.learn is None, fitted.metrics.get("passes")
             told.update(method=run.config.head.method, full=full, passes=passes)
         return fitted
@@ -213,7 +219,7 @@ def _objections(draft: Draft, base: Release, news: _News) -> list[str]:
     if news.learn is None and settings_changed(config, base):
         with draft.run.say.timed("head.hold_out"):
             known = news.window.known_by(base.head_as_of)
-            held_out = method_of(config).full(known, base.trees, base.head_as_of, None, Parts()).head
+            held_out = method_of(config).full(known, base.trees, base.head_as_of, None, []).head
         beside_live = guards.contest(held_out, live, news.fresh, config.guard, news.known)
         told = "a head of these settings is worse than the live one, neither having learned these rows"
         objections += guards.worse(beside_live, told, config.guard)

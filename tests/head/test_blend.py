@@ -36,7 +36,7 @@ def numbered(n, label):
 
 def learn(record, margins, label, hours=1, half_life=DAY):
     as_of = record.as_of + timedelta(hours=hours)
-    return record.learn(Parts([numbered(len(label), label)]), Told(margins), as_of, half_life)
+    return record.learn([(Parts([numbered(len(label), label)]), Told(margins))], as_of, half_life)
 
 
 def rows(n, seed=0):
@@ -87,7 +87,7 @@ def test_shares_minimise_the_quadratic():
 def test_what_is_on_record_fades_by_half_life():
     _, true, label = rows(500)
     record = learn(Record.blank(["a", "b"], AS_OF), np.stack([true, -true], axis=1), label)
-    nothing = record.learn(Parts(), Told(np.zeros((0, 2))), record.as_of + DAY, DAY)
+    nothing = record.learn([(Parts(), Told(np.zeros((0, 2))))], record.as_of + DAY, DAY)
     np.testing.assert_allclose(nothing.curvature, record.curvature / 2)
     np.testing.assert_allclose(nothing.pull, record.pull / 2)
 
@@ -100,7 +100,7 @@ def test_parts_count_as_the_whole(monkeypatch):
     cuts = [0, 100, 100, 150, 151, 300, 500, 700, 900]
     codes = numbered(900, label)
     parts = Parts([codes.take(np.arange(a, b)) for a, b in itertools.pairwise(cuts)])
-    halves = blank.learn(parts, Told(margins), whole.as_of, DAY)
+    halves = blank.learn([(parts, Told(margins))], whole.as_of, DAY)
     np.testing.assert_allclose(whole.weights, halves.weights, rtol=1e-6)
     monkeypatch.setattr(blend, "BLOCK", 7)
     np.testing.assert_allclose(learn(blank, margins, label).weights, whole.weights, rtol=1e-6)

@@ -62,7 +62,7 @@ def test_the_blend_and_what_guards_ask(problem: Problem) -> None:
     made = []
     turned_round = Parts([replace(part, label=1 - part.label) for part in problem.window])
     for window in both_ways(turned_round):
-        learned = record.learn(window, fitted, AS_OF, 24 * HOUR)
+        learned = record.learn([(window, fitted)], AS_OF, 24 * HOUR)
         sums = contest(head, Head.bare(head.layout), window, guard)
         objections = list(contradiction(head, window, guard))
         assert objections

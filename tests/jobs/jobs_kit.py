@@ -13,8 +13,11 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from gbdtlr.config import Config
+from gbdtlr.metrics import Quality
 from gbdtlr.release import Release
+from gbdtlr.replay.rows import read_all
 from gbdtlr.store import Entry, Store
+from gbdtlr.times import to_us
 
 DAY0 = datetime(2024, 3, 1, tzinfo=UTC)
 DAYS = 9
@@ -91,3 +94,19 @@ def whole(store: Store) -> Entry | None:
         assert release.head_manifest["trees"]["name"] == live.trees
         release.check_learned()
     return live
+
+
+def quality_then(config: Config, since: datetime, until: datetime) -> Quality:
+    """Quality on labels known between, each row scored by the newest release that is not newer than it."""
+    store, total = Store.open(config.store), Quality()
+    entries = store.entries()
+    samples = read_all(config.samples, since - timedelta(days=2), until)
+    assert samples is not None
+    known = (samples.known_us > to_us(since)) & (samples.known_us <= to_us(until))
+    for i, entry in enumerate(entries):
+        end = to_us(entries[i + 1].as_of) if i + 1 < len(entries) else to_us(until) + 1
+        rows = known & (samples.event_us >= to_us(entry.as_of)) & (samples.event_us < end)
+        if rows.any():
+            own = samples.filter(rows)
+            total += Quality.of(Release.load(store, entry).model.margin(own.table), own.label, own.weight)
+    return total

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from jobs_kit import at, config_of, with_guard, write_stream
+from jobs_kit import at, config_of, quality_then, with_guard, write_stream
 from methods_kit import HOUR, NON_REFIT, START, config, rows, write_log
 
 from gbdtlr.codec.npz import from_npz, to_npz
@@ -23,7 +23,7 @@ from gbdtlr.inspect.diff import diff
 from gbdtlr.inspect.rows import window_samples
 from gbdtlr.jobs import JobResult, train_trees, update_lr
 from gbdtlr.jobs.learn import learn
-from gbdtlr.metrics import Quality, sigmoid
+from gbdtlr.metrics import sigmoid
 from gbdtlr.release import Release
 from gbdtlr.samples import read
 from gbdtlr.store import Store
@@ -88,7 +88,7 @@ def test_a_refit_moves_on_and_is_blended_and_judged_by_what_the_live_head_said(l
         published(update_lr(twin, moment))
     assert (hash_of_live(c), hash_of_live(twin)) == (CURRENT, BLAKE2B)
     fresh = read(c.samples, moment - c.head.window, moment, moment, known_after=base.head_as_of)
-    expected = Quality.of(base.model.margin(fresh.table), fresh.label, fresh.weight)
+    expected = quality_then(c, base.head_as_of, moment)
     assert result.metrics["progressive"] == pytest.approx(expected.as_dict())
     assert files_of(c)["record.json"] == files_of(twin)["record.json"]
     moved, stayed = live(c), live(twin)
@@ -118,8 +118,7 @@ def test_new_trees_move_on(log: Path, method: str) -> None:
     base = live(c)
     result = published(train_trees(c, moment))
     assert hash_of_live(c) == CURRENT
-    fresh = read(c.samples, moment - c.head.window, moment, moment, known_after=base.head_as_of)
-    expected = Quality.of(base.model.margin(fresh.table), fresh.label, fresh.weight)
+    expected = quality_then(c, base.head_as_of, moment)
     assert result.metrics["progressive"] == pytest.approx(expected.as_dict())
     published(update_lr(c, moment + HOUR))
 

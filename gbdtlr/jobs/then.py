@@ -1,0 +1,165 @@
+"""Then: rows judged by what was live when they happened, which is what served them.
+
+A label becomes known some time after its row happened. By then the live head has learned what came in between, and
+knows more, or of another hour of the day, than the one that served the row. Whoever asks what a head, a half-life or a
+ridge is worth must ask the release that was live at the row's event time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gbdtlr.compute.parts import Parts
+from gbdtlr.errors import GbdtlrError, StoreUnavailable
+from gbdtlr.head import Candidates, Codes, Head
+from gbdtlr.head.codes import cut, happened_between
+from gbdtlr.metrics import Quality
+from gbdtlr.model.model import quality_of
+from gbdtlr.release import Release, Slow
+from gbdtlr.release.timeline import Timeline
+from gbdtlr.samples import Samples
+from gbdtlr.store import Entry, Store
+from gbdtlr.times import to_us
+
+MOST = 8
+"""Releases that rows of one update are judged by; where more were live, each row by the newest of them that is not
+newer than the row."""
+MOST_TREES = 2
+"""Trees beside the live ones that rows are coded on."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """Rows and what was live when they happened.
+
+    Attributes
+    ----------
+    number : of the release
+    head : its head
+    candidates : what that was a blend of; None where it was not fitted
+    rows : as this head reads them
+    """
+
+    number: int
+    head: Head
+    candidates: Candidates | None
+    rows: Parts[Codes]
+
+
+def quality(served: Sequence[Served]) -> Quality:
+    """Quality of what was live then, on the labels of all rows."""
+    total = Quality()
+    for each in served:
+        total = total + each.rows.sum(quality_of, each.head, zero=Quality())
+    return total
+
+
+class Then:
+    """Looks on while rows are coded, and keeps those that happened under other trees than the live as these read them.
+
+    Only rows whose label became known after ``since`` count.
+    """
+
+    def __init__(self, store: Store, base: Release, since: datetime, columns: Sequence[str]) -> None:
+        """What was live in the log that ends with ``base``.
+
+        Parameters
+        ----------
+        columns : what can be read of the samples; releases that need others judge nothing
+        """
+        self._store, self._base = store, base
+        self._since_us = to_us(since)
+        self._columns = set(columns)
+        self._timeline = Timeline(store, base.entry)
+        self._slow: dict[str, Slow | None] = {base.entry.trees: base.slow}
+        self._coded: dict[str, list[Codes]] = {}
+
+    def add(self, samples: Samples, codes: Codes) -> None:  # noqa: ARG002 - the other onlookers'
+        """Look at a batch of samples."""
+        rows = np.flatnonzero(samples.known_us > self._since_us)
+        rows = rows[np.argsort(samples.event_us[rows], kind="stable")]
+        for trees, own in self._by_trees(samples.event_us, rows):
+            if trees != self._base.entry.trees and (slow := self._trees(trees)) is not None:
+                mask = np.zeros(len(samples), bool)
+                mask[own] = True
+                coded = slow.bare(self._base.head.wide).encode(samples.filter(mask))
+                self._coded.setdefault(trees, []).append(coded)
+
+    def served(self, known: Parts[Codes]) -> list[Served]:
+        """All rows whose release can be loaded, oldest release first.
+
+        Parameters
+        ----------
+        known : those of the rows that ``base``'s head has not learned, as it reads them
+        """
+        on_trees = {name: Parts(cut(parts)) for name, parts in self._coded.items()}
+        on_trees[self._base.entry.trees] = known
+        if not known.sum(len, zero=0):
+            return []
+        moments = np.array([each for parts in on_trees.values() for each in parts.map(first_and_last)])
+        entries = self._timeline.between(int(moments[:, 0].min()), int(moments[:, 1].max()), MOST)
+        starts = [*(to_us(entry.as_of) for entry in entries), np.iinfo(np.int64).max]
+        found = []
+        for entry, (start, end) in zip(entries, pairwise(starts), strict=True):
+            parts = on_trees.get(entry.trees, Parts()).derive(happened_between, start, end)
+            if parts.sum(len, zero=0) and (served := self._load(entry, parts)) is not None:
+                found.append(served)
+        return found
+
+    def _load(self, entry: Entry, rows: Parts[Codes]) -> Served | None:
+        slow = self._slow.get(entry.trees)
+        if slow is None:
+            return None
+        if entry.number == self._base.entry.number:
+            fits = self._base.fits
+            return Served(entry.number, self._base.head, None if fits is None else fits.candidates, rows)
+        try:
+            release = Release.of(entry, slow, self._store.read_version("heads", entry.head, under=entry.trees))
+            if release.head.wide != self._base.head.wide:
+                return None
+            data = release.learned.get("candidates.npz")  # not the memory beside them, which is large
+            candidates = None if data is None else Candidates.from_bytes(data, release.head.layout)
+            return Served(entry.number, release.head, candidates, rows)
+        except StoreUnavailable:
+            raise
+        except GbdtlrError:  # pruned, or beyond use
+            return None
+
+    def _by_trees(self, event_us: NDArray[np.int64], rows: NDArray[np.intp]) -> Iterator[tuple[str, NDArray[np.intp]]]:
+        """Rows, in order of event time, by the name of the trees that were live then; none for those before any."""
+        if not len(rows):
+            return
+        first, last = (self._timeline.at(int(event_us[rows[end]])) for end in (0, -1))
+        if first is not None and last is not None and first.trees == last.trees:
+            yield first.trees, rows
+        elif first != last:  # at least two rows
+            yield from self._by_trees(event_us, rows[: len(rows) // 2])
+            yield from self._by_trees(event_us, rows[len(rows) // 2 :])
+
+    def _trees(self, name: str) -> Slow | None:
+        if name not in self._slow:
+            if len(self._slow) > MOST_TREES:
+                return None
+            self._slow[name] = self._load_trees(name)
+        return self._slow[name]
+
+    def _load_trees(self, name: str) -> Slow | None:
+        try:
+            slow = Slow.load(self._store, name)
+        except StoreUnavailable:
+            raise
+        except GbdtlrError:
+            return None
+        return slow if set(slow.trees.schema.names) <= self._columns else None
+
+
+def first_and_last(codes: Codes) -> tuple[int, int]:
+    """When the first of a part's rows happened, and the last; of none, the last before the first."""
+    widest = np.iinfo(np.int64)
+    return int(codes.event_us.min(initial=widest.max)), int(codes.event_us.max(initial=widest.min))
