@@ -88,7 +88,8 @@ class Scorer:
 
         Parameters
         ----------
-        frame : DataFrame, pyarrow Table or dict of arrays, (n, any columns); the release's are found by name
+        frame : DataFrame, pyarrow Table, dict of columns or anything with ``__arrow_c_stream__`` (read to its end), (n,
+            any columns); the release's are found by name
 
         Returns
         -------
@@ -115,8 +116,9 @@ class Scorer:
 
         Parameters
         ----------
-        row : value of every column by name, others ignored; or values in the order of ``names``. None and NaN are
-            missing. Fastest is an array of float64, where all columns are numbers
+        row : value of every column by name, others ignored, as in a dict, a pandas Series or a named tuple; or values
+            in the order of ``names``. None and NaN are missing. Fastest is an array of float64, where all columns are
+            numbers
         names : what the values are called, a tuple best, where the row does not tell
 
         Raises

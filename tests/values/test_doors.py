@@ -9,6 +9,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -20,6 +21,7 @@ from values_kit import CASES, DOORS, PLAIN, REFUSED, ROLES, Case, Doors, constan
 from gbdtlr.errors import SchemaError
 from gbdtlr.jobs.lines import sample_of
 from gbdtlr.metrics import sigmoid
+from gbdtlr.trees import Feature, FrozenTrees, Schema
 from gbdtlr.values import scalars
 
 
@@ -163,3 +165,19 @@ def test_a_number_that_is_an_id_too_is_both_in_every_door(doors: Doors, values: 
         expected = doors.rows([{**PLAIN, "n": value} for value in small])
         for name in ("table", "lists", "row", "parquet", "score_parquet", "line", "pandas"):
             assert_same(DOORS[name](doors, as_floats, "n"), expected, name)
+
+
+def test_a_number_that_was_never_missing_in_training_is_zero_when_it_is() -> None:
+    """LightGBM's own rule, which the docs tell; where there were gaps, missing has a side of its own."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(100, 1, 2000)
+    label = rng.random(2000) < 1 / (1 + np.exp(100 - x))
+    for gaps in (False, True):
+        column = np.where(rng.random(2000) < 0.2, np.nan, x) if gaps else x
+        matrix = column[:, None]
+        params = {"objective": "binary", "verbosity": -1, "num_leaves": 8}
+        booster = lightgbm.train(params, lightgbm.Dataset(matrix, label, feature_name=["x"]), 10)
+        trees = FrozenTrees(booster.model_to_string(), Schema((Feature("x"),)))
+        leaves = [trees.encode_row({"x": value}).tolist() for value in (None, 0.0, 100.0)]
+        assert (leaves[0] == leaves[1]) is not gaps
+        assert leaves[0] == booster.predict([[math.nan]], pred_leaf=True)[0].tolist()

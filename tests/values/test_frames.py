@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import sqlite3
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable
 from types import MappingProxyType
@@ -194,3 +196,10 @@ def test_what_lies_under_the_mask_of_a_row_is_missing(scorer: Scorer) -> None:
     assert scorer.score_row({**dict(zip(names, masked, strict=True)), **fixed}) == expected
     both = np.ma.masked_array(np.array([0.5, 3, "a", "7"], object), [True, False, False, False])
     assert scorer.score_row(both, names=("x", "n", "c", "u")) == expected
+
+
+def test_a_row_of_a_database_is_scored_as_a_dict(scorer: Scorer) -> None:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.row_factory = sqlite3.Row
+        row = connection.execute("select 0.5 as x, 3 as n, 'a' as c, 7 as u").fetchone()
+        assert scorer.score_row(row) == scorer.score_row(dict(row))
