@@ -20,6 +20,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from gbdtlr.config import SamplesConfig
+from gbdtlr.errors import SchemaError
+from gbdtlr.jobs.blocks import Block
 from gbdtlr.jobs.lines import sample_of
 from gbdtlr.model import Model
 from gbdtlr.samples import read
@@ -280,12 +282,26 @@ class Doors:
         return self.rows([{**PLAIN, role: value} for value in values_of(array)])
 
     def line(self, array: pa.Array, role: str) -> Any:
+        lines = self.lines_of(array, role)
+        return None if lines is None else self.rows([sample_of(line, self.config(""))[0] for line in lines])
+
+    def block(self, array: pa.Array, role: str) -> Any:
+        lines = self.lines_of(array, role)
+        if lines is None:
+            return None
+        block = Block.of(lines, self.config(""), self.model)
+        if block.n_refused:
+            raise SchemaError(block.reason)
+        codes, n_trees = np.stack(block.codes, axis=1), self.model.trees.n_trees
+        leaves, buckets = codes[:n_trees].astype(self.model.trees.code_dtype), codes[n_trees:].astype(np.uint32)
+        return leaves, buckets, self.rows(block.rows)[2]
+
+    def lines_of(self, array: pa.Array, role: str) -> list[str] | None:
         texts = [in_json(value) for value in values_of(array)]
         if None in texts or is_opaque(array):
             return None
         fixed = json.dumps({**{k: v for k, v in PLAIN.items() if k != role}, "label": 1})[:-1]
-        lines = [f'{fixed}, "{role}": {text}}}' for text in texts]
-        return self.rows([sample_of(line, self.config(""))[0] for line in lines])
+        return [f'{fixed}, "{role}": {text}}}' for text in texts]
 
     def parquet(self, array: pa.Array, role: str) -> Any:
         path = self.in_parquet(array, role)
@@ -372,7 +388,7 @@ DOORS: dict[str, Callable[[Doors, pa.Array, str], Any]] = {
     name: getattr(Doors, name)
     for name in (
         *("table", "slices", "stream", "columns", "lists", "objects", "masked", "pandas", "arrow_backed", "polars"),
-        *("row", "line", "parquet", "score_parquet", "csv", "score_csv", "json_lines", "score_json_lines"),
+        *("row", "line", "block", "parquet", "score_parquet", "csv", "score_csv", "json_lines", "score_json_lines"),
     )
 }
 
