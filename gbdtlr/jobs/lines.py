@@ -7,12 +7,14 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SamplesError, SchemaError
 from gbdtlr.samples import MAX_WEIGHT
 from gbdtlr.values import scalars
+from gbdtlr.values.arrays import from_numpy, with_nulls
 from gbdtlr.values.categories import whole_array, written
 from gbdtlr.values.numbers import numbers
 
@@ -75,5 +77,6 @@ def table_of(rows: Sequence[dict[str, Any]], config: SamplesConfig) -> pa.Table:
         elif name in config.wide_columns:
             columns[name] = whole_array(values)
         else:
-            columns[name] = pa.array(numbers(values), from_pandas=True)
+            found = numbers(values)
+            columns[name] = with_nulls(from_numpy(found), np.isnan(found))
     return pa.table(columns)

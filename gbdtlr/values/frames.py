@@ -12,6 +12,7 @@ from gbdtlr.errors import SamplesError, SchemaError
 from gbdtlr.values.columns import plain
 
 KINDS = "a DataFrame, a pyarrow Table, a dict of columns, or anything with __arrow_c_stream__"
+_LIBRARIES = ("pandas", "polars")
 # What things that are computed later, or elsewhere, are known by: the call that makes a frame of them.
 _LATER = ("toPandas", "compute", "collect", "to_pandas")
 
@@ -31,8 +32,7 @@ def frame_of(frame: Any) -> Any:
     """
     if isinstance(frame, (Mapping, pa.Table, pa.RecordBatch)) or _is_structured(frame):
         return frame
-    library = type(frame).__module__.split(".")[0]
-    if library in ("pandas", "polars") and type(frame).__name__ == "DataFrame":
+    if _is_data_frame(frame):
         return frame
     if _is_series(frame):
         raise SchemaError("a Series is one row or one column, rows are expected; score_row takes it as a row")
@@ -117,6 +117,12 @@ def _has_columns(frame: Any) -> bool:
 
 def _is_structured(frame: Any) -> bool:
     return isinstance(frame, np.ndarray) and frame.dtype.names is not None and frame.ndim == 1
+
+
+def _is_data_frame(frame: Any) -> bool:
+    """Whether it is one of pandas or polars, or of a library on top of them."""
+    kinds = type(frame).__mro__
+    return any(kind.__name__ == "DataFrame" and kind.__module__.split(".")[0] in _LIBRARIES for kind in kinds)
 
 
 def _is_series(value: Any) -> bool:

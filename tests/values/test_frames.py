@@ -84,6 +84,7 @@ FRAMES: dict[str, Callable[[], Any]] = {
     "array": OnlyArray,
     "pandas": lambda: PANDAS,
     "pandas subclass": lambda: Subclass(PANDAS),
+    "pandas subclass, several types": lambda: Subclass(PANDAS.assign(u=pd.Series([7, "0", None], dtype=object))),
     "polars": lambda: pl.DataFrame(ROWS),
     "duckdb relation": lambda: duckdb.sql("select * from table_here", connection=connected()),
     "duckdb reader": lambda: connected().sql("select * from table_here").to_arrow_table(),
