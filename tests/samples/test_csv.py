@@ -125,6 +125,12 @@ def test_another_delimiter_is_named(tmp_path, delimiter, word, quote):
     assert words == f"the columns are separated by {word} ({delimiter!r}), expected commas; write it again"
 
 
+def test_a_name_with_a_blank_in_front_is_another_name(tmp_path):
+    text = text_of(ROW).replace("count,", " count,")
+    words = message(SchemaError, tmp_path, text)
+    assert words.startswith("count is missing (there is  count), expected a number")
+
+
 @pytest.mark.parametrize("before", [[], ["", " x\ny "], ['a "quoted"\n\nvalue', "", ""], ["\r\n"]])
 @pytest.mark.parametrize(
     ("bad", "words"),
