@@ -3,7 +3,8 @@
 Each run is a process from start to exit, on the bundled flights with the shipped config: a container that has just
 started, or one from an image that was built with ``RUN gbdtlr compile``. *first row* opens the live release and scores
 one row. *again* is the same command once more where nothing was compiled beforehand: by then it has compiled what it
-needs. The ratio is to the run after ``gbdtlr compile``; how long that takes itself is a line of its own.
+needs. The ratio is to the run after ``gbdtlr compile``; how long that takes itself is a line of its own. *cpu s* is the
+time of all cores together, which a busy machine changes less.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from benchmarks.harness import OURS, Bench
-from benchmarks.update import process
+from benchmarks.update import Run, process
 
 ROOT = Path(__file__).parents[1]
 CONFIG, DAY = "configs/flights.toml", "data/flights/2013-02-15.parquet"
@@ -31,9 +32,10 @@ def run(bench: Bench) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         compiled, empty, trained = folder / "compiled", folder / "empty", folder / "trained"
-        bench.add("gbdtlr compile", OURS, [_seconds(["-m", "gbdtlr", "compile", "-q"], compiled)], None, {})
+        took = _run(["-m", "gbdtlr", "compile", "-q"], compiled)
+        bench.add("gbdtlr compile", OURS, [took.seconds], None, {"cpu s": took.cpu_s})
         empty.mkdir()
-        _seconds(command("train-trees", trained), compiled)
+        _run(command("train-trees", trained), compiled)
         for case in CASES:
             compare(bench, case, empty if case == "train-trees" else trained, compiled)
 
@@ -54,19 +56,20 @@ def command(case: str, store: Path) -> list[str]:
 
 def compare(bench: Bench, case: str, store: Path, compiled: Path) -> None:
     """One command on both machines, in turns, each time on the store as it was."""
-    seconds: dict[str, list[float]] = {OURS: [], COLD: [], AGAIN: []}
+    runs: dict[str, list[Run]] = {OURS: [], COLD: [], AGAIN: []}
     for _ in range(bench.repeats):
         with tempfile.TemporaryDirectory() as name:
             fresh = Path(name) / "fresh"
             for system, cache in ((OURS, compiled), (COLD, fresh), (AGAIN, fresh)):
                 copy = Path(name) / system / "store"
                 shutil.copytree(store, copy)
-                seconds[system].append(_seconds(command(case, copy), cache))
-    base = statistics.median(seconds[OURS])
-    for system, each in seconds.items():
-        bench.add(case, system, each, base, {})
+                runs[system].append(_run(command(case, copy), cache))
+    base = statistics.median(each.seconds for each in runs[OURS])
+    for system, each in runs.items():
+        cpu_s = statistics.median(one.cpu_s for one in each)
+        bench.add(case, system, [one.seconds for one in each], base, {"cpu s": cpu_s})
 
 
-def _seconds(arguments: list[str], cache: Path) -> float:
-    """What a Python process in the checkout takes whose kernels are kept in that folder."""
-    return process([sys.executable, *arguments], ROOT, NUMBA_CACHE_DIR=str(cache)).seconds
+def _run(arguments: list[str], cache: Path) -> Run:
+    """A Python process in the checkout whose kernels are kept in that folder."""
+    return process([sys.executable, *arguments], ROOT, NUMBA_CACHE_DIR=str(cache))

@@ -48,7 +48,7 @@ begin = time.perf_counter()
 child = subprocess.Popen(sys.argv[2:])
 _, status, usage = os.wait4(child.pid, 0)
 with open(sys.argv[1], "w") as told:
-    json.dump([time.perf_counter() - begin, usage.ru_maxrss], told)
+    json.dump([time.perf_counter() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss], told)
 sys.exit(os.waitstatus_to_exitcode(status))
 """
 
@@ -64,6 +64,7 @@ class Run:
     """What a process took, and what it said."""
 
     seconds: float
+    cpu_s: float
     peak: int
     stdout: str
     stderr: str
@@ -215,9 +216,9 @@ def process(command: Sequence[str], folder: Path, **environ: str) -> Run:
         done = subprocess.run(watched, cwd=folder, env=environ, capture_output=True)
         if done.returncode:
             raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr.decode()}")
-        seconds, peak = json.loads(told.read_text())
+        seconds, cpu_s, peak = json.loads(told.read_text())
     unit = 1 if sys.platform == "darwin" else 1024
-    return Run(seconds, peak * unit, done.stdout.decode(), done.stderr.decode())
+    return Run(seconds, cpu_s, peak * unit, done.stdout.decode(), done.stderr.decode())
 
 
 def _seconds_of_events(stderr: str) -> dict[str, float]:

@@ -54,7 +54,7 @@ DOORS = {
     "sklearn": ("replay/",),
     "uvicorn": ("serving/server.py", "serving/protocol.py"),
     "httptools": ("serving/protocol.py",),
-    "msgspec": ("serving/",),
+    "msgspec": ("codec/", "serving/"),
     "pickle": (),
 }
 SLOW_TO_IMPORT = ("joblib", "lightgbm", "pandas", "scipy", "sklearn")

@@ -16,12 +16,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr.codec.documents import Time, read, table
 from gbdtlr.compute import blas
 from gbdtlr.compute.parts import Parts
-from gbdtlr.errors import ConfigError, DamagedError
+from gbdtlr.errors import DamagedError
 from gbdtlr.head.codes import Codes
 from gbdtlr.metrics import sigmoid
-from gbdtlr.times import format_time, parse_time
 
 CAUTION = 10.0
 """Weight of the pull towards equal shares, in samples' worth of log loss: stops the blend from chasing noise."""
@@ -52,7 +52,7 @@ class Record:
     """
 
     names: tuple[str, ...]
-    as_of: datetime
+    as_of: Time
     curvature: NDArray[np.float64]
     pull: NDArray[np.float64]
     weights: NDArray[np.float64]
@@ -87,31 +87,15 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """The record in JSON's types."""
-        return {
-            "names": list(self.names),
-            "as_of": format_time(self.as_of),
-            "curvature": self.curvature.tolist(),
-            "pull": self.pull.tolist(),
-            "weights": self.weights.tolist(),
-        }
+        return table(self)
 
     @classmethod
-    def from_dict(cls, table: Mapping[str, Any]) -> Record:
+    def from_dict(cls, fields: Mapping[str, Any]) -> Record:
         """Record as :meth:`to_dict` gave it; ``DamagedError`` for anything else."""
-        try:
-            names = tuple(str(name) for name in table["names"])
-            n = len(names)
-            record = cls(
-                names,
-                parse_time(table["as_of"]),
-                np.array(table["curvature"], np.float64).reshape(n, n),
-                np.array(table["pull"], np.float64).reshape(n),
-                np.array(table["weights"], np.float64).reshape(n),
-            )
-        except (KeyError, TypeError, ValueError, ConfigError) as error:
-            raise DamagedError(f"the blend's record is damaged: {error}") from None
-        if not all(np.isfinite(a).all() for a in (record.curvature, record.pull, record.weights)):
-            raise DamagedError("the blend's record is damaged: not all of its numbers are finite")
+        record = read(fields, cls, "the blend's record")
+        n = len(record.names)
+        if not record.curvature.shape == (n, n) or not record.pull.shape == record.weights.shape == (n,):
+            raise DamagedError(f"the blend's record is damaged: not of {n} candidates throughout")
         return record
 
 

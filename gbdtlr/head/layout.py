@@ -22,6 +22,8 @@ from gbdtlr.head.codes import Codes
 from gbdtlr.head.wide import WideColumns
 
 NO_WIDE = WideColumns((), 2)
+TABLE = 16
+"""Places of a table for each bucket that is looked up in it, up to which it pays: a search takes as long as so many."""
 
 Buckets = tuple[NDArray[np.uint32], ...]
 """Per wide column, uint32 (n_in_use,), sorted"""
@@ -77,7 +79,7 @@ class Layout:
         in_parts = parts.map(buckets_of)
         columns = range(len(self.wide.names))
         none = np.empty(0, np.uint32)
-        return self.using([np.unique(np.concatenate([none, *(part[j] for part in in_parts)])) for j in columns])
+        return self.using([distinct(np.concatenate([none, *(part[j] for part in in_parts)])) for j in columns])
 
     def together_with(self, other: Layout) -> Layout:
         """The same with the buckets of both in use."""
@@ -166,7 +168,7 @@ class Layout:
         """Parameter of each row's wide buckets, (n_wide, n), all of which are in use; int32 (n_wide, n)."""
         out = np.empty(buckets.shape, np.int32)
         for j, (where, index) in enumerate(zip(self.columns, self.buckets, strict=True)):
-            out[j] = where.start + index.searchsorted(buckets[j])
+            out[j] = where.start + places(index, buckets[j])
         return out
 
     def parameters(self, leaves: NDArray[Any], wide: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -179,14 +181,42 @@ def lookup(index: NDArray[Any], values: NDArray[Any], bucket: NDArray[Any]) -> N
     """Value of each bucket, zero for those not in the sorted ``index``; shape (n, ...) of ``values``'s rows."""
     if not len(index):
         return np.zeros((len(bucket), *values.shape[1:]), values.dtype)
-    at = np.minimum(index.searchsorted(bucket), len(index) - 1)
+    at = np.minimum(places(index, bucket), len(index) - 1)
     there = index[at] == bucket
-    return np.where(there.reshape(-1, *(1,) * (values.ndim - 1)), values[at], values.dtype.type(0))
+    found: NDArray[Any] = values[at]
+    found[~there] = 0
+    return found
+
+
+def places(index: NDArray[Any], buckets: NDArray[Any]) -> NDArray[np.integer]:
+    """Where each bucket is in the sorted ``index``; some place of no meaning for those that are not in it."""
+    if not _has_table(index, len(buckets)):
+        return index.searchsorted(buckets)
+    size = int(index[-1]) + 1
+    table = np.zeros(size, np.int32)
+    table[index] = np.arange(len(index))
+    found: NDArray[np.int32] = table[np.minimum(buckets, size - 1)]
+    return found
 
 
 def buckets_of(codes: Codes) -> Buckets:
     """The buckets that occur in a part's rows."""
-    return tuple(np.unique(column) for column in codes.buckets)
+    return tuple(distinct(column) for column in codes.buckets)
+
+
+def distinct(buckets: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Each bucket once, in rising order."""
+    size = int(buckets.max(initial=0)) + 1
+    if size > TABLE * len(buckets):
+        return np.unique(buckets)
+    there = np.zeros(size, bool)
+    there[buckets] = True
+    return np.flatnonzero(there).astype(np.uint32)
+
+
+def _has_table(index: NDArray[Any], n: int) -> bool:
+    """Whether a table of all buckets is worth its making for so many to be looked up."""
+    return bool(len(index)) and int(index[-1]) < TABLE * n
 
 
 def _read_only(array: NDArray[Any], dtype: Any) -> NDArray[Any]:

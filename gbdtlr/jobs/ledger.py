@@ -6,17 +6,17 @@ The manifest has what is of the same size for every window; the counts of its fi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from gbdtlr.codec.documents import Document, Finite, Time, Whole, Word, read, table
 from gbdtlr.config import Config, GuardConfig
-from gbdtlr.errors import ConfigError, DamagedError
 from gbdtlr.jobs.counting import Counting
 from gbdtlr.metrics import Quality
 from gbdtlr.release import COUNTS, Release
 from gbdtlr.samples import Count, Tally, counts_to_bytes
-from gbdtlr.times import format_duration, format_time, parse_duration, parse_time
+from gbdtlr.times import format_duration, parse_duration
 
 ENOUGH_POSITIVES = 50
 
@@ -63,9 +63,9 @@ class Ledger:
         ------
         DamagedError, FormatError
         """
-        table = base.head_manifest.get("ledger")
+        stored = base.head_manifest.get("ledger")
         counts = None if config.head.method == "refit" else base.counts
-        ledger = None if table is None else cls.from_dict(table, counts)
+        ledger = None if stored is None else cls.from_dict(stored, counts)
         return ledger if ledger is not None and ledger.window == config.head.window else None
 
     @classmethod
@@ -123,47 +123,50 @@ class Ledger:
 
     def to_dict(self) -> dict[str, Any]:
         """The ledger in JSON's types, without the counts, of which there is one a file."""
-        recent = self.recent
-        return {
-            "after": None if self.after is None else format_time(self.after),
-            "until": format_time(self.until),
-            "window": format_duration(self.window),
-            "rows": self.rows,
-            "late": self.late,
-            "full_as_of": format_time(self.full_as_of),
-            "learned_since_full": self.learned_since_full,
-            "late_since_full": self.late_since_full,
-            "recent": [recent.rows, recent.weight, recent.positives, recent.predicted, recent.loss],
-        }
+        fields = table(replace(self, counted=None))
+        del fields["counted"]
+        return {**fields, "window": format_duration(self.window), "recent": list(astuple(self.recent))}
 
     def to_files(self) -> dict[str, bytes]:
         """The file of the head's version that keeps the counts, if there are any."""
         return {} if self.counted is None else {COUNTS: counts_to_bytes(self.counted)}
 
     @classmethod
-    def from_dict(cls, table: Mapping[str, Any], counted: Mapping[str, Count] | None = None) -> Ledger:
+    def from_dict(cls, fields: Mapping[str, Any], counted: Mapping[str, Count] | None = None) -> Ledger:
         """Ledger as :meth:`to_dict` gave it, with the counts of its file; ``DamagedError`` for anything else."""
-        try:
-            rows, *sums = table["recent"]
-            weight, positives, predicted, loss = (float(each) for each in sums)
-            # Heads of the first days kept no counts: the next update begins anew with the whole window. Those after
-            # them kept the counts here, until windows of many files made manifests larger than may be.
-            if counted is None and (old := table.get("counted")) is not None:
-                counted = {str(path): Count.from_list(each) for path, each in old.items()}
-            return cls(
-                None if table["after"] is None else parse_time(table["after"]),
-                parse_time(table["until"]),
-                parse_duration(table["window"]),
-                int(table["rows"]),
-                parse_time(table["full_as_of"]),
-                int(table["learned_since_full"]),
-                int(table["late"]),
-                int(table["late_since_full"]),
-                counted,
-                Quality(int(rows), weight, positives, predicted, loss),
-            )
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError, ConfigError) as error:
-            raise DamagedError(f"the head's ledger is damaged: {error}") from None
+        stored = read(fields, _Stored, "the head's ledger")
+        # Heads of the first days kept no counts: the next update begins anew with the whole window. Those after
+        # them kept the counts here, until windows of many files made manifests larger than may be.
+        if counted is None and stored.counted is not None:
+            counted = {path: Count(*each) for path, each in stored.counted.items()}
+        return cls(
+            stored.after,
+            stored.until,
+            parse_duration(stored.window),
+            stored.rows,
+            stored.full_as_of,
+            stored.learned_since_full,
+            stored.late,
+            stored.late_since_full,
+            counted,
+            Quality(*stored.recent),
+        )
+
+
+class _Stored(Document, frozen=True):
+    after: Time | None
+    until: Time
+    window: str
+    rows: Whole
+    full_as_of: Time
+    learned_since_full: Whole
+    late: Whole
+    late_since_full: Whole
+    recent: tuple[Whole, Finite, Finite, Finite, Finite]
+    counted: dict[str, tuple[str, Word, Word, Word | None, Word | None]] | None = None
+
+    def __post_init__(self) -> None:
+        parse_duration(self.window)  # or it is no ledger
 
 
 def _part(quality: Quality, share: float) -> Quality:

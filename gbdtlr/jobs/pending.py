@@ -31,11 +31,6 @@ class Pending:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def append(self, row: dict[str, Any], codes: Row, label: float, weight: float, known_us: int) -> None:
-        """Add one sample."""
-        for values, value in zip(vars(self).values(), (row, codes, label, weight, known_us), strict=True):
-            values.append(value)
-
     def extend(self, others: Pending) -> None:
         """Add other samples behind these."""
         for name, values in vars(others).items():

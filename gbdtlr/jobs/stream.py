@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gbdtlr.compute.parts import Parts
-from gbdtlr.errors import ConfigError, NoReleaseError, Refused, SamplesError, StoreUnavailable
+from gbdtlr.errors import ConfigError, NoReleaseError, Refused, StoreUnavailable
 from gbdtlr.head import Codes, OnlineHead
 from gbdtlr.jobs import guards
+from gbdtlr.jobs.blocks import Block
 from gbdtlr.jobs.coding import CodedWindow
 from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.ledger import Ledger
-from gbdtlr.jobs.lines import sample_of
 from gbdtlr.jobs.methods import Fitted, rule_of, sparsity, wide_of
 from gbdtlr.jobs.pending import Pending
 from gbdtlr.jobs.result import JobResult
@@ -113,27 +113,17 @@ class Stream:
 
     def _samples_among(self, lines: Sequence[bytes | str], now_us: int) -> Pending:
         """Those lines that are samples, coded; the others are counted, and the first reason is told."""
-        new = Pending()
-        reason = ""
-        for line in lines:
-            self._lines.n += 1
-            if not line.strip():
-                self._lines.blank += 1
-                continue
-            try:
-                row, label, weight = sample_of(line, self._run.config.samples)
-                codes = self._base.model.encode_row(row)
-            except (SamplesError, ValueError, RecursionError) as error:
-                self._lines.refused += 1
-                reason = reason or " ".join(str(error).split())
-                continue
-            new.append(row, codes, label, weight, now_us)
-        if reason:
-            self._refusal = reason
+        block = Block.of(lines, self._run.config.samples, self._base.model)
+        self._lines.n += len(lines)
+        self._lines.blank += block.n_blank
+        self._lines.refused += block.n_refused
+        if block.reason:
+            self._refusal = block.reason
             if not self._refusal_told:
-                self._run.say.say("lines.refused", refused=self._lines.refused, lines=self._lines.n, reason=reason)
+                told = {"refused": self._lines.refused, "lines": self._lines.n, "reason": block.reason}
+                self._run.say.say("lines.refused", **told)
             self._refusal_told = True
-        return new
+        return Pending(block.rows, block.codes, block.label, block.weight, [now_us] * len(block.rows))
 
     def is_due(self, now: datetime, every: timedelta, samples: int | None) -> bool:
         """Whether a release is due: that long after the last was, or after so many samples, or as many as are kept."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from gbdtlr.codec.documents import table
 from gbdtlr.compute.parts import Parts
 from gbdtlr.compute.threads import n_threads
 from gbdtlr.config import Config
@@ -154,8 +155,8 @@ def _grow(run: Run, samples: Samples, totals: guards.Totals, progress: Progress 
         manifest = {
             "config": config.as_dict(),
             "samples": len(samples),
-            "totals": totals.to_dict(),
-            "profile": guards.profile_of(samples, trees.schema).to_dict(),
+            "totals": table(totals),
+            "profile": table(guards.profile_of(samples, trees.schema)),
             "versions": versions(),
         }
         slow = Slow.of(run.store.write_version("trees", trees.to_files(), manifest, run.as_of), trees)

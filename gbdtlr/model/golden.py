@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from gbdtlr.codec.documents import Finite, Whole, decode, encode
 from gbdtlr.errors import DamagedError, GbdtlrError, MismatchError
 from gbdtlr.model.model import Model
 from gbdtlr.values.arrays import from_numpy
@@ -29,9 +29,9 @@ class Golden:
     margins : (n_rows,), log-odds
     """
 
-    rows: list[dict[str, Any]]
-    leaves: list[list[int]]
-    margins: list[float]
+    rows: list[dict[str, bool | str | int | Finite | None]]
+    leaves: list[list[Whole]]
+    margins: list[Finite]
 
     @classmethod
     def of(cls, table: pa.Table, model: Model) -> Golden:
@@ -80,24 +80,15 @@ class Golden:
 
     def to_bytes(self) -> bytes:
         """The golden rows as JSON."""
-        table = {"rows": self.rows, "leaves": self.leaves, "margins": self.margins}
-        return json.dumps(table, sort_keys=True, allow_nan=False).encode()
+        return encode(self)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Golden:
         """Golden rows as :meth:`to_bytes` gave them; ``DamagedError`` for anything else."""
-        try:
-            table = json.loads(data)
-            rows, leaves = table["rows"], table["leaves"]
-            golden = cls(rows, leaves, [float(margin) for margin in table["margins"]])
-            if not all(isinstance(row, dict) and _json_can_say(row) for row in rows) or not isinstance(leaves, list):
-                raise ValueError("rows that are no rows")
-            if not len(rows) == len(golden.margins) == len(leaves):
-                raise ValueError("their lengths differ")
-            if rows and (np.array(leaves).ndim != 2 or np.array(leaves).dtype.kind != "i"):
-                raise ValueError("leaves that are no numbers")
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise DamagedError(f"the golden rows are damaged: {error}") from None
+        golden = decode(data, cls, "the document of golden rows")
+        same_length = len(golden.rows) == len(golden.margins) == len(golden.leaves)
+        if not same_length or len(set(map(len, golden.leaves))) > 1:
+            raise DamagedError("the document of golden rows is damaged: its lengths differ")
         return golden
 
 

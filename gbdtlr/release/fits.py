@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gbdtlr.errors import DamagedError
+from gbdtlr.codec.documents import encode, parse
 from gbdtlr.head import Candidates, Layout, Memory, Record
 
 
@@ -27,8 +26,7 @@ class Fits:
 
     def to_files(self) -> dict[str, bytes]:
         """Files a version keeps them in."""
-        record = json.dumps(self.record.to_dict(), sort_keys=True, allow_nan=False).encode()
-        files = {"candidates.npz": self.candidates.to_bytes(), "record.json": record}
+        files = {"candidates.npz": self.candidates.to_bytes(), "record.json": encode(self.record)}
         if self.memory is not None:
             files["memory.npz"] = self.memory.to_bytes()
         return files
@@ -42,10 +40,7 @@ class Fits:
         DamagedError, FormatError
             Not such files; written by a newer gbdtlr.
         """
-        try:
-            record = Record.from_dict(json.loads(files["record.json"]))
-        except (ValueError, TypeError, RecursionError) as error:
-            raise DamagedError(f"the blend's record is damaged: {error}") from None
+        record = Record.from_dict(parse(files["record.json"], "the blend's record"))
         candidates = Candidates.from_bytes(files["candidates.npz"], layout)
         memory = files.get("memory.npz")
         return cls(candidates, record, None if memory is None else Memory.from_bytes(memory, candidates))

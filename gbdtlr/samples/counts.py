@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -40,17 +40,6 @@ class Count:
     known: int
     waits_us: int | None
     last_us: int | None
-
-    @classmethod
-    def from_list(cls, values: Sequence[Any]) -> Count:
-        """Count in JSON's types, as manifests had it; ``TypeError`` or ``ValueError`` for anything else."""
-        stamp, *numbers = values
-        since, known, waits, last = (None if each is None else int(each) for each in numbers)
-        if since is None or known is None:
-            raise ValueError("a file without a count")
-        if not all(each is None or NONE < each < 2**63 for each in (since, known, waits, last)):
-            raise ValueError("a count beyond all bounds")
-        return cls(str(stamp), since, known, waits, last)
 
 
 def counts_to_bytes(counts: Mapping[str, Count]) -> bytes:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
+from gbdtlr.codec.documents import Meta, Time, read, table, typed
 from gbdtlr.errors import ConfigError, DamagedError, StoreError
 from gbdtlr.store.manifest import VersionId, plain, seal, unseal
-from gbdtlr.times import format_time, parse_time
+from gbdtlr.times import parse_time
 
 MAX_NUMBER = 99_999_999
+Number = Annotated[int, Meta(ge=1, le=MAX_NUMBER)]
 
 
 @dataclass(frozen=True)
@@ -32,21 +34,19 @@ class Entry:
     metrics : whatever was measured, as JSON
     """
 
-    number: int
-    as_of: datetime
+    number: Number
+    as_of: Time
     trees: str
     head: str
-    why: str
+    why: Annotated[str, Meta(min_length=1)]
     reason: str = ""
     forced: bool = False
-    base: int | None = None
-    rolled_back_to: int | None = None
+    base: Number | None = None
+    rolled_back_to: Number | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        problem = _problem(self)
-        if problem:
-            raise DamagedError(f"release {str(self.number)[:20]}: {problem}")
+        VersionId("heads", self.head, self.trees)  # which are names of versions, or damaged
 
     @property
     def trees_id(self) -> VersionId:
@@ -60,11 +60,7 @@ class Entry:
 
     def to_dict(self) -> dict[str, Any]:
         """The entry as JSON has it, times in ISO 8601."""
-        return {
-            **{each.name: getattr(self, each.name) for each in fields(self)},
-            "as_of": format_time(self.as_of),
-            "metrics": dict(self.metrics),
-        }
+        return table(self)
 
 
 def key_of(number: int) -> str:
@@ -93,11 +89,14 @@ def make(values: Entry | Mapping[str, Any], number: int) -> Entry:
     if unknown:
         raise StoreError(f"a release has no {', '.join(unknown)}; put what was measured into metrics")
     try:
-        if isinstance(given.get("as_of"), str):
-            given["as_of"] = parse_time(given["as_of"])
+        as_of = given.get("as_of")
+        if isinstance(as_of, str):
+            given["as_of"] = parse_time(as_of)
+        elif isinstance(as_of, datetime) and as_of.tzinfo is not None:
+            given["as_of"] = as_of.astimezone(UTC)
         given["metrics"] = plain(given.get("metrics", {}), f"the metrics of release {number}")
-        return Entry(**{**given, "number": number})
-    except (TypeError, DamagedError, ConfigError) as error:
+        return typed({**given, "number": number}, Entry)
+    except (ValueError, ConfigError) as error:
         raise StoreError(f"release {number} cannot be written: {error}") from error
 
 
@@ -116,39 +115,7 @@ def load(data: bytes, number: int, where: str) -> Entry:
     FormatError
         A format newer than this reader.
     """
-    document = unseal(data, where)
-    if document.get("number") != number:
-        raise DamagedError(f"{where} is damaged: it says it is release {str(document.get('number'))[:20]}")
-    try:
-        values = {each.name: document[each.name] for each in fields(Entry)}
-        values["as_of"] = parse_time(values["as_of"])
-        return Entry(**values)
-    except (KeyError, TypeError, ValueError, ConfigError, DamagedError) as error:
-        raise DamagedError(f"{where} is damaged: {str(error)[:200]}") from error
-
-
-def _problem(entry: Entry) -> str:
-    """What is wrong with the values of an entry, whose types JSON does not check; empty if nothing."""
-    for name in ("trees", "head", "why", "reason"):
-        if not isinstance(getattr(entry, name), str):
-            return f"{name} must be text"
-    for name in ("number", "base", "rolled_back_to"):
-        value = getattr(entry, name)
-        if value is None and name != "number":
-            continue
-        if type(value) is not int or not 1 <= value <= MAX_NUMBER:
-            return f"{name} must be a whole number from 1 to {MAX_NUMBER}, not {str(value)[:20]}"
-    if type(entry.forced) is not bool:
-        return "forced must be true or false"
-    if not isinstance(entry.metrics, Mapping):
-        return "metrics must be a mapping"
-    as_of: object = entry.as_of
-    if not isinstance(as_of, datetime) or as_of.tzinfo is None:
-        return "as_of must be a time with its time zone"
-    if not entry.why:
-        return "why must say what made it"
-    try:
-        VersionId("heads", entry.head, entry.trees)
-    except DamagedError as error:
-        return str(error)
-    return ""
+    entry = read(unseal(data, where), Entry, where)
+    if entry.number != number:
+        raise DamagedError(f"{where} is damaged: it says it is release {entry.number}")
+    return entry

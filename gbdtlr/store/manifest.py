@@ -12,10 +12,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from gbdtlr.errors import ConfigError, DamagedError, FormatError, StoreError
-from gbdtlr.times import format_time, parse_time
+from gbdtlr.codec.documents import Document, Meta, Time, Whole, check_format, read
+from gbdtlr.codec.documents import parse as parse_json
+from gbdtlr.errors import DamagedError, StoreError
+from gbdtlr.times import format_time
 
 FORMAT = 1
 KINDS = ("trees", "heads")
@@ -26,7 +28,6 @@ MAX_FILES = 64
 
 _NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _RESERVED = ("as_of", "files", "format", "kind", "name", "sha256", "under")
 
 
@@ -65,6 +66,18 @@ class VersionId:
 
     def __str__(self) -> str:
         return self.folder
+
+
+class _File(Document, frozen=True):
+    sha256: Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+    size: Whole
+
+
+class _Promises(Document, frozen=True):
+    """What the store itself keeps in a manifest; the other keys are those of whoever wrote the version."""
+
+    as_of: Time
+    files: Annotated[dict[str, _File], Meta(min_length=1, max_length=MAX_FILES)]
 
 
 def version_of(key: str) -> VersionId | None:
@@ -123,24 +136,13 @@ def unseal(data: bytes, what: str) -> dict[str, Any]:
     FormatError
         A format newer than this reader.
     """
-    try:
-        document = json.loads(data.decode("ascii"), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{what} is damaged: not JSON ({_short(error)})") from error
-    if not isinstance(document, dict):
-        raise DamagedError(f"{what} is damaged: expected a JSON object, found {type(document).__name__}")
-    number = document.get("format")
-    if type(number) is not int or number < 1:
-        raise DamagedError(f"{what} is damaged: its format is {str(number)[:40]!r}, not a number")
-    if number > FORMAT:
-        raise FormatError(
-            f"{what} has format {str(number)[:40]}, newer than the {FORMAT} this gbdtlr reads; upgrade gbdtlr"
-        )
+    document: dict[str, Any] = parse_json(data, what)
+    check_format(document, what, FORMAT)
     expected = document.pop("sha256", None)
     try:
         found = sha256(canonical(document))
     except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{what} is damaged: {_short(error)}") from error
+        raise DamagedError(f"{what} is damaged: {str(error)[:120]}") from error
     if expected != found:
         raise DamagedError(f"{what} is damaged: its sha256 is {found}, it says {str(expected)[:64]}")
     return document
@@ -195,26 +197,15 @@ def parse(data: bytes, version: VersionId, where: str) -> dict[str, Any]:
     for key, expected in (("kind", version.kind), ("name", version.name), ("under", version.under)):
         if document.get(key) != expected:
             raise DamagedError(f"{where} is damaged: {key} is {str(document.get(key))[:80]!r}, expected {expected!r}")
-    try:
-        as_of = parse_time(document["as_of"])
-        content = {key: value for key, value in document.items() if key != "name"}
-        name = _name(as_of, content)
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
-        raise DamagedError(f"{where} is damaged: its as_of is not a time") from error
+    promises = read(document, _Promises, where)
+    name = _name(promises.as_of, {key: value for key, value in document.items() if key != "name"})
     if name != version.name:
         raise DamagedError(f"{where} is damaged: its content is that of {name}")
-    files = document.get("files")
-    if not isinstance(files, dict) or not 1 <= len(files) <= MAX_FILES:
-        raise DamagedError(f"{where} is damaged: it lists no files, or too many")
-    for file, promise in files.items():
+    for file, promise in promises.files.items():
         if not _is_file_name(file):
-            raise DamagedError(f"{where} is damaged: {str(file)[:80]!r} is not a plain file name")
-        size = promise.get("size") if isinstance(promise, dict) else None
-        digest = promise.get("sha256") if isinstance(promise, dict) else None
-        if type(size) is not int or not 0 <= size <= MAX_FILE:
-            raise DamagedError(f"{where} is damaged: the size of {file} is {str(size)[:40]}")
-        if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
-            raise DamagedError(f"{where} is damaged: the sha256 of {file} is {str(digest)[:80]!r}")
+            raise DamagedError(f"{where} is damaged: {file[:80]!r} is not a plain file name")
+        if promise.size > MAX_FILE:
+            raise DamagedError(f"{where} is damaged: the size of {file} is {promise.size}")
     return document
 
 
@@ -226,11 +217,3 @@ def _name(as_of: datetime, content: Mapping[str, object]) -> str:
 
 def _is_file_name(name: object) -> bool:
     return isinstance(name, str) and name != MANIFEST and _FILE.fullmatch(name) is not None
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _short(error: Exception) -> str:
-    return str(error)[:120] or type(error).__name__

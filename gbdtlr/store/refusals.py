@@ -10,12 +10,11 @@ import contextlib
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
-from gbdtlr.errors import ConfigError, DamagedError, FormatError
+from gbdtlr.codec.documents import Document, Time, Whole, read, table
+from gbdtlr.errors import DamagedError, FormatError
 from gbdtlr.store.backend import Backend, NotFound, each
 from gbdtlr.store.manifest import MAX_JSON, seal, unseal
-from gbdtlr.times import format_time, parse_time
 
 _KEY = re.compile(r"refusals/(\d{8})-([a-z-]{1,40})\.json")
 
@@ -41,6 +40,13 @@ class Refusal:
     reason: str
 
 
+class _Note(Document, frozen=True):
+    times: Whole
+    first: Time
+    last: Time
+    reason: str
+
+
 def note(backend: Backend, release: int, job: str, as_of: datetime, reason: str) -> None:
     """Write down that ``job`` was refused at ``as_of`` while ``release`` was live."""
     now = Refusal(release, job, 1, as_of, as_of, reason)
@@ -48,7 +54,7 @@ def note(backend: Backend, release: int, job: str, as_of: datetime, reason: str)
     before = _read(backend, key)
     if before is not None:
         now = replace(now, times=before.times + 1, first=min(before.first, as_of), last=max(before.last, as_of))
-    values = {"times": now.times, "first": format_time(now.first), "last": format_time(now.last), "reason": reason}
+    values = table(_Note(now.times, now.first, now.last, reason))
     backend.put(key, seal(values, f"the note of a refusal of {job}"))
 
 
@@ -64,8 +70,7 @@ def _read(backend: Backend, key: str) -> Refusal | None:
     match = _KEY.fullmatch(key)
     if match is None:
         return None
-    with contextlib.suppress(NotFound, DamagedError, FormatError, KeyError, TypeError, ValueError, ConfigError):
-        values: dict[str, Any] = unseal(backend.get(key, MAX_JSON), key)
-        first, last = (parse_time(values[name]) for name in ("first", "last"))
-        return Refusal(int(match[1]), match[2], int(values["times"]), first, last, str(values["reason"]))
+    with contextlib.suppress(NotFound, DamagedError, FormatError):
+        found = read(unseal(backend.get(key, MAX_JSON), key), _Note, key)
+        return Refusal(int(match[1]), match[2], found.times, found.first, found.last, found.reason)
     return None

@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import getitem, itemgetter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gbdtlr.errors import DamagedError, FormatError, SchemaError
+from gbdtlr.codec.documents import Document, Whole, decode
+from gbdtlr.errors import DamagedError, SchemaError
 from gbdtlr.trees.columns import Fill, fill_categories, fill_numbers
 from gbdtlr.values import scalars
 from gbdtlr.values.arrays import from_texts
@@ -205,18 +206,27 @@ class Schema:
         DamagedError
             Not such a schema.
         """
-        try:
-            table = json.loads(data)
-            if table["format"] > FORMAT:
-                raise FormatError(
-                    f"the trees' schema has format {table['format']}; this gbdtlr reads up to {FORMAT}: upgrade it"
-                )
-            features = tuple(_feature(entry) for entry in table["features"])
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise DamagedError(f"the trees' schema cannot be read: {type(error).__name__}: {error}") from None
-        if len({f.name for f in features}) < len(features):
+        stored = decode(data, _Stored, "the trees' schema", FORMAT)
+        if len({f.name for f in stored.features}) < len(stored.features):
             raise DamagedError("the trees' schema names a feature twice")
-        return cls(features, as_written=table["format"] < 2)
+        return cls(tuple(Feature(f.name, f.vocabulary) for f in stored.features), as_written=stored.format < 2)
+
+
+class _StoredFeature(Document, frozen=True):
+    name: str
+    kind: Literal["numeric", "categorical"]
+    vocabulary: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.vocabulary is None) != (self.kind == "numeric"):
+            raise ValueError(f"the {self.kind} feature {self.name!r:.60} must have a vocabulary if it has categories")
+        if self.vocabulary is not None and len(set(self.vocabulary)) < len(self.vocabulary):
+            raise ValueError(f"the vocabulary of {self.name!r:.60} has a text twice")
+
+
+class _Stored(Document, frozen=True):
+    format: Whole
+    features: tuple[_StoredFeature, ...]
 
 
 class _Codes(dict[str | None, float]):
@@ -293,15 +303,3 @@ def _vocabulary(column: Any, min_count: int) -> tuple[str, ...]:
     values, n = counts.field("values"), counts.field("counts")
     kept = pc.and_(pc.greater_equal(n, min_count), pc.is_valid(values))
     return tuple(sorted(values.filter(kept).to_pylist()))
-
-
-def _feature(entry: Mapping[str, Any]) -> Feature:
-    name, kind = entry["name"], entry["kind"]
-    if not isinstance(name, str) or kind not in ("numeric", "categorical"):
-        raise ValueError(f"feature {name!r:.60} of kind {kind!r:.60}")
-    if kind == "numeric":
-        return Feature(name)
-    vocabulary = tuple(entry["vocabulary"])
-    if not all(isinstance(value, str) for value in vocabulary) or len(set(vocabulary)) < len(vocabulary):
-        raise ValueError(f"the vocabulary of {name!r:.60} must be texts, each once")
-    return Feature(name, vocabulary)

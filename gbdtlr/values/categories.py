@@ -160,23 +160,40 @@ def one_spelling(array: pa.Array) -> pa.Array:
     data = np.frombuffer(array.buffers()[2] or b"\0", np.uint8)
     lengths = np.diff(offsets)
     odd = lengths == 0
-    # What may have another spelling is a truth word by its length and its last letter, or, a float, begins and ends
-    # with a digit and has one of three marks near its end: most texts need no further look.
+    # What may have another spelling is a truth word by its length and its last letter, or a float: most texts need no
+    # further look, and most columns have no text that could be one.
     last = data[np.maximum(offsets[1:], 1) - 1]
     odd |= ((last | 32) == ord("e")) & ((lengths == 4) | (lengths == 5))
-    first = data[np.minimum(offsets[:-1], len(data) - 1)]
-    digits = np.flatnonzero(_is_digit(last) & (_is_digit(first) | (first == ord("-"))) & (lengths > 2))
-    if len(digits):
-        ends = offsets[1:][digits]
-        second, third, fourth = (data[np.maximum(ends - k, 0)] for k in (2, 3, 4))
-        float_like = (last[digits] == ord("0")) & ((second == ord(".")) | (second == ord("0")))
-        for mark in (second, third, fourth):
-            float_like |= (mark == ord("+")) | (mark == ord("E"))
-        odd[digits[float_like]] = True
+    if _has_mark(data[offsets[0] : offsets[-1]]):
+        odd |= _float_like(data, offsets, last, lengths)
     if array.null_count:
         odd &= present(array)
     rows = np.flatnonzero(odd)
     return _respelled(array, odd, array.take(from_numpy(rows))) if len(rows) else array
+
+
+def _has_mark(data: npt.NDArray[np.uint8]) -> bool:
+    """Whether there is a point or a plus, which every float that is written out has."""
+    return bool((data == ord(".")).any() or (data == ord("+")).any())
+
+
+def _float_like(
+    data: npt.NDArray[np.uint8],
+    offsets: npt.NDArray[np.int32],
+    last: npt.NDArray[np.uint8],
+    lengths: npt.NDArray[np.int32],
+) -> npt.NDArray[np.bool_]:
+    """Texts that begin and end with a digit and, near their end, have what a whole float may have."""
+    found = np.zeros(len(lengths), bool)
+    first = data[np.minimum(offsets[:-1], len(data) - 1)]
+    rows = np.flatnonzero(_is_digit(last) & (_is_digit(first) | (first == ord("-"))) & (lengths > 2))
+    ends = offsets[1:][rows]
+    second, third, fourth = (data[np.maximum(ends - k, 0)] for k in (2, 3, 4))
+    odd = (last[rows] == ord("0")) & ((second == ord(".")) | (second == ord("0")))
+    for mark in (second, third, fourth):
+        odd |= (mark == ord("+")) | (mark == ord("E"))
+    found[rows[odd]] = True
+    return found
 
 
 def _respelled(array: pa.Array, odd: npt.NDArray[np.bool_], pieces: pa.Array) -> pa.Array:

@@ -63,6 +63,8 @@ def _of_numpy(column: npt.NDArray[Any]) -> Any:
     mask = np.ma.getmaskarray(column) if isinstance(column, np.ma.MaskedArray) else None
     values = np.asarray(np.ma.getdata(column))
     if values.dtype.kind not in _NUMBERS:
+        if mask is None and (array := _by_pandas(values)) is not None:
+            return array
         listed = list(values) if values.dtype.kind in "Mm" else values.tolist()
         if mask is not None:
             listed = [None if hidden else value for value, hidden in zip(listed, mask.tolist(), strict=True)]
@@ -90,6 +92,19 @@ def _or_values(convert: Callable[[], Any], column: Any) -> Any:
         return convert()
     except _REFUSED:
         return _of_values(list(column))
+
+
+def _by_pandas(values: npt.NDArray[Any]) -> pa.Array | None:
+    """Arrow array of objects that are texts, whole numbers or truth values alone, if pandas is there to tell fast."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None or values.dtype.kind != "O":
+        return None
+    if pandas.api.types.infer_dtype(values, skipna=True) not in ("string", "integer", "boolean"):
+        return None
+    with contextlib.suppress(*_REFUSED):
+        array = pa.array(values, from_pandas=True)
+        return array if array.type in _INFERRED else None
+    return None
 
 
 def _of_values(values: list[Any]) -> Any:

@@ -11,11 +11,11 @@ from gbdtlr.cli.group import group
 def test_a_command_on_both_machines(tmp_path):
     bench = Bench("cold", n_threads=2, repeats=1, scale=1)
     compiled, store = tmp_path / "compiled", tmp_path / "store"
-    cold._seconds(cold.command("train-trees", store), compiled)
-    cold._seconds(cold.command("first row", store), compiled)
+    cold._run(cold.command("train-trees", store), compiled)
+    cold._run(cold.command("first row", store), compiled)
     cold.compare(bench, "first row", store, compiled)
     assert [row["system"] for row in bench.rows] == [OURS, cold.COLD, cold.AGAIN]
-    assert [row["ratio"] is not None for row in bench.rows] == [True] * 3
+    assert all(row["ratio"] and row["cpu s"] > 0 for row in bench.rows)
 
 
 def test_commands_are_those_of_the_command_line(tmp_path):

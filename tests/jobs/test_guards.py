@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from jobs_kit import at, config_of, whole, with_guard, write_stream
 
 from gbdtlr import jobs
+from gbdtlr.codec.documents import decode, encode, table
 from gbdtlr.config import Config, GuardConfig
+from gbdtlr.errors import DamagedError
 from gbdtlr.head import WideColumns
 from gbdtlr.jobs import methods, train_trees, update_lr
 from gbdtlr.jobs.guards import Profile, Seen, Totals, Traffic, columns
@@ -374,7 +376,7 @@ class TestTraffic:
     def test_counts_by_the_hour_in_which_labels_became_known(self):
         known = np.array([to_us(hour(n)) for n in (5, 5.99, 7)])
         found = Traffic.of(known, np.array([1, 0, 1]), np.array([1.0, 10.0, 1.0]))
-        assert found.to_dict() == {"first": 5, "rows": [2, 0, 1], "weight": [11, 0, 1], "positives": [1, 0, 1]}
+        assert table(found) == {"first": 5, "rows": [2, 0, 1], "weight": [11, 0, 1], "positives": [1, 0, 1]}
 
     @given(st.lists(st.tuples(st.integers(0, 500), st.integers(1, 30)), min_size=1, max_size=6))
     def test_sums_do_not_depend_on_how_the_rows_came(self, pieces):
@@ -388,7 +390,7 @@ class TestTraffic:
         at_once = Traffic.of(every, np.ones(len(every)), np.ones(len(every)))
         assert together.first + len(together.rows) == at_once.first + len(at_once.rows)
         assert np.trim_zeros(together.rows).tolist() == np.trim_zeros(at_once.rows).tolist()
-        assert Traffic.from_dict(json.loads(json.dumps(together.to_dict()))).to_dict() == together.to_dict()
+        assert encode(decode(encode(together), Traffic, "")) == encode(together)
 
     def test_nights_are_compared_with_nights(self):
         day = np.where(np.arange(24) < 6, 2.0, 80.0)
@@ -506,6 +508,21 @@ class TestProfile:
         assert Seen.of_manifest({"seen": json.loads(json.dumps(seen.to_dict(), allow_nan=False))}).to_dict() == (
             seen.to_dict()
         )
+
+    @pytest.mark.parametrize(
+        ("change", "place"),
+        [
+            ({"traffic": {"first": 5, "rows": [1.0], "weight": [1.0], "positives": []}}, "traffic: sums"),
+            ({"traffic": {"first": 5, "rows": [-1.0], "weight": [1.0], "positives": [1.0]}}, "traffic: sums"),
+            ({"traffic": {"first": 10**9, "rows": [], "weight": [], "positives": []}}, "traffic.first"),
+            ({"judged": {"rows": 1, "columns": {"x": {"kind": "numeric"}}}}, "judged.columns.*`missing`"),
+            ({"gathering": None}, "gathering"),
+        ],
+    )
+    def test_what_cannot_have_been_seen_is_damage(self, change, place):
+        table = {**Seen().to_dict(), **change}
+        with pytest.raises(DamagedError, match=f"what the head has seen is damaged: .*{place}"):
+            Seen.of_manifest({"seen": table})
 
     def test_large_numbers_have_moments_too(self):
         assert np.isfinite(self.profile([1e308, -1e308, 1e308], ["a"] * 3).columns["x"].std)

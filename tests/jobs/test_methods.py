@@ -384,9 +384,40 @@ def test_what_the_next_update_needs_is_checked(log: Path, method: str) -> None:
             damaged.check_learned()
 
 
-def test_a_damaged_ledger_is_told() -> None:
+LEDGER = {
+    "after": None,
+    "until": "2024-03-05T06:00:00Z",
+    "window": "2d",
+    "rows": 5,
+    "late": 0,
+    "full_as_of": "2024-03-05T06:00:00Z",
+    "learned_since_full": 5,
+    "late_since_full": 0,
+    "recent": [5, 5.0, 1.0, 1.0, 2.5],
+    "counted": {"a.parquet": ["s", 1, 2, None, 4]},
+}
+
+
+def test_a_ledger_with_its_counts_in_the_manifest_is_read() -> None:
+    old = Ledger.from_dict(LEDGER)
+    assert old.counted == {"a.parquet": Count("s", 1, 2, None, 4)}
+    assert old.to_dict() == {name: value for name, value in LEDGER.items() if name != "counted"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("until", "yesterday"),
+        ("window", "two days"),
+        ("rows", -1),
+        ("recent", [5, 5.0]),
+        *(("counted", {"a": each}) for each in ([], ["s", 1, 2, 3], ["s", None, 2, 3, 4], ["s", 2**63, 2, 3, 4])),
+        ("counted", {"a": ["s", "x", 2, 3, 4]}),
+    ],
+)
+def test_a_damaged_ledger_is_told(field: str, value: object) -> None:
     with pytest.raises(DamagedError, match="ledger"):
-        Ledger.from_dict({"after": None})
+        Ledger.from_dict({**LEDGER, field: value})
 
 
 @pytest.mark.parametrize(

@@ -81,12 +81,3 @@ def test_nothing_is_damage():
     for data in (b"", to_npz({}), b"{}"):
         with pytest.raises(DamagedError):
             counts_from_bytes(data)
-
-
-@pytest.mark.parametrize(
-    "values", [[], ["s", 1, 2, 3], ["s", None, 2, 3, 4], ["s", 2**63, 2, 3, 4], ["s", "x", 2, 3, 4]]
-)
-def test_what_a_manifest_of_old_had_is_looked_at(values):
-    with pytest.raises((TypeError, ValueError)):
-        Count.from_list(values)
-    assert Count.from_list(["s", 1, 2, None, 4]) == Count("s", 1, 2, None, 4)

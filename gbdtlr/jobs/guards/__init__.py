@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from gbdtlr.codec.documents import read
 from gbdtlr.config import GuardConfig
 from gbdtlr.errors import Refused
 from gbdtlr.head import Head
 from gbdtlr.jobs.guards.columns import Profile
-from gbdtlr.jobs.guards.noted import reading
 from gbdtlr.jobs.guards.quality import calibration, contest, contradiction, worse
 from gbdtlr.jobs.guards.seen import Observer, Seen, profile_of
 from gbdtlr.jobs.guards.traffic import Totals, Traffic, unpredicted
@@ -106,8 +106,7 @@ def given_to_trees(samples: Samples, totals: Totals, live: Slow, guard: GuardCon
     """Objections to samples for new trees beside those the live ones were grown on."""
     manifest = live.trees_manifest
     if "totals" in manifest:
-        with reading("the sums over the trees' samples"):
-            before = Totals.from_dict(manifest["totals"])
+        before = read(manifest["totals"], Totals, "the document of the trees' totals")
         yield from totals.objections(before, guard)
     known = _trees_profile(manifest)
     if known is not None:
@@ -115,6 +114,5 @@ def given_to_trees(samples: Samples, totals: Totals, live: Slow, guard: GuardCon
 
 
 def _trees_profile(manifest: Mapping[str, Any]) -> Profile | None:
-    table = manifest.get("profile")
-    with reading("the profile of the trees' samples"):
-        return None if table is None else Profile.from_dict(table)
+    profile = manifest.get("profile")
+    return None if profile is None else read(profile, Profile, "the profile of the trees' samples")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr.codec.documents import Finite, Measure, Whole, Word
 from gbdtlr.config import GuardConfig
 from gbdtlr.head import WideColumns
-from gbdtlr.jobs.guards.noted import count, measure, number
 from gbdtlr.trees import Schema
 from gbdtlr.values.hashing import FIRST
 
@@ -40,14 +40,14 @@ class Column:
     """
 
     kind: str
-    missing: int
-    unseen: int
-    top: tuple[tuple[Any, int], ...]
-    finite: int = 0
-    mean: float = 0.0
-    std: float = 0.0
-    steady_s: float = 0.0
-    absent_s: float = 0.0
+    missing: Whole
+    unseen: Whole
+    top: tuple[tuple[str | Word | Finite, Whole], ...]
+    finite: Whole = 0
+    mean: Finite = 0.0
+    std: Finite = 0.0
+    steady_s: Measure = 0.0
+    absent_s: Measure = 0.0
 
     def plus(self, other: Column) -> Column:
         """Both together; counts of the values that are in the top of neither are lost."""
@@ -91,10 +91,10 @@ class Profile:
     first_us, last_us : when most of them happened: all but a twentieth at either end
     """
 
-    rows: int = 0
+    rows: Whole = 0
     columns: Mapping[str, Column] = field(default_factory=dict)
-    first_us: int = 0
-    last_us: int = 0
+    first_us: Word = 0
+    last_us: Word = 0
 
     @classmethod
     def of(
@@ -146,34 +146,6 @@ class Profile:
         columns = {name: each.with_runs(known.get(name, each)) for name, each in self.columns.items()}
         return replace(self, columns=columns)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The profile in JSON's types."""
-        columns = {
-            name: {**asdict(column), "top": [list(pair) for pair in column.top]}
-            for name, column in self.columns.items()
-        }
-        return {"rows": self.rows, "columns": columns, "first_us": self.first_us, "last_us": self.last_us}
-
-    @classmethod
-    def from_dict(cls, table: Mapping[str, Any]) -> Profile:
-        """Profile as :meth:`to_dict` gave it."""
-        columns = {
-            str(name): Column(
-                str(column["kind"]),
-                count(column["missing"]),
-                count(column["unseen"]),
-                tuple((_plain(value), count(n)) for value, n in column["top"]),
-                count(column["finite"]),
-                _finite(column["mean"]),
-                _finite(column["std"]),
-                measure(column.get("steady_s", 0)),
-                measure(column.get("absent_s", 0)),
-            )
-            for name, column in table["columns"].items()
-        }
-        first_us, last_us = (int(number(table.get(key, 0))) for key in ("first_us", "last_us"))
-        return cls(count(table["rows"]), columns, first_us, last_us)
-
     def objections(self, known: list[Profile], guard: GuardConfig) -> Iterator[str]:
         """What is suddenly wrong with columns, each with its numbers, beside any of the ``known`` profiles.
 
@@ -215,18 +187,6 @@ class Profile:
 
 def _wide_kind(wide: WideColumns) -> str:
     return WIDE if wide.hash == FIRST else f"{WIDE} {wide.hash} {wide.n_buckets}"
-
-
-def _plain(value: Any) -> Any:
-    """A number or a text, as columns have them; ValueError for anything else."""
-    return value if isinstance(value, str) else _finite(value)
-
-
-def _finite(value: Any) -> float:
-    """The finite number that ``value`` is, however large; ValueError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(float(value)):
-        raise ValueError(f"a number expected, not {str(value)[:40]}")
-    return value
 
 
 def _column(values: NDArray[np.float64], vocabulary: tuple[str, ...] | None, seconds: NDArray[np.float64]) -> Column:

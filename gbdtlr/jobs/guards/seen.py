@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr.codec.documents import read, table
 from gbdtlr.config import GuardConfig
 from gbdtlr.head import Codes, WideColumns
 from gbdtlr.jobs.guards.columns import Profile
-from gbdtlr.jobs.guards.noted import reading
 from gbdtlr.jobs.guards.traffic import HOUR_US, Traffic
 from gbdtlr.model import Model
 from gbdtlr.samples import Samples
@@ -56,23 +56,12 @@ class Seen:
         ------
         DamagedError
         """
-        table = manifest.get("seen")
-        if table is None:
-            return cls()
-        with reading("what the head has seen"):
-            return cls(
-                Traffic.from_dict(table["traffic"]),
-                Profile.from_dict(table["judged"]),
-                Profile.from_dict(table["gathering"]),
-            )
+        seen = manifest.get("seen")
+        return cls() if seen is None else read(seen, cls, "what the head has seen")
 
     def to_dict(self) -> dict[str, Any]:
         """The same in JSON's types."""
-        return {
-            "traffic": self.traffic.to_dict(),
-            "judged": self.judged.to_dict(),
-            "gathering": self.gathering.to_dict(),
-        }
+        return table(self)
 
     def plus(self, other: Seen) -> Seen:
         """What observers saw of this and of what came after it."""
@@ -144,8 +133,8 @@ class Observer:
 def seen_in(samples: Samples, buckets: NDArray[np.uint32], schema: Schema, wide: WideColumns) -> Seen:
     """What a batch of samples held, of which the wide columns' buckets are given, (n_wide, n)."""
     rows = _spread(len(samples), PROFILED_ROWS)
-    table, event_us = samples.table.take(from_numpy(rows)), samples.event_us[rows]
-    profile = Profile.of(table, schema, buckets[:, rows], wide, event_us)
+    taken, event_us = samples.table.take(from_numpy(rows)), samples.event_us[rows]
+    profile = Profile.of(taken, schema, buckets[:, rows], wide, event_us)
     return Seen(Traffic.of(samples.known_us, samples.label, samples.weight), gathering=profile)
 
 
@@ -159,8 +148,8 @@ def profile_of(samples: Samples, schema: Schema) -> Profile:
 def _profile(samples: Samples, rows: NDArray[np.int64], schema: Schema) -> Profile:
     rows = rows[_spread(len(rows), 8 * PROFILED_ROWS)]
     none = np.empty((0, len(rows)), np.uint32)
-    table = samples.table.take(from_numpy(rows))
-    return Profile.of(table, schema, none, WideColumns((), 2), samples.event_us[rows])
+    taken = samples.table.take(from_numpy(rows))
+    return Profile.of(taken, schema, none, WideColumns((), 2), samples.event_us[rows])
 
 
 def _spread(n: int, most: int) -> NDArray[np.int64]:

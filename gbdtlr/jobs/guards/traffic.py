@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr.codec.documents import Measure, Meta
 from gbdtlr.config import GuardConfig
-from gbdtlr.jobs.guards.noted import count, measure, number
 from gbdtlr.metrics import sigmoid, weighted_sum
 from gbdtlr.times import to_us
 
@@ -37,10 +37,15 @@ class Traffic:
     rows, weight, positives : float64 (n_hours,), of ``first`` and the hours after it
     """
 
-    first: int
+    first: Annotated[int, Meta(gt=-(10**9), lt=10**9)]
     rows: NDArray[np.float64]
     weight: NDArray[np.float64]
     positives: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        sums = self.rows, self.weight, self.positives
+        if any(each.shape != (len(self.rows),) or not ((each >= 0) & (each < 1e30)).all() for each in sums):
+            raise ValueError("sums by the hour that cannot be")
 
     @classmethod
     def of(cls, known_us: NDArray[np.int64], label: NDArray[Any], weight: NDArray[np.float64]) -> Traffic:
@@ -68,19 +73,6 @@ class Traffic:
             for total, part in zip(sums, (each.rows[kept], each.weight[kept], each.positives[kept]), strict=True):
                 total[at : at + len(part)] += part
         return Traffic(first, *sums)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The traffic in JSON's types."""
-        lists = {name: getattr(self, name).tolist() for name in ("rows", "weight", "positives")}
-        return {"first": self.first, **lists}
-
-    @classmethod
-    def from_dict(cls, table: Mapping[str, Any]) -> Traffic:
-        """Traffic as :meth:`to_dict` gave it."""
-        rows, weight, positives = ([measure(each) for each in table[name]] for name in ("rows", "weight", "positives"))
-        if not len(rows) == len(weight) == len(positives) <= KEPT_HOURS or not abs(number(table["first"])) < 1e9:
-            raise ValueError("its lengths or its time cannot be")
-        return cls(int(table["first"]), np.array(rows), np.array(weight), np.array(positives))
 
     def objections(self, since: datetime, until: datetime, guard: GuardConfig) -> Iterator[str]:
         """What is wrong with the labels that became known after ``since``, and with those of the last day.
@@ -169,28 +161,15 @@ class Totals:
     hours : how long their window is
     """
 
-    rows: int
-    weight: float
-    positives: float
-    hours: float
+    rows: Annotated[int, Meta(ge=1, le=2**62)]
+    weight: Measure
+    positives: Measure
+    hours: Annotated[float, Meta(gt=0.0, le=1e30)]
 
     @classmethod
     def of(cls, label: NDArray[Any], weight: NDArray[np.float64], window: timedelta) -> Totals:
         """Sums over samples, (n,) each."""
         return cls(len(label), float(weight.sum()), weighted_sum(weight, label), window / timedelta(hours=1))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The sums in JSON's types."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, table: Mapping[str, Any]) -> Totals:
-        """Sums as :meth:`to_dict` gave them."""
-        weight, positives, hours = (measure(table[name]) for name in ("weight", "positives", "hours"))
-        rows = count(table["rows"])
-        if not hours or not rows:
-            raise ValueError("its window has no length, or no rows")
-        return cls(rows, weight, positives, hours)
 
     def objections(self, before: Totals, guard: GuardConfig) -> Iterator[str]:
         """What is wrong with them beside those of the live trees, whose window may have had another length."""
