@@ -156,7 +156,7 @@ class _News:
             fresh = window.known_after(base.head_as_of)
             seen = observer.seen, observer.as_live
             news = cls(live, learn, ledger, counting, window, fresh, fresh.derive(as_other), *seen)
-            told.update(rows=len(window), fresh=news.n_fresh)
+            told.update(rows=len(window), fresh=news.n_fresh, **window.tally.remarks())
         return news
 
     @property
