@@ -165,6 +165,36 @@ def test_a_key_may_hold_anything(scorer: Scorer, rows: pa.Table, tmp_path: Path,
             assert (row["value"] or None) == (value if value is None or isinstance(value, str) else json.dumps(value))
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+def test_a_feature_may_be_of_several_types(scorer: Scorer, rows: pa.Table, tmp_path: Path, suffix: str) -> None:
+    values = {"x": [True, 2, 0.5, None], "colour": ["red", 7, 7.0, True], "shop": [3, "3", 3.0, None]}
+    source, output = tmp_path / "in.jsonl", tmp_path / f"out.{suffix}"
+    source.write_text("\n".join(lines_of(rows.drop_columns([*values]), **values)))
+    assert score_file(scorer, str(source), str(output)) == 20
+    frame = {**rows.to_pydict(), **{name: [each[i % 4] for i in range(20)] for name, each in values.items()}}
+    np.testing.assert_allclose([row["probability"] for row in written(output)], scorer.score(frame), rtol=1e-12)
+    source.write_text("\n".join(lines_of(rows.drop_columns([*values]), **{**values, "x": [1, "1", 2, 3]})))
+    with pytest.raises(SchemaError, match=r"in\.jsonl: line 2, column x is '1' \(str\), a number expected"):
+        score_file(scorer, str(source), str(output))
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+def test_a_key_may_be_nested_deeply_where_lines_stay(
+    scorer: Scorer, rows: pa.Table, tmp_path: Path, suffix: str
+) -> None:
+    lines = lines_of(rows)
+    deep = "[" * 3000 + "]" * 3000
+    lines[5] = lines[5][:-1] + f', "deep": {deep}}}'
+    source, output = tmp_path / "in.jsonl", tmp_path / f"out.{suffix}"
+    source.write_text("\n".join(lines))
+    if suffix == "jsonl":
+        assert score_file(scorer, str(source), str(output)) == 20
+        assert deep in output.read_text().split("\n")[5]
+    else:
+        with pytest.raises(SamplesError, match=r"line 6 is nested too deeply for a column; write \.jsonl"):
+            score_file(scorer, str(source), str(output))
+
+
 def test_lines_stay_as_they_are(scorer: Scorer, rows: pa.Table, tmp_path: Path) -> None:
     texts = [line.replace(": ", ":") if i % 2 else line.replace(", ", " , ") for i, line in enumerate(lines_of(rows))]
     texts[3] = texts[3][:-1] + ', "big": 12345678901234567890123, "e": 1E5, "t": "\\u00e9\\ud800 NaN" }'

@@ -24,7 +24,7 @@ from gbdtlr.jobs.result import JobResult, OnEvent
 from gbdtlr.jobs.run import Run, running
 from gbdtlr.jobs.versions import versions
 from gbdtlr.release import Release, Slow
-from gbdtlr.samples import Samples, read
+from gbdtlr.samples import Samples, Tally, read
 from gbdtlr.store import Entry
 from gbdtlr.trees import train
 
@@ -67,8 +67,9 @@ def train_trees(
     with running("train-trees", config, as_of, force=force, on_event=on_event) as run:
         run.store.ensure_put_if_absent()
         with run.say.timed("samples.read") as told:
-            samples = read(config.samples, as_of - config.trees.window, as_of, as_of)
-            told.update(rows=len(samples))
+            tally = Tally()
+            samples = read(config.samples, as_of - config.trees.window, as_of, as_of, tally=tally)
+            told.update(rows=len(samples), **tally.remarks())
         n_samples = len(samples)
         live = run.store.live()
         gate = run.gate()

@@ -163,7 +163,7 @@ class _News:
             served = then.served(known) if live.is_whole else []
             seen = observer.seen, observer.as_live
             news = cls(live, learn, ledger, counting, window, fresh, known, served, *seen)
-            told.update(rows=len(window), fresh=news.n_fresh)
+            told.update(rows=len(window), fresh=news.n_fresh, **window.tally.remarks())
         return news
 
     @property

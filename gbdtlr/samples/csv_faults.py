@@ -30,6 +30,8 @@ def check_delimiter(file: File, header: Sequence[str], names: Collection[str]) -
         Another delimiter was used; the message says which.
     """
     for delimiter, words in _DELIMITERS.items():
+        if not any(delimiter in name for name in header):
+            continue
         pieces = {piece.strip().strip('"') for name in header for piece in name.split(delimiter)}
         if len(pieces & {*names}) > len({*header} & {*names}):
             raise SchemaError(
@@ -59,7 +61,7 @@ def fault_of(file: File, names: Collection[str], reason: str, skip_torn: bool) -
     """The error of a file that Arrow could not read for ``reason``, by its first row that is at fault."""
     header = csv_header(file, skip_torn=skip_torn)
     needed = {name: i for i, name in enumerate(header) if name in names}
-    fault = ""
+    fault, is_short = "", False
     try:
         check_quotes(file, skip_torn)
         for line, fields in csv_records(file, skip_torn=skip_torn):
@@ -67,13 +69,14 @@ def fault_of(file: File, names: Collection[str], reason: str, skip_torn: bool) -
                 return SamplesError(f"{fault}; mend or remove it")
             if sum(map(len, fields)) >= LONGEST:
                 return too_long(file, line)
-            fault = _fault_in(file, line, fields, len(header), needed)
+            fault, is_short = _fault_in(file, line, fields, len(header), needed), len(fields) < len(header)
     except SamplesError as error:
         return error
     except csv.Error as error:
         return SamplesError(f"{file.path}: line {error.args[1]}: {error.args[0]}; mend the file")
     if fault:
-        hint = "" if skip_torn else ", the last one; if the file is still being written to, wait for its end"
+        is_torn = is_short and not skip_torn
+        hint = ", the last one; if the file is still being written to, wait for its end" if is_torn else ""
         return SamplesError(fault + (hint or "; mend or remove it"))
     return SamplesError(f"cannot read {file.path}: {' '.join(reason.split()).rstrip('.')}; write it again")
 

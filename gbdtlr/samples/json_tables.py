@@ -20,6 +20,8 @@ from gbdtlr.samples.jsonl import Block, blocks, check_utf8
 from gbdtlr.values.categories import from_optional
 from gbdtlr.values.scalars import EXACT
 
+_DEEP = 50
+
 
 def json_schema(file: File, numeric: Collection[str]) -> tuple[pa.Schema, int]:
     """All keys of the file with types that hold their values, and the number of its lines.
@@ -40,7 +42,7 @@ def json_schema(file: File, numeric: Collection[str]) -> tuple[pa.Schema, int]:
     for name, kind in kinds.items():
         if pt.is_null(kind):
             kinds[name] = pa.float64() if name in numeric else pa.string()
-        elif "struct<>" in str(kind):  # which no parquet file can hold
+        elif "struct<>" in str(kind) or str(kind).count("<") > _DEEP:  # which no parquet file can hold, or no reader
             kinds[name] = pa.string()
     return pa.schema(list(kinds.items())), n_rows
 
@@ -64,7 +66,7 @@ def json_table(block: Block, schema: pa.Schema) -> pa.Table:
     except pa.ArrowInvalid:
         pass
     numbers, rows = [], []
-    for number, row in block.objects():
+    for number, row in block.objects(whole=True):
         numbers.append(number)
         rows.append(row)
     columns = []
@@ -96,7 +98,7 @@ def _guessed(block: Block) -> tuple[pa.Schema, set[str], int]:
             return pa.schema(fields), large, len(table)
     except pa.ArrowInvalid:
         pass
-    rows = [row for _, row in block.objects()]
+    rows = [row for _, row in block.objects(whole=True)]
     columns = {name: [row.get(name) for row in rows] for name in {name: None for row in rows for name in row}}
     kinds = [(name, _type_of(values)) for name, values in columns.items()]
     wide = {name for name, values in columns.items() if any(type(v) is int and abs(v) >= EXACT for v in values)}

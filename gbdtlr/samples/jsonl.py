@@ -46,8 +46,12 @@ class Block:
             if stripped:
                 yield self.first + i, stripped.decode("utf-8", "surrogateescape")
 
-    def objects(self) -> Iterator[tuple[int, dict[str, Any]]]:
+    def objects(self, *, whole: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
         """Number and object of every line that is not blank.
+
+        Parameters
+        ----------
+        whole : refuse values that are nested deeper than Python follows; else they lose what is inside
 
         Raises
         ------
@@ -55,7 +59,7 @@ class Block:
             A line that is not one JSON object.
         """
         for number, line in self.lines():
-            yield number, self.object_in(number, line)
+            yield number, self.object_in(number, line, whole)
 
     def texts(self) -> list[str]:
         """Every line that is not blank, as it stands, but with null for what JSON has no number for.
@@ -84,10 +88,13 @@ class Block:
                 check_utf8(self.file, number, name, json.dumps(value, ensure_ascii=False))
         return SamplesError(f"{self.file.path}: a name is not UTF-8; mend it")
 
-    def object_in(self, number: int, line: str) -> dict[str, Any]:
+    def object_in(self, number: int, line: str, whole: bool = False) -> dict[str, Any]:
         """The object of a line; raises as :meth:`objects`."""
         try:
-            found = _parsed(line)
+            found = _parsed(line, whole)
+        except RecursionError:
+            where = f"{self.file.path}: line {number}"
+            raise SamplesError(f"{where} is nested too deeply for a column; write .jsonl, which keeps lines") from None
         except json.JSONDecodeError as error:
             raise self._fault(number, line, error) from None
         if not isinstance(found, dict):
@@ -175,13 +182,13 @@ def _is_torn(rest: bytes) -> bool:
     return False
 
 
-def _parsed(line: str) -> Any:
+def _parsed(line: str, whole: bool) -> Any:
     try:
         found, end = _decode(line)
     except json.JSONDecodeError:
         raise
     except (RecursionError, ValueError):  # nested deeply, or a number of thousands of digits
-        return json.loads(_shallow(line), parse_int=_whole)
+        return json.loads(line if whole else _shallow(line), parse_int=_whole)
     if end < len(line):
         raise json.JSONDecodeError("more than one value", line, end)
     return found

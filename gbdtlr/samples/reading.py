@@ -193,6 +193,8 @@ class _Reading:
             reason = " ".join(str(error).split()).rstrip(".")
             remedy = "let this user read it" if isinstance(error, PermissionError) else "write it again or move it away"
             raise SamplesError(f"cannot read {self.file.path}: {reason}; {remedy}") from None
+        if self.file.format == "csv" and has_torn_end(self.file):
+            self.tally.unfinished += 1
         faults.check()
 
     def _batches(self) -> Iterator[pa.RecordBatch]:

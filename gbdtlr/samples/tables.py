@@ -264,16 +264,26 @@ class _Json:
         return {*self.schema.names}
 
     def pieces(self) -> Iterator[Piece]:
+        from gbdtlr.samples.json_columns import Columns
         from gbdtlr.samples.json_tables import json_table
         from gbdtlr.samples.jsonl import blocks
 
-        absent = [name for name in self.roles if name not in self.seen]
+        # Where numbers and others mix, the column is text to whoever reads it, but still says what it means.
+        mixed = [name for name, role in self.roles.items() if role is not Role.TEXT and self._is_text(name)]
+        columns = Columns({name: self.roles[name] for name in mixed})
         for block in blocks(self.file):
-            for batch in json_table(block, self.schema).to_batches(_BATCH_ROWS):
-                rows = features = pa.Table.from_batches([batch])
-                for name in absent:
-                    features = features.append_column(name, pa.nulls(len(features)))
-                yield Piece(features, rows)
+            features = rows = json_table(block, self.schema)
+            if mixed:
+                features = rows.drop_columns(mixed)
+                for name, column in zip(mixed, columns.of(block).columns, strict=True):
+                    features = features.append_column(name, column)
+            for name in {*self.roles} - {*features.schema.names}:
+                features = features.append_column(name, pa.nulls(len(features)))
+            for i in range(0, len(rows), _BATCH_ROWS):
+                yield Piece(features.slice(i, _BATCH_ROWS), rows.slice(i, _BATCH_ROWS))
+
+    def _is_text(self, name: str) -> bool:
+        return name in self.seen and pa.types.is_string(self.schema.field(name).type)
 
 
 class _Lines:

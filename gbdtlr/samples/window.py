@@ -28,7 +28,8 @@ _NEVER = np.iinfo(np.int64).max
 class Tally:
     """What a reading came across, filled in as it goes.
 
-    ``mature`` holds the number of rows returned of each file that was opened (before negatives are thinned).
+    ``mature`` holds the number of rows returned of each file that was opened (before negatives are thinned),
+    ``unfinished`` in how many CSV files the last line had no end and was left alone.
     """
 
     n_files: int = 0
@@ -38,11 +39,16 @@ class Tally:
     first_us: int | None = None
     last_us: int | None = None
     next_known_us: int | None = None
+    unfinished: int = 0
 
     @property
     def n_mature(self) -> int:
         """Rows of all files that were in the window and mature."""
         return sum(self.mature.values())
+
+    def remarks(self) -> dict[str, int]:
+        """What a job's log says of a reading, where there is something to say."""
+        return {"unfinished": self.unfinished} if self.unfinished else {}
 
     def spans(self, first_us: int, last_us: int) -> None:
         """Note that there are events between these moments."""
@@ -54,6 +60,7 @@ class Tally:
         self.n_files += other.n_files
         self.n_rows += other.n_rows
         self.n_in_window += other.n_in_window
+        self.unfinished += other.unfinished
         self.mature.update(other.mature)
         if other.first_us is not None and other.last_us is not None:
             self.spans(other.first_us, other.last_us)

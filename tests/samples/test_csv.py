@@ -16,7 +16,7 @@ from samples_kit import DAY, FOREVER, config, rows, write
 import gbdtlr.samples.csv
 import gbdtlr.samples.texts
 from gbdtlr.errors import NoSamplesError, SamplesError, SchemaError
-from gbdtlr.samples import Samples, read
+from gbdtlr.samples import Samples, Tally, read
 from gbdtlr.samples.csv_records import csv_header, csv_records
 from gbdtlr.samples.files import File
 from gbdtlr.samples.tables import read_tables
@@ -125,6 +125,12 @@ def test_another_delimiter_is_named(tmp_path, delimiter, word, quote):
     assert words == f"the columns are separated by {word} ({delimiter!r}), expected commas; write it again"
 
 
+def test_a_name_with_a_blank_in_front_is_another_name(tmp_path):
+    text = text_of(ROW).replace("count,", " count,")
+    words = message(SchemaError, tmp_path, text)
+    assert words.startswith("count is missing (there is  count), expected a number")
+
+
 @pytest.mark.parametrize("before", [[], ["", " x\ny "], ['a "quoted"\n\nvalue', "", ""], ["\r\n"]])
 @pytest.mark.parametrize(
     ("bad", "words"),
@@ -209,6 +215,15 @@ def test_a_header_that_is_cut_is_no_header_yet(tmp_path):
             samples_of(tmp_path, text[:cut])
     with pytest.raises(NoSamplesError, match="in 1 of them the last line has no end, and is left alone"):
         samples_of(tmp_path, text)
+
+
+def test_files_whose_last_line_was_left_alone_are_counted(tmp_path):
+    for i, end in enumerate(["", "\n", "x", "\r\n"]):
+        (tmp_path / f"{i}.csv").write_bytes((text_of(ROW, ROW)[:-1] + end).encode())
+    tally = Tally()
+    assert len(read(config(tmp_path), DAY, FOREVER, FOREVER, tally=tally)) == 6
+    assert tally.remarks() == {"unfinished": 2}
+    assert Tally().remarks() == {}
 
 
 def test_what_is_whole_may_end_without_an_end_of_its_last_line(tmp_path):
