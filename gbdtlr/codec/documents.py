@@ -6,9 +6,10 @@ not know are passed over, so that versions of gbdtlr that read the same format m
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -124,9 +125,18 @@ def check_format(value: object, what: str, newest: int) -> None:
 
 def table(document: Any) -> dict[str, Any]:
     """The document in JSON's types, as :func:`read` takes it."""
-    result = msgspec.to_builtins(document, enc_hook=_encoded)
+    result = msgspec.to_builtins(_with_defaults(document), enc_hook=_encoded)
     assert isinstance(result, dict)
     return result
+
+
+def _with_defaults(value: Any) -> Any:
+    """The value with all fields of dataclasses; msgspec leaves out the defaults that it filled in."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _with_defaults(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _with_defaults(each) for key, each in value.items()}
+    return [*map(_with_defaults, value)] if isinstance(value, list | tuple) else value
 
 
 def encode(document: Any) -> bytes:

@@ -176,3 +176,20 @@ def test_equal_documents_have_equal_bytes() -> None:
     assert encode(sheets[0]) == encode(sheets[1])
     with pytest.raises(ValueError, match="JSON"):
         encode(Part(1, float("nan")))
+
+
+@dataclass(frozen=True)
+class Inner:
+    n: int
+    forced: bool = False
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Inner
+    base: int | None = None
+
+
+def test_defaults_that_were_filled_in_are_written_too() -> None:
+    outer = read({"inner": {"n": 1}}, Outer, "it")
+    assert table(outer) == {"inner": {"n": 1, "forced": False}, "base": None}
