@@ -159,7 +159,7 @@ def optimum(today: Problem, l2: float) -> float:
     curvature = objective.curvature()
     delta, _, _, _ = minimise(
         objective.value_and_gradient,
-        np.zeros((objective.layout.n, len(objective.l2))),
+        np.zeros((objective.layout.n, 1)),
         curvature.solve,
         tolerance=1e-9,
         max_passes=400,

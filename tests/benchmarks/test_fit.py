@@ -23,7 +23,7 @@ def test_the_objective_compared_is_the_one_we_minimise(today):
     from benchmarks.fit import ALIKE
 
     objective = Objective(today.window, without_anchor(today), [Setting(ALIKE, 10.0)], AS_OF)
-    weights = np.random.default_rng(1).normal(size=(objective.layout.n, len(objective.l2)))
+    weights = np.random.default_rng(1).normal(size=(objective.layout.n, 1))
     value, _ = objective.value_and_gradient(weights, [0])
     assert objective_of(today, weights[:, 0], 10.0) == pytest.approx(value[0], rel=1e-5)
 
