@@ -150,8 +150,7 @@ class HeadConfig:
     """The fast speed: how and from which samples the head learns, and the settings its blend weighs.
 
     ``refit`` fits the window at every update. The other methods learn new samples only, and the whole window with new
-    trees and, where it is given, whenever ``full_every`` has passed. ``l2`` are ridges of the leaves; those of wide
-    columns and of crosses are found, but where ``wide_l2`` or ``cross_l2`` gives one for all, or for some by name.
+    trees and, where it is given, whenever ``full_every`` has passed.
     """
 
     window: timedelta = timedelta(days=7)
@@ -162,9 +161,7 @@ class HeadConfig:
         timedelta(days=1),
         timedelta(days=4),
     )
-    l2: tuple[float, ...] = (100.0, 1000.0)
-    wide_l2: float | dict[str, float] | None = None
-    cross_l2: float | dict[str, float] | None = None
+    l2: tuple[float, ...] = (3.0, 30.0, 300.0, 3000.0)
     blend_half_life: timedelta = timedelta(days=8)
     wide_buckets: int = 2**18
     full_every: timedelta | None = None
@@ -186,23 +183,9 @@ class HeadConfig:
         low, high = L2
         if wrong := [value for value in self.l2 if not low <= value <= high]:
             raise ConfigError(f"[head] l2 values must be from {low:g} to {high:g}, not {wrong[0]:g}")
-        for key, ridges in self.fixed_ridges.items():
-            if ridges and self.method in ONLINE:
-                raise ConfigError(f"[head] {key} has no meaning for method = {self.method!r}; leave it out")
-            if wrong := [value for value in ridges.values() if not low <= value <= high]:
-                raise ConfigError(f"[head] {key} must be from {low:g} to {high:g}, not {wrong[0]:g}")
         _at_least("[head] wide_buckets", self.wide_buckets, 2)
         if self.wide_buckets > 2**28:
             raise ConfigError("[head] wide_buckets must be at most 268435456 (2^28)")
-
-    @property
-    def fixed_ridges(self) -> dict[str, dict[str, float]]:
-        """The ridges of ``wide_l2`` and ``cross_l2`` by column; one for all of them by the empty name."""
-        given = {"wide_l2": self.wide_l2, "cross_l2": self.cross_l2}
-        return {
-            key: value if isinstance(value, dict) else {} if value is None else {"": value}
-            for key, value in given.items()
-        }
 
 
 @dataclass(frozen=True)
@@ -296,12 +279,6 @@ class Config:
     def __post_init__(self) -> None:
         if self.threads is not None:
             _at_least("threads", self.threads, 1)
-        crosses = {name: len(parts_of(name)) > 1 for name in self.samples.wide}
-        for key, ridges in self.head.fixed_ridges.items():
-            for name in filter(None, ridges):
-                if crosses.get(name) is not (key == "cross_l2"):
-                    what = "cross" if key == "cross_l2" else "column"
-                    raise ConfigError(f"[head] {key} names {name!r}, which is no {what} that [samples] wide lists")
 
     @classmethod
     def load(cls, path: str | Path) -> Config:
@@ -392,11 +369,6 @@ def _where(section: str, key: str) -> str:
 def _convert(hint: Any, value: Any, section: str, key: str) -> Any:
     where = _where(section, key)
     if isinstance(hint, types.UnionType):
-        if isinstance(value, dict) and (tables := [arg for arg in typing.get_args(hint) if typing.get_origin(arg)]):
-            item = typing.get_args(tables[0])[1]
-            return {
-                name: _convert(item, each, where.strip("[]").replace("] ", "."), name) for name, each in value.items()
-            }
         hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
     if dataclasses.is_dataclass(hint):
         header = f"{section}.{key}" if section else key

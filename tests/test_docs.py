@@ -334,7 +334,7 @@ def test_every_key_stands_in_its_table_with_its_default(heading: str) -> None:
     assert sorted(table) == sorted(keys)
     for name, key in keys.items():
         if key.default is None or key.default_factory is not MISSING:
-            assert table[name] in ("", "none", "all", "never", "found", "LightGBM's", "0.1 for `ftrl`, else 1e-6"), name
+            assert table[name] in ("", "none", "all", "never", "LightGBM's", "0.1 for `ftrl`, else 1e-6"), name
         elif key.default is MISSING:
             assert table[name] == "", name
         else:
@@ -345,8 +345,7 @@ def spelled(default: object) -> str:
     """A default as the tables spell it."""
     if isinstance(default, tuple):
         spelt = [format_duration(each) if isinstance(each, timedelta) else f"{each:g}" for each in default]
-        between = len(spelt) == 2 and default != HeadConfig.l2
-        return (" to " if between else ", ").join(spelt).replace("1h30m", "90m") or "none"
+        return (" to " if len(spelt) == 2 else ", ").join(spelt).replace("1h30m", "90m") or "none"
     if isinstance(default, timedelta):
         return f'`"{format_duration(default)}"`'
     return f'`"{default}"`' if isinstance(default, str) else f"{default:.12g}"

@@ -8,7 +8,6 @@ from gbdtlr.head.head import Head
 from gbdtlr.head.layout import Layout
 from gbdtlr.head.online.head import OnlineHead, Rule
 from gbdtlr.head.past.memory import Memory
-from gbdtlr.head.ridges import Prior, Ridges
 from gbdtlr.head.wide import WideColumns
 
 __all__ = [
@@ -18,9 +17,7 @@ __all__ = [
     "Layout",
     "Memory",
     "OnlineHead",
-    "Prior",
     "Record",
-    "Ridges",
     "Rule",
     "Setting",
     "WideColumns",

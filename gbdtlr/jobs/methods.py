@@ -28,9 +28,7 @@ from gbdtlr.head import (
     Layout,
     Memory,
     OnlineHead,
-    Prior,
     Record,
-    Ridges,
     Rule,
     Setting,
     WideColumns,
@@ -41,11 +39,7 @@ from gbdtlr.head.past.incremental import fit_on, remember
 from gbdtlr.jobs.then import Served
 from gbdtlr.metrics import Quality
 from gbdtlr.release import Fits, Release
-from gbdtlr.times import format_duration
 from gbdtlr.trees import FrozenTrees
-
-FIRST_STEPS = 2
-"""Fits after the first of a store, each with the ridges that the one before has found; the updates go on from there."""
 
 # Strengths of L1 that leave about the same loss; that of FTRL does not grow with the number of samples.
 L1 = {"ftrl": 0.1, "rda": 1e-6, "fobos": 1e-6}
@@ -124,15 +118,6 @@ def rule_of(head: HeadConfig) -> Rule:
     return Rule(head.method, online.alpha, online.beta, l1, online.l2, online.min_occurrences)
 
 
-def prior_of(head: HeadConfig) -> Prior:
-    """What the configuration says of ridges that are not in the grid."""
-    fixed: dict[str, float] = {}
-    for key, given in head.fixed_ridges.items():
-        for name, ridge in given.items():
-            fixed[f"wide {name}" if name else key.removesuffix("_l2")] = ridge
-    return Prior(fixed)
-
-
 @dataclass(frozen=True)
 class Refit:
     """Every setting fitted on the whole window, at every update."""
@@ -148,33 +133,21 @@ class Refit:
         base: Release | None,
         served: Sequence[Served],
     ) -> Fitted:
-        settings, prior = self.settings, prior_of(self.config)
+        settings = [Setting(half_life, l2) for half_life in self.config.half_lives for l2 in self.config.l2]
         fits = base.fits if base is not None else None
         layout = Layout.of(trees, self.wide)
-        ridges = Ridges.begun(layout, [setting.l2 for setting in settings], prior)
-        known = None if fits is None else fits.candidates.found
-        if fits is not None and known is not None:
-            groups, others = ([each.half_life for each in some] for some in (settings, fits.candidates.settings))
-            ridges = ridges.carried(groups, known, others, prior)
         if not window.sum(len, zero=0):
-            candidates = Candidates.bare(settings, layout, ridges)
+            candidates = Candidates.bare(settings, layout)
             fits = Fits(candidates, Record.blank(candidates.names, as_of), None)
             return Fitted(Head.bare(layout), fits.to_files())
         same = base is not None and base.trees is trees and base.head.wide == self.wide
         start = fits.candidates if fits is not None and same else None
-        candidates = fit_candidates(window, layout, settings, as_of, start, ridges, prior)
-        for _ in range(0 if known is not None else FIRST_STEPS):  # nobody has found any yet
-            candidates = fit_candidates(window, layout, settings, as_of, candidates, candidates.found, prior)
+        candidates = fit_candidates(window, layout, settings, as_of, start)
         record = self.learn_record(candidates, fits, served, as_of)
         return blended(Fits(candidates, record, self.memory(window, candidates, as_of)))
 
     def on(self, base: Release) -> Continue | None:  # noqa: ARG002 - the protocol's
         return None
-
-    @property
-    def settings(self) -> list[Setting]:
-        """The grid."""
-        return [Setting(half_life, l2) for half_life in self.config.half_lives for l2 in self.config.l2]
 
     def learn_record(
         self,
@@ -211,8 +184,8 @@ class Incremental(Refit):
     """As a refit, but between full fits new samples only, beside the memory of the old."""
 
     def on(self, base: Release) -> Continue | None:
-        fits, prior = base.fits, prior_of(self.config)
-        if fits is None or fits.memory is None or list(fits.candidates.settings) != self.settings:
+        fits, settings = base.fits, [Setting(h, l2) for h in self.config.half_lives for l2 in self.config.l2]
+        if fits is None or fits.memory is None or list(fits.candidates.settings) != settings:
             return None
         if not base.head.wide.same_ids(self.wide):
             return None
@@ -220,7 +193,7 @@ class Incremental(Refit):
 
         def learn(news: Parts[Codes], as_of: datetime, served: Sequence[Served]) -> Fitted:
             record = self.learn_record(known.candidates, known, served, as_of)
-            candidates, kept = fit_on(known.candidates, memory, as_of - base.head_as_of, news, as_of, prior)
+            candidates, kept = fit_on(known.candidates, memory, as_of - base.head_as_of, news, as_of)
             return blended(Fits(candidates, record, kept))
 
         return learn
@@ -263,21 +236,7 @@ def blended(fits: Fits) -> Fitted:
     weights = fits.record.weights
     head = fits.candidates.blended(weights)
     blend = dict(zip(fits.candidates.labels, weights.round(4).tolist(), strict=True))
-    metrics = {"passes": fits.candidates.passes, "blend": blend, "ridges": ridges_of(fits.candidates)}
-    return Fitted(head, fits.to_files(), metrics)
-
-
-def ridges_of(candidates: Candidates) -> dict[str, dict[str, float]]:
-    """The ridges that are not in the grid by kind of weight and half-life, to three digits."""
-    ridges = candidates.fitted_with
-    return {
-        kind: {
-            format_duration(setting.half_life): float(f"{ridge:.3g}")
-            for setting, ridge in zip(candidates.settings, values.tolist(), strict=True)
-        }
-        for kind, values in zip(ridges.kinds, ridges.values, strict=True)
-        if kind != "leaves"
-    }
+    return Fitted(head, fits.to_files(), {"passes": fits.candidates.passes, "blend": blend})
 
 
 def _learned(head: OnlineHead, samples: Parts[Codes]) -> Fitted:

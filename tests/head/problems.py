@@ -60,14 +60,14 @@ class Problem:
         columns += [codes.buckets[j][:, None] == index for j, index in enumerate(wide_index)]
         return np.concatenate([*columns, np.ones((len(codes), 1))], axis=1).astype(float)
 
-    def naive(self, setting, delta, wide_index=(), l2=None):
+    def naive(self, setting, delta, wide_index=()):
         """Value and gradient of the anchored objective, straight from its definition."""
-        x, l2 = self.dense(wide_index), setting.l2 if l2 is None else l2
+        x = self.dense(wide_index)
         full_anchor = np.zeros(x.shape[1])
         full_anchor[: len(self.anchor)] = self.anchor
         age = (to_us(AS_OF) - self.codes.event_us) / 1e6 / setting.half_life.total_seconds()
         s = self.codes.weight * 2.0**-age
         z = x @ (full_anchor + delta)
         y = self.codes.label.astype(float)
-        value = s @ (np.logaddexp(0, z) - y * z) + (l2 * delta) @ delta / 2
-        return value, x.T @ (s * (1 / (1 + np.exp(-z)) - y)) + l2 * delta
+        value = s @ (np.logaddexp(0, z) - y * z) + setting.l2 / 2 * delta @ delta
+        return value, x.T @ (s * (1 / (1 + np.exp(-z)) - y)) + setting.l2 * delta

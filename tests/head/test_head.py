@@ -141,10 +141,8 @@ def test_newer_formats_are_refused_by_name():
         arrays = from_npz(data)
         assert arrays["format"].tolist() == [1]
         assert read(to_npz({key: array for key, array in arrays.items() if key != "format"})) is not None
-        newest = 2 if name == "candidates.npz" else 1
-        told = f"{name} has format {newest + 1}, newer than the {newest} this gbdtlr reads; upgrade"
-        with pytest.raises(FormatError, match=told):
-            read(to_npz(arrays, newest + 1))
+        with pytest.raises(FormatError, match=f"{name} has format 2, newer than the 1 this gbdtlr reads; upgrade"):
+            read(to_npz(arrays, 2))
         for bad in (np.array([0]), np.array([1.0]), np.array([1, 1])):
             with pytest.raises(DamagedError, match="format"):
                 read(to_npz({**arrays, "format": bad}))

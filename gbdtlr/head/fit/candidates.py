@@ -24,11 +24,9 @@ from gbdtlr.head.fit.solver import minimise
 from gbdtlr.head.head import Head
 from gbdtlr.head.kernels import add_leaf_weights
 from gbdtlr.head.layout import Layout, lookup
-from gbdtlr.head.ridges import Prior, Ridges
 from gbdtlr.times import format_duration
 
-TIED, FORMAT = 1, 2
-"""The format in which one ridge holds for all kinds of weight of a candidate, and the newest."""
+FORMAT = 1
 MAX_PASSES, PATIENCE = 200, 80
 """Passes at most, and passes after which the curvature is taken anew, where the search has come by then."""
 MANY = 2**20
@@ -49,8 +47,6 @@ class Candidates:
     lines : float32 (n_params, n_settings), distances from the anchor
     background : log-odds of the discounted rate of positives
     passes : passes over the codes the fit took
-    ridges : of each kind of weight they were fitted with; None where each setting's own is all kinds'
-    found : those the next are to be fitted with
     """
 
     settings: tuple[Setting, ...]
@@ -58,19 +54,11 @@ class Candidates:
     lines: NDArray[np.float32]
     background: float
     passes: int = 0
-    ridges: Ridges | None = None
-    found: Ridges | None = None
 
     @classmethod
-    def bare(cls, settings: Sequence[Setting], layout: Layout, ridges: Ridges | None = None) -> Candidates:
+    def bare(cls, settings: Sequence[Setting], layout: Layout) -> Candidates:
         """Candidates that have learned nothing: all at the anchor."""
-        nothing = np.zeros((layout.n, len(settings)), np.float32)
-        return cls(tuple(settings), layout, nothing, 0.0, ridges=ridges, found=ridges)
-
-    @property
-    def fitted_with(self) -> Ridges:
-        """The ridges they were fitted with."""
-        return Ridges.tied(self.layout, [s.l2 for s in self.settings]) if self.ridges is None else self.ridges
+        return cls(tuple(settings), layout, np.zeros((layout.n, len(settings)), np.float32), 0.0)
 
     @property
     def names(self) -> list[str]:
@@ -141,11 +129,7 @@ class Candidates:
         }
         for j, (index, weight) in enumerate(zip(self.layout.buckets, wide, strict=True)):
             arrays[f"wide_index_{j}"], arrays[f"wide_{j}"] = index, weight
-        if self.ridges is not None and self.found is not None:
-            arrays["ridges"], arrays["ridges_found"] = self.ridges.values, self.found.values
-        return to_npz(
-            arrays, TIED if self.ridges is None else FORMAT, compress=sum(weight.size for weight in wide) < MANY
-        )
+        return to_npz(arrays, FORMAT, compress=sum(weight.size for weight in wide) < MANY)
 
     @classmethod
     def from_bytes(cls, data: bytes, layout: Layout) -> Candidates:
@@ -170,31 +154,13 @@ class Candidates:
                 layout,
                 layout.join(leaves, wide, checked(arrays["bias"], np.float32, (k,))),
                 float(arrays["background"][0]),
-                ridges=_ridges(arrays.get("ridges"), layout, k),
-                found=_ridges(arrays.get("ridges_found"), layout, k),
             )
         except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise DamagedError(f"the head's candidates are damaged: {error}") from None
 
 
-def _ridges(values: NDArray[Any] | None, layout: Layout, n_lanes: int) -> Ridges | None:
-    """Ridges as they were written; ``ValueError`` for what none can be."""
-    if values is None:
-        return None
-    found = checked(values, np.float64, (len(layout.kinds), n_lanes))
-    if not (np.isfinite(found) & (found > 0)).all():
-        raise ValueError("not all ridges are above zero and finite")
-    return Ridges(tuple(layout.kinds), found)
-
-
 def fit_candidates(
-    window: Parts[Codes],
-    layout: Layout,
-    settings: Sequence[Setting],
-    as_of: datetime,
-    start: Candidates | None = None,
-    ridges: Ridges | None = None,
-    prior: Prior | None = None,
+    window: Parts[Codes], layout: Layout, settings: Sequence[Setting], as_of: datetime, start: Candidates | None = None
 ) -> Candidates:
     """Candidates that minimise the anchored objective of each setting, to a relative 1e-5.
 
@@ -208,8 +174,6 @@ def fit_candidates(
     settings : any number of them
     as_of : the moment the weights of samples are discounted from
     start : candidates on the same trees to start from, such as those of the live head
-    ridges : of each kind of weight in each setting; each setting's own for all kinds, where there are none
-    prior : what the next ridges are found by, where there are ridges
 
     Source
     ------
@@ -217,13 +181,10 @@ def fit_candidates(
     """
     # The lanes are spread over our own threads: BLAS's would fight them, and change the last bits of the sums.
     with blas.single_threaded():
-        objective = Objective(window, layout, settings, as_of, ridges)
+        objective = Objective(window, layout, settings, as_of)
         delta, passes = _search(objective, _start(start, settings, objective.layout))
     background = objective.background(slowest(settings))
-    lines, layout, found = delta.astype(np.float32), objective.layout, ridges
-    if ridges is not None and prior is not None:
-        found = ridges.stepped(layout, lines, objective.diagonal(), objective.half_of_lane, prior)
-    return Candidates(tuple(settings), layout, lines, background, passes, ridges, found)
+    return Candidates(tuple(settings), objective.layout, delta.astype(np.float32), background, passes)
 
 
 def slowest(settings: Sequence[Setting]) -> int:

@@ -2,7 +2,7 @@
 
 Leaves of different trees say much the same, so the Hessian is far from diagonal. For a setting it is::
 
-    H = diag(l2) + X' diag(s p (1 - p)) X   ~   B + Z' Z
+    H = l2 I + X' diag(s p (1 - p)) X   ~   B + Z' Z
 
 where Z holds a sample of the rows of X, drawn in proportion to ``s p (1 - p)`` and scaled, and the diagonal B makes
 up for the rows left out. Its inverse is applied by Woodbury's identity through a matrix as large as the sample,
@@ -27,8 +27,6 @@ from gbdtlr.head.fit import kernels
 from gbdtlr.head.fit.conjugate import conjugate_gradients
 from gbdtlr.head.fit.groups import Groups
 from gbdtlr.head.fit.lines import Lanes, Lines, aligned, blocks, zeros
-from gbdtlr.head.layout import Layout
-from gbdtlr.head.ridges import Ridges
 
 EXACT = 4e6
 """Trace from which float32 would lose the ones on the diagonal among the rest: float64 takes its place."""
@@ -77,10 +75,10 @@ class SubsampledNewton(Curvature):
         of_lane: Sequence[SampledCurvature],
         leaves: NDArray[np.unsignedinteger],
         wide: NDArray[np.int32],
-        layout: Layout,
+        offsets: NDArray[np.int64],
         strength: NDArray[np.float32],
         strength_of_lane: Sequence[int],
-        ridges: Ridges,
+        l2: NDArray[np.float64],
         steps: int,
         enough: float,
     ) -> None:
@@ -89,17 +87,17 @@ class SubsampledNewton(Curvature):
         Parameters
         ----------
         leaves, wide : (n_trees, m) and int32 (n_wide, m), codes of the sampled rows
-        layout : the parameters
+        offsets : int64 (n_trees + 1,)
         strength : float32 (n_strengths, m), ``s p (1 - p)`` over the share of the rows like it that are sampled
         strength_of_lane : (lanes,), index into ``strength``
-        ridges : of each kind of weight in each lane
+        l2 : (lanes,)
         steps, enough : as of ``conjugate_gradients``
         """
         super().__init__(of_lane)
         self._wide, self._strength = wide, strength
-        self._groups = Groups(layout.offsets, leaves.shape[1] // PIECES)
+        self._groups = Groups(offsets, leaves.shape[1] // PIECES)
         self._place = self._groups.places_of(leaves)
-        self._strength_of_lane, self._layout, self._ridges = tuple(strength_of_lane), layout, ridges
+        self._strength_of_lane, self._l2 = tuple(strength_of_lane), l2.astype(np.float32)
         self._steps, self._enough = steps, enough
 
     def solve(self, lines: Lines, lanes: Lanes) -> Lines:
@@ -112,7 +110,7 @@ class SubsampledNewton(Curvature):
         """Hessian of each of these k lanes times its column, float32 (n_params, k)."""
         m = self._place.shape[1]
         share = -(-m // PIECES)
-        total = self._ridges.lanes(lanes).times(lines, self._layout)
+        total: NDArray[np.float32] = self._l2[lanes] * lines
         for block, width in blocks(len(lanes), kernels.LANES):
             chosen = [self._strength_of_lane[lane] for lane in lanes[block]]
             chosen += [0] * (width - len(chosen))
@@ -152,7 +150,7 @@ class SampledCurvature:
         share: float,
         scale: float,
         diagonal: NDArray[np.float64],
-        l2: float | NDArray[np.float64],
+        l2: float,
         leaves: slice,
     ) -> None:
         """Curvature from sampled rows.
@@ -163,7 +161,6 @@ class SampledCurvature:
         share : of the diagonal the sample stands for
         scale : weight of one row
         diagonal : float64 (n_params,), diagonal of the Hessian without l2
-        l2 : of all parameters, or of each, (n_params,)
         leaves : where the leaves of all trees are among the parameters
         """
         self._codes = codes

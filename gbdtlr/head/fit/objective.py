@@ -2,11 +2,10 @@
 
 For setting k, over the samples i of the window and the parameters w (one per code, and a bias)::
 
-    sum_i s_ik logloss(y_i, base_i + delta_k . codes_i) + sum_w l2_kw / 2 delta_kw^2
+    sum_i s_ik logloss(y_i, base_i + delta_k . codes_i) + l2_k / 2 |delta_k|^2
     s_ik = weight_i 2^-((as_of - event_time_i) / half_life_k)
 
-``delta`` is the distance from the anchor and ``base`` the anchor's own margin; ``l2`` is one ridge for each kind of
-weight (see ``ridges``). Codes are one-hot per tree and per
+``delta`` is the distance from the anchor and ``base`` the anchor's own margin. Codes are one-hot per tree and per
 wide column, so the product is a gather and its transpose a scatter (see ``kernels``).
 """
 
@@ -25,15 +24,14 @@ from gbdtlr.head.fit import kernels
 from gbdtlr.head.fit.curvature import Curvature
 from gbdtlr.head.fit.groups import Groups
 from gbdtlr.head.fit.lines import Lanes, Lines, aligned, blocks, zeros
-from gbdtlr.head.fit.sampling import curvature_of, diagonals
+from gbdtlr.head.fit.sampling import curvature_of
 from gbdtlr.head.fit.window import Part, Window
 from gbdtlr.head.layout import Layout
-from gbdtlr.head.ridges import Ridges
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to fit the head: how fast old samples fade, and how strongly the anchor pulls the leaves."""
+    """One way to fit the head: how fast old samples fade, and how strongly the anchor pulls."""
 
     half_life: timedelta
     l2: float
@@ -47,14 +45,7 @@ class Objective:
     layout : the parameters: those of the trees, and of the wide buckets that occur in the window
     """
 
-    def __init__(
-        self,
-        window: Parts[Codes],
-        layout: Layout,
-        settings: Sequence[Setting],
-        as_of: datetime,
-        ridges: Ridges | None = None,
-    ) -> None:
+    def __init__(self, window: Parts[Codes], layout: Layout, settings: Sequence[Setting], as_of: datetime) -> None:
         """Objective over coded samples.
 
         Parameters
@@ -63,22 +54,22 @@ class Objective:
         layout : of heads on them
         settings : one per lane
         as_of : the moment the weights of samples are discounted from
-        ridges : of each kind of weight in each lane; each setting's own for all kinds, where there are none
         """
         half_lives = sorted({setting.half_life for setting in settings})
-        self.half_of_lane = [half_lives.index(setting.half_life) for setting in settings]
-        self.ridges = Ridges.tied(layout, [setting.l2 for setting in settings]) if ridges is None else ridges
+        self._half_of_lane = [half_lives.index(setting.half_life) for setting in settings]
+        self.l2 = np.array([setting.l2 for setting in settings])
         self._window = Window.of(window, layout, half_lives, as_of)
         self.layout = self._window.layout
         self._groups = Groups(layout.offsets, self._window.n // max(len(window), 1))
 
     def value_and_gradient(self, delta: Lines, lanes: Lanes) -> tuple[NDArray[np.float64], Lines]:
         """Objective of each of these k settings, (k,), and its gradient, float64 (n_params, k)."""
-        gradient = self.ridges.lanes(lanes).times(delta, self.layout)
-        value = np.einsum("pk,pk->k", delta, gradient) / 2
+        l2 = self.l2[lanes]
+        value = l2 / 2 * np.einsum("pk,pk->k", delta, delta)
+        gradient = l2 * delta
         for block, width in blocks(len(lanes), kernels.LANES):
             lines = aligned(delta[:, block], width)
-            halves = [self.half_of_lane[lane] for lane in lanes[block]]
+            halves = [self._half_of_lane[lane] for lane in lanes[block]]
             halves += halves[:1] * (width - len(halves))
             table = self._groups.table(lines)
             loss, slope = self._window.parts.sum(loss_and_gradient, self._groups, tuple(halves), lines, table)
@@ -89,15 +80,11 @@ class Objective:
 
     def curvature(self, at: Lines | None = None) -> Curvature:
         """Approximate Hessian of each setting at the anchor, or at these points, (n_params, lanes)."""
-        return curvature_of(self._window, self.half_of_lane, self.ridges, at)
-
-    def diagonal(self) -> NDArray[np.float64]:
-        """Diagonal of the Hessian at the anchor without ridges, (n_half_lives, n_params); zero for leaves."""
-        return diagonals(self._window, range(max(self.half_of_lane) + 1))
+        return curvature_of(self._window, self._half_of_lane, self.l2, at)
 
     def background(self, lane: int) -> float:
         """Log-odds of the rate of positives as setting ``lane`` discounts it, half a sample of each class added."""
-        negatives, positives = self._window.parts.sum(weight_of_classes, self.half_of_lane[lane], zero=(0.0, 0.0))
+        negatives, positives = self._window.parts.sum(weight_of_classes, self._half_of_lane[lane], zero=(0.0, 0.0))
         return float(np.log((positives + 0.5) / (negatives + 0.5)))
 
 

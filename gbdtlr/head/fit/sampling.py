@@ -15,7 +15,6 @@ from gbdtlr.head.fit.curvature import Curvature, SampledCurvature, SubsampledNew
 from gbdtlr.head.fit.lines import Lines
 from gbdtlr.head.fit.window import Part, Window
 from gbdtlr.head.layout import Layout
-from gbdtlr.head.ridges import Ridges
 from gbdtlr.metrics import sigmoid
 
 Floats = NDArray[np.floating]
@@ -137,16 +136,17 @@ def drawn_for_all(
     return part.codes.leaves[:, chosen], part.wide[:, chosen], strength
 
 
-def curvature_of(window: Window, half_of_lane: Sequence[int], ridges: Ridges, at: Lines | None = None) -> Curvature:
+def curvature_of(
+    window: Window, half_of_lane: Sequence[int], l2: NDArray[np.float64], at: Lines | None = None
+) -> Curvature:
     """Approximate Hessian of each setting at the anchor, or at these points.
 
     Parameters
     ----------
     half_of_lane : (lanes,), index into the half-lives of the window's weights
-    ridges : of each kind of weight in each lane
+    l2 : (lanes,)
     at : distances from the anchor, float64 (n_params, lanes)
     """
-    l2 = ridges.values[0]
     # At the anchor p is the same for all lanes, so that those of a half-life share what each row counts for.
     half_of_group = range(max(half_of_lane) + 1) if at is None else half_of_lane
     group_of_lane = list(half_of_lane if at is None else range(len(l2)))
@@ -162,30 +162,16 @@ def curvature_of(window: Window, half_of_lane: Sequence[int], ridges: Ridges, at
         samples.update(zip(lanes, made, strict=True))
     inverted: list[SampledCurvature] = [None] * len(l2)  # type: ignore[list-item]  # filled by threads
 
-    def of_parameters(lane: int) -> NDArray[np.float64]:
-        column: NDArray[np.float64] = ridges.lanes([lane]).of_parameters(window.layout)[:, 0]
-        return column
-
     def invert(lane: int) -> None:
-        inverted[lane] = SampledCurvature(*samples[lane], of_parameters(lane), window.layout.leaves)
+        inverted[lane] = SampledCurvature(*samples[lane], l2[lane], window.layout.leaves)
 
     threads.run(len(l2), invert)
     if not subsampled:
         return Curvature(inverted)
     scales = [float(1.0 / np.sqrt(max(total, NOTHING))) for total in totals.sum(axis=0)]
     leaves, wide, strength = _subsample(strengths, scales, max(SUBSAMPLE, window.n // SUBSAMPLE_SHARE))
-    layout = window.layout
-    return SubsampledNewton(inverted, leaves, wide, layout, strength, group_of_lane, ridges, care.steps, care.enough)
-
-
-def diagonals(window: Window, halves: Sequence[int]) -> NDArray[np.float64]:
-    """Diagonal of the Hessian at the anchor, for wide buckets and the bias, of each half-life: (n_halves, n_params)."""
-    strengths, layout = window.parts.derive(Strengths.of, window.layout, halves, None), window.layout
-    out = np.zeros((len(halves), layout.n))
-    for group in range(len(halves)):
-        out[group] = strengths.sum(diagonal, group, layout.n, zero=np.zeros(layout.n))
-    out[:, layout.bias] = np.sum(strengths.map(sums), axis=0)[0]
-    return out
+    offsets = window.layout.offsets
+    return SubsampledNewton(inverted, leaves, wide, offsets, strength, group_of_lane, l2, care.steps, care.enough)
 
 
 class _Sample(NamedTuple):
