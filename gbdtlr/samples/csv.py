@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -49,13 +50,13 @@ def csv_batches(file: File, cfg: SamplesConfig, seen: set[str]) -> Iterator[pa.R
         yield batch
 
 
-def has_rows(file: File, header: Collection[str], *, skip_torn: bool = False) -> bool:
+def has_rows(file: File, header: Sequence[str], *, skip_torn: bool = False) -> bool:
     """Whether there is anything below the header."""
     if not header:
         return False
-    source = _Source(file, skip_torn)
+    stream = whole_lines(file) if skip_torn else file.stream()
     try:
-        return any(len(batch) for batch in _batches(source, {}, _BLOCK, 0))
+        return any(len(batch) for batch in _batches(stream, {header[0]: pa.string()}, _BLOCK, 0))
     except pa.ArrowInvalid as error:
         return "Empty CSV" not in str(error)  # rows that cannot be read are told when it is their turn
 
@@ -175,12 +176,12 @@ class _Source:
         self._stream.close()
 
 
-def _batches(source: _Source, types: Mapping[str, pa.DataType], block: int, n_skipped: int) -> Iterator[pa.RecordBatch]:
+def _batches(source: Any, types: Mapping[str, pa.DataType], block: int, n_skipped: int) -> Iterator[pa.RecordBatch]:
     from pyarrow import csv as pa_csv
 
     try:
         reader = pa_csv.open_csv(
-            pa.PythonFile(source, mode="r"),
+            pa.PythonFile(source, mode="r") if isinstance(source, _Source) else source,
             read_options=pa_csv.ReadOptions(block_size=block),
             parse_options=pa_csv.ParseOptions(newlines_in_values=True),
             convert_options=pa_csv.ConvertOptions(

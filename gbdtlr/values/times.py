@@ -9,6 +9,7 @@ of the day, durations, bytes and whatever is nested are no times.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, tzinfo
@@ -146,8 +147,11 @@ def _of_numpy(values: npt.NDArray[Any], known: Mask, zone: tzinfo, late: bool) -
     values = values.astype(values.dtype.newbyteorder("="))
     if values.dtype.kind != "M":
         return _of_numbers(values.astype(np.float64) if values.dtype.kind == "f" else values, known, zone, late)
-    if np.datetime_data(values.dtype)[0] in ("Y", "M") or np.datetime_data(values.dtype)[1] != 1:
-        values = values.astype("datetime64[D]" if np.datetime_data(values.dtype)[0] in ("Y", "M") else "datetime64[us]")
+    unit, count = np.datetime_data(values.dtype)
+    if unit == "generic":  # of no unit, as only NaT can be
+        return np.zeros(len(values), np.int64), np.zeros(len(values), bool), []
+    if unit in ("Y", "M") or count != 1:
+        values = values.astype("datetime64[D]" if unit in ("Y", "M") else "datetime64[us]")
     known = known & ~np.isnat(values)
     us = _scaled(values.astype(np.int64), np.datetime_data(values.dtype)[0])
     return np.where(known, localize(np.where(known, us, 0), zone, late), 0), known, []
@@ -174,7 +178,7 @@ def _of_scalars(values: Sequence[Any], zone: tzinfo, late: bool) -> Read:
         us[texts], known[texts], unreadable = text_us(from_texts([values[i] for i in texts]), zone, late)
         wrong.update((i, values[i]) for i in texts if not known[i] and values[i].strip() in {*unreadable})
     for i in {*range(len(values))} - {*texts}:
-        if is_missing(values[i]):
+        if is_missing(values[i]) or _is_endless(values[i]):
             continue
         one = _of_scalar(values[i], zone, late)
         if one is None:
@@ -195,7 +199,7 @@ def _of_scalar(value: Any, zone: tzinfo, late: bool) -> int | None:
     array = None
     if isinstance(value, np.datetime64):
         array = np.array([value])
-    elif isinstance(value, bool):
+    elif isinstance(value, bool | np.timedelta64):  # whole numbers, to Python
         return None
     elif isinstance(value, Integral):
         if -(2**63) <= int(value) < 2**64:
@@ -206,3 +210,8 @@ def _of_scalar(value: Any, zone: tzinfo, late: bool) -> int | None:
         return None
     us, known, _ = times(array, zone, late=late)
     return int(us[0]) if known[0] else None
+
+
+def _is_endless(value: Any) -> bool:
+    """Whether a number is infinite: the time of what never was."""
+    return isinstance(value, float | np.floating | Decimal) and not math.isfinite(value)
