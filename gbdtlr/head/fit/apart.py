@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.compute import threads
+from gbdtlr.head.fit.apart_kernels import sweep
 from gbdtlr.head.fit.kernels import LANES
 from gbdtlr.head.fit.lines import aligned, blocks, zeros
 
 DAMPED = 2.0
 """By trial: from 1.5 to 3 as few passes; undamped, half as many again."""
-CHUNK = 4096
-"""Buckets that are worked on in one go, so that what is in between stays in the caches."""
+CHUNK = 16_384
+"""Buckets that one thread works on at a time."""
 
 Floats = NDArray[np.float32]
 
@@ -76,8 +77,7 @@ class Apart:
         l2 : (n_lanes,)
         """
         self._curvature, self._group, self._l2 = curvature, list(group_of_lane), l2.astype(np.float32)
-        self._is_apart = np.isfinite(curvature[:, 0]) if len(curvature) else np.zeros(0, bool)
-        self._none = not self._is_apart.any()
+        self._none = bool(np.isinf(curvature[:, :1]).all())
         self._done: dict[int, Floats] = {}
         self.blocks = [
             self._block(list(range(some.start, some.stop)), aligned(start[:, some], width))
@@ -153,21 +153,17 @@ class Apart:
             return np.zeros(block.width)
         n_chunks = -(-len(self._curvature) // CHUNK)
         sums = np.zeros((n_chunks, 2, block.width))
-        spare = [0] * (block.width - len(block.lanes))
-        group = [self._group[lane] for lane in block.lanes] + spare
-        l2 = np.append(self._l2[block.lanes], np.ones(len(spare), np.float32)).astype(np.float32)
+        spare = block.width - len(block.lanes)
+        group = (*(self._group[lane] for lane in block.lanes), *(0,) * spare)
+        l2 = np.append(self._l2[block.lanes], np.ones(spare, np.float32)).astype(np.float32)
         step = change.astype(np.float32)
 
         def work(chunk: int) -> None:
-            some = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
-            trial, direction = block.trial[some], block.direction[some]
-            if turned.any():
-                gradient = block.slope[some] + l2 * trial
-                towards = gradient / -(np.float32(DAMPED) * self._curvature[some][:, group] + l2)
-                sums[chunk, 0] = (gradient * towards).sum(axis=0, dtype=np.float64)
-                np.copyto(direction, towards, where=turned)
-            trial += step * direction
-            sums[chunk, 1] = (trial * trial)[self._is_apart[some]].sum(axis=0, dtype=np.float64)
+            lo, hi = chunk * CHUNK, min(len(self._curvature), (chunk + 1) * CHUNK)
+            sweep(
+                block.trial, block.direction, block.slope, self._curvature, group, l2, np.float32(DAMPED), turned,
+                step, lo, hi, *sums[chunk],
+            )  # fmt: skip
 
         threads.run(n_chunks, work)
         slopes: NDArray[np.float64] = sums[:, 0].sum(axis=0)

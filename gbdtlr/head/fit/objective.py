@@ -25,7 +25,7 @@ from gbdtlr.head.codes import Codes
 from gbdtlr.head.fit import kernels
 from gbdtlr.head.fit.curvature import Curvature
 from gbdtlr.head.fit.groups import Groups
-from gbdtlr.head.fit.lines import Lanes, Lines, aligned, blocks, lines, zeros
+from gbdtlr.head.fit.lines import Lanes, Lines, aligned, blocks, zeros
 from gbdtlr.head.fit.sampling import curvature_of
 from gbdtlr.head.fit.tile_kernels import add_own
 from gbdtlr.head.fit.tiles import SPANS
@@ -115,7 +115,9 @@ class Objective:
         total: TreeSum[tuple[NDArray[np.float64], Lines]] = TreeSum(len(found))
         for p, (loss, slope, _) in enumerate(found):
             total.add(p, (loss, slope))
-        _add_own(self._own, [slope for _, _, slope in found], slope_wide_out)
+        slopes = [slope for _, _, slope in found]
+        _add_own(self._own, slopes, slope_wide_out)
+        self._groups.give_back(*slopes)
         loss, slope = total.result()
         return loss[:k], slope[:, :k]
 
@@ -153,7 +155,7 @@ def loss_and_gradient(
     """
     width = len(half_of_lane)
     loss, slope, part_table = np.zeros(width), zeros(int(groups.offsets[-1]) + 1, width), groups.zeros(width)
-    slope_own = lines(len(part.tiles.own), width)
+    slope_own = groups.lines(len(part.tiles.own), width)
     kernels.loss_and_gradient(
         part.codes.leaves,
         *groups.arguments,
