@@ -51,8 +51,7 @@ SOME, MUCH = Care(768, 6, 0.1), Care(1024, 8, 0.05)
 MUCH_FROM = 400_000
 """Rows from which a pass costs so much more than a step on the larger sample that more care pays; all by trial."""
 
-COUPLED = 1.0
-BUSY = 8
+BUSY = 4
 """Rows of the larger sample from which a wide bucket is busy: fewer say too little about it."""
 
 FLAT = 0.01
@@ -166,7 +165,6 @@ def curvature_of(
         scales = [float(1.0 / np.sqrt(max(total, NOTHING))) for total in totals.sum(axis=0)]
         rows = _subsample(strengths, scales, max(SUBSAMPLE, window.n // SUBSAMPLE_SHARE))
         is_busy = np.bincount(rows.wide.ravel() - window.layout.n_leaves, minlength=len(wide)) >= BUSY
-        is_busy &= wide.max(axis=1, initial=0) >= COUPLED * l2.min()
     core = Core.of(window.layout, is_busy)
     samples: dict[int, _Sample] = {}
     for group in range(len(half_of_group)):
