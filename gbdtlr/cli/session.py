@@ -22,6 +22,7 @@ from gbdtlr.errors import ConfigError, GbdtlrError
 from gbdtlr.times import check_length, check_moment, parse_duration, parse_time
 
 if TYPE_CHECKING:
+    from gbdtlr.jobs.by import By
     from gbdtlr.store import Store
 
 PIPE_CLOSED = 141  # what a shell says of a command that SIGPIPE ended
@@ -135,6 +136,19 @@ def duration(*names: str, **attributes: Any) -> Callable[[Function], Function]:
     return click.option(*names, metavar="DURATION", callback=convert, **attributes)
 
 
+def release(about: str) -> Callable[[Function], Function]:
+    """Option ``--release``: the number of a release, or ``candidate``."""
+
+    def convert(ctx: click.Context, param: click.Parameter, value: str | None) -> int | str | None:
+        if value is None or value == "candidate":
+            return value
+        if not value.isascii() or not value.isdigit() or not int(value):
+            raise click.BadParameter(f"{value!r} is no number of a release, and not candidate", ctx, param)
+        return int(value)
+
+    return click.option("--release", metavar="N", callback=convert, help=about)
+
+
 def durations(*names: str, **attributes: Any) -> Callable[[Function], Function]:
     """Option of one or several durations, such as ``1h,3h``."""
 
@@ -166,6 +180,18 @@ def alone(function: Function) -> Function:
         return command(config_file=None, store_url=None, **options)
 
     return without_store
+
+
+def reason(function: Function) -> Function:
+    """The option ``--reason``."""
+    return click.option("--reason", metavar="TEXT", default="", help="Why, for the log.")(function)
+
+
+def by(reason: str) -> By:
+    """Who runs this command line, for the log, which nothing below it asks."""
+    from gbdtlr.jobs.by import By
+
+    return By.here(reason)
 
 
 def as_of(what: str) -> Callable[[Function], Function]:

@@ -14,7 +14,7 @@ from gbdtlr.inspect.rows import window_samples
 from gbdtlr.metrics import sigmoid
 from gbdtlr.release import Release
 from gbdtlr.samples import Samples
-from gbdtlr.store import Store
+from gbdtlr.store import Entry, Store
 from gbdtlr.trees import Rules
 
 
@@ -76,11 +76,20 @@ def _releases(store: Store, a: int | None, b: int | None) -> tuple[Release, Rele
     if live is None:
         raise NoReleaseError(f"nothing is published in {store.url} yet; run first: gbdtlr train-trees")
     later = store.entry(b) if b is not None else live
-    number = a if a is not None else later.number - 1
+    earlier = store.entry(a) if a is not None else _before(store, later)
+    new = Release.load(store, later)
+    return Release.load(store, earlier, known=new), new
+
+
+def _before(store: Store, later: Entry) -> Entry:
+    """What was live before a release, or is beside a candidate."""
+    if later.live is not None:
+        return store.entry(later.live)
+    number = later.number - 1
     if number < 1:
         raise NoReleaseError(f"there is no release before {later.number} to compare it with; publish another first")
-    new = Release.load(store, later)
-    return Release.load(store, store.entry(number), known=new), new
+    before = store.entry(number)
+    return before if before.live is None else store.entry(before.live)
 
 
 def _largest(

@@ -41,6 +41,7 @@ class Draft:
     as_of : the moment up to which the head knows labels
     live : entry it is built on, None for the first
     metrics : what was measured so far
+    since : the newest entry of the log when it was begun, if that is newer than ``live``
     """
 
     run: Run
@@ -53,6 +54,7 @@ class Draft:
     as_of: datetime
     live: Entry | None
     metrics: dict[str, Any] = field(default_factory=dict)
+    since: int = 0
 
     @cached_property
     def model(self) -> Model:
@@ -142,17 +144,21 @@ class Written:
     head: Version
 
     def publish(self) -> Published:
-        """Make the head live on the trees that are, unless something since says otherwise; see :func:`publish_head`."""
+        """Make the head live on the trees that are, or the candidate, unless something since says otherwise.
+
+        See :func:`publish_head`.
+        """
         draft = self.draft
         if draft.live is None:
             raise ValueError("a head alone is published on live trees, of which there are none")
-        return publish_head(draft.run.store, draft.live, self.head, self._values())
+        since = max(draft.since, draft.live.number)
+        return publish_head(draft.run.store, draft.live, self.head, self._values(), since, draft.run.candidate)
 
     def publish_with_trees(self) -> Entry | None:
-        """Make trees and head live right behind the release they were judged beside; None if another took its place."""
+        """Make trees and head live, or the candidate, if the release they were judged beside still is; None if not."""
         draft = self.draft
         values = {**self._values(), "as_of": draft.as_of, "trees": draft.slow.trees_name, "head": self.head.name}
-        return try_publish_trees(draft.run.store, draft.live, values)
+        return try_publish_trees(draft.run.store, draft.live, values, draft.run.candidate)
 
     def released(self, entry: Entry) -> Release:
         """The release that it has become."""
@@ -160,5 +166,6 @@ class Written:
 
     def _values(self) -> dict[str, Any]:
         draft = self.draft
-        reason = draft.gate.reason
-        return {"why": draft.run.job, "reason": reason, "forced": bool(reason), "metrics": draft.metrics}
+        overruled = draft.gate.reason
+        values = {"why": draft.run.job, "forced": bool(overruled), "metrics": draft.metrics}
+        return {**values, **draft.run.by.values(overruled)}

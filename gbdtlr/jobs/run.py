@@ -10,8 +10,10 @@ from typing import Any
 
 from gbdtlr.compute import threads
 from gbdtlr.config import Config
+from gbdtlr.errors import Refused
+from gbdtlr.jobs.by import NOBODY, By
 from gbdtlr.jobs.guards import Gate
-from gbdtlr.jobs.publishing import note_refusal
+from gbdtlr.jobs.publishing import held_reason, note_refusal
 from gbdtlr.jobs.result import JobResult, OnEvent, Reporter
 from gbdtlr.store import Entry, Store
 
@@ -28,6 +30,8 @@ class Run:
     as_of : the moment the job pretends is now
     say : tells whoever listens what was done
     force : whether guards are overruled
+    by : who asked for it, and why; releases say so
+    candidate : whether what it makes is published to be tried, and not to go live
     """
 
     job: str
@@ -36,6 +40,8 @@ class Run:
     as_of: datetime
     say: Reporter
     force: bool = False
+    by: By = NOBODY
+    candidate: bool = False
 
     def gate(self, reason: str = "") -> Gate:
         """What objections are put to; ``reason`` is what was overruled before."""
@@ -43,6 +49,8 @@ class Run:
 
     def note_refusal(self, live: Entry | None, reason: str, as_of: datetime | None = None) -> None:
         """Leave a note in the store that a guard refused at ``as_of``, if that is not the run's, so ``live`` stays."""
+        if self.candidate:  # the live one stays anyhow
+            return
         note_refusal(self.store, live, self.job, self.as_of if as_of is None else as_of, reason)
 
     def ended(
@@ -53,9 +61,10 @@ class Run:
         samples: int = 0,
         metrics: Mapping[str, Any] | None = None,
     ) -> JobResult:
-        """The result of a run that leaves ``live`` as the live release."""
+        """The result of a run that leaves ``live`` as the live release, or as the candidate."""
         number, trees, head = (live.number, live.trees, live.head) if live is not None else (None, None, None)
-        return JobResult(status, number, trees, head, self.as_of, samples, metrics or {}, reason)
+        tried = live is not None and live.kind == "candidate"
+        return JobResult(status, number, trees, head, self.as_of, samples, metrics or {}, reason, tried)
 
     def refused(
         self, live: Entry | None, reason: str, samples: int = 0, metrics: Mapping[str, Any] | None = None
@@ -64,11 +73,34 @@ class Run:
         self.note_refusal(live, reason)
         return self.ended("refused", live, reason, samples, metrics)
 
+    def check_not_held(self, live: Entry | None) -> None:
+        """Pass if what the run makes may be published: a hold keeps it from going live, not from being tried.
+
+        Parameters
+        ----------
+        live : the live release, as far as is known
+
+        Raises
+        ------
+        Refused
+            A hold stands; not even force overrules it, as that is a person's word.
+        """
+        standing = None if self.candidate or live is None else self.store.standing(live.number)
+        if standing is not None and standing.held is not None:
+            raise Refused(held_reason(self.store.entry(standing.held)))
+
 
 @contextmanager
 def running(
-    job: str, config: Config, as_of: datetime, *, force: bool = False, on_event: OnEvent | None = None
+    job: str,
+    config: Config,
+    as_of: datetime,
+    *,
+    force: bool = False,
+    on_event: OnEvent | None = None,
+    by: By = NOBODY,
+    candidate: bool = False,
 ) -> Iterator[Run]:
     """A run of a job, with what it may use of the machine; what else runs in the process, or after it, has its own."""
     with threads.limited(config.threads):
-        yield Run(job, config, Store.open(config.store), as_of, Reporter(on_event), force)
+        yield Run(job, config, Store.open(config.store), as_of, Reporter(on_event), force, by, candidate)

@@ -147,15 +147,16 @@ class Stream:
             seen = self._seen(coded)
             draft = self._draft(coded, seen, max(now, self._base.head_as_of))
             try:
+                self._run.check_not_held(self._base.entry)
                 draft.judge()
                 draft.gate.judge(self._objections(draft, coded, seen))
+                with self._run.say.timed("release.publish") as told:
+                    written = draft.write()
+                    published = written.publish()
+                    told.update(release=published.entry.number, samples=self.n_new)
             except Refused as refusal:
                 self._refuse(str(refusal), draft.as_of)
                 return
-            with self._run.say.timed("release.publish") as told:
-                written = draft.write()
-                published = written.publish()
-                told.update(release=published.entry.number, samples=self.n_new)
             if published.superseded:
                 self._relearn(published.reason)
                 continue

@@ -13,13 +13,14 @@ from gbdtlr.config import Config
 from gbdtlr.errors import GbdtlrError, Refused, StoreUnavailable
 from gbdtlr.head import pieces
 from gbdtlr.jobs import guards, then
+from gbdtlr.jobs.by import NOBODY, By
 from gbdtlr.jobs.coding import code_window
 from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.fresh import NEWEST, Fresh
 from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.methods import method_of, wide_of
-from gbdtlr.jobs.publishing import rolled_back_since
+from gbdtlr.jobs.publishing import chosen_since, no_candidate_first
 from gbdtlr.jobs.result import JobResult, OnEvent
 from gbdtlr.jobs.run import Run, running
 from gbdtlr.jobs.versions import versions
@@ -38,11 +39,14 @@ def train_trees(
     force: bool = False,
     on_event: OnEvent | None = None,
     progress: Progress | None = None,
+    by: By = NOBODY,
+    candidate: bool = False,
 ) -> JobResult:
     """Publish new trees with a head that knows at least as much as the live one.
 
     Updates that were published while the trees grew moved the moment up to which labels are known: the first head
     is then fitted up to that moment. A rollback while they grew stands: the samples may be what it was made for.
+    So does a promotion.
 
     Parameters
     ----------
@@ -50,10 +54,13 @@ def train_trees(
     force : publish although a guard refuses, and say so in the release
     on_event : see :data:`OnEvent`
     progress : ``progress(iteration, total, text)`` after each tree
+    by : who asks, and why
+    candidate : publish them to be tried, beside the live release, which they are judged against all the same
 
     Returns
     -------
-    result : ``published``, ``superseded`` (trees as new are live, or a rollback was made meanwhile) or ``refused``
+    result : ``published``, ``superseded`` (trees as new are live, or a rollback or a promotion was made meanwhile) or
+        ``refused``, by a guard or a hold
 
     Raises
     ------
@@ -64,8 +71,12 @@ def train_trees(
     ------
     He et al. 2014, section 3.
     """
-    with running("train-trees", config, as_of, force=force, on_event=on_event) as run:
+    with running("train-trees", config, as_of, force=force, on_event=on_event, by=by, candidate=candidate) as run:
         run.store.ensure_put_if_absent()
+        try:
+            _check_may_publish(run)
+        except Refused as refusal:
+            return run.refused(run.store.live(), str(refusal))
         with run.say.timed("samples.read") as told:
             tally = Tally()
             samples = read(config.samples, as_of - config.trees.window, as_of, as_of, tally=tally)
@@ -77,7 +88,7 @@ def train_trees(
         try:
             gate.judge(guards.too_few(n_samples, config.guard))
             rival = _Rival.look(run, live)
-            if reason := rival.is_as_new(as_of):
+            if reason := rival.is_as_new(run):
                 return run.ended("superseded", live, reason, n_samples)
             if rival.release is not None and rival.fresh is not None:
                 gate.judge(guards.given_to_trees(samples, totals, rival.release.slow, config.guard))
@@ -87,6 +98,14 @@ def train_trees(
         slow = _grow(run, samples, totals, progress)
         del samples
         return _release(run, slow, rival, gate.reason, n_samples)
+
+
+def _check_may_publish(run: Run) -> None:
+    """Pass if trees may be published once they have grown, which takes long; raises as :func:`try_publish_trees`."""
+    live = run.store.live()
+    if run.candidate and live is None:
+        raise no_candidate_first(run.store)
+    run.check_not_held(live)
 
 
 @dataclass(frozen=True)
@@ -118,9 +137,9 @@ class _Rival:
             return cls(live, release, None, as_of)
         return cls(live, release, Fresh.of(run.config, run.store, release, as_of), as_of)
 
-    def is_as_new(self, as_of: datetime) -> str:
-        """Why trees of ``as_of`` are not worth having any more; empty if they are."""
-        if self.release is None or self.release.trees_as_of < as_of:
+    def is_as_new(self, run: Run) -> str:
+        """Why trees of the run's moment are not worth having any more; empty if they are, as all are that are tried."""
+        if self.release is None or run.candidate or self.release.trees_as_of < run.as_of:
             return ""
         return f"release {self.release.entry.number} has trees as new as these"
 
@@ -179,23 +198,23 @@ def _release(run: Run, slow: Slow, rival: _Rival, reason: str, n_samples: int) -
         gate = run.gate(reason)
         try:
             if live != before:
-                if live is not None and before is not None and (back := rolled_back_since(run.store, before, live)):
-                    return run.ended("superseded", live, f"release {back.number} rolled back meanwhile", n_samples)
+                if live is not None and before is not None and (chosen := chosen_since(run.store, before, live)):
+                    return run.ended("superseded", live, f"release {chosen.number} {chosen.did} meanwhile", n_samples)
                 rival = _Rival.look(run, live)
-                if newer := rival.is_as_new(run.as_of):
+                if newer := rival.is_as_new(run):
                     return run.ended("superseded", live, newer, n_samples)
                 gate.judge(rival.objections(run))
             draft = _draft(run, slow, rival, gate, metrics)
             draft.judge()
             gate.judge(_objections(draft, rival))
+            with run.say.timed("head.write") as told:
+                written = draft.write()
+                told.update(head=written.head.name)
+            with run.say.timed("release.publish") as told:
+                entry = written.publish_with_trees()
+                told.update(release=None if entry is None else entry.number)
         except Refused as refusal:
             return run.refused(live, str(refusal), n_samples, metrics)
-        with run.say.timed("head.write") as told:
-            written = draft.write()
-            told.update(head=written.head.name)
-        with run.say.timed("release.publish") as told:
-            entry = written.publish_with_trees()
-            told.update(release=None if entry is None else entry.number)
         if entry is not None:
             return run.ended("published", entry, gate.reason, n_samples, metrics)
 

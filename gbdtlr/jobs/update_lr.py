@@ -12,6 +12,7 @@ from gbdtlr.errors import ConfigError, NoReleaseError, Refused
 from gbdtlr.head import Codes
 from gbdtlr.head.codes import as_other
 from gbdtlr.jobs import guards, then
+from gbdtlr.jobs.by import NOBODY, By
 from gbdtlr.jobs.coding import CodedWindow, Onlooker, code_window
 from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.draft import Draft
@@ -26,7 +27,15 @@ from gbdtlr.release import Release
 from gbdtlr.times import format_time
 
 
-def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event: OnEvent | None = None) -> JobResult:
+def update_lr(
+    config: Config,
+    as_of: datetime,
+    *,
+    force: bool = False,
+    on_event: OnEvent | None = None,
+    by: By = NOBODY,
+    candidate: bool = False,
+) -> JobResult:
     """Publish a head that knows every label known by ``as_of``, on the live trees; or leave the live release.
 
     Parameters
@@ -34,10 +43,12 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
     as_of : the moment the job pretends is now
     force : publish although a guard refuses, and say so in the release
     on_event : see :data:`OnEvent`
+    by : who asks, and why
+    candidate : go on from the candidate, or from the live release where none stands, and publish the head to be tried
 
     Returns
     -------
-    result : ``published``, ``unchanged`` (no new label), ``superseded`` or ``refused``
+    result : ``published``, ``unchanged`` (no new label), ``superseded`` or ``refused``, by a guard or a hold
 
     Raises
     ------
@@ -52,11 +63,16 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
     ------
     He et al. 2014, section 3.
     """
-    with running("update-lr", config, as_of, force=force, on_event=on_event) as run:
+    with running("update-lr", config, as_of, force=force, on_event=on_event, by=by, candidate=candidate) as run:
+        since = _newest(run)
         base = _base(run)
         if as_of <= base.head_as_of:
             knows = format_time(base.head_as_of)
             return run.ended("unchanged", base.entry, f"the live head knows the labels up to {knows} already")
+        try:
+            run.check_not_held(base.entry)
+        except Refused as refusal:
+            return run.refused(base.entry, str(refusal))
         run.store.ensure_put_if_absent()
         news = _News.read(run, base)
         if not news.n_fresh:
@@ -74,17 +90,17 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
             )
             fitted = news.fit(run, base)
             seen = guards.seen_by(base, news.seen, config.guard)
-            draft = Draft(run, gate, base.slow, fitted, news.window, ledger, seen, as_of, base.entry, metrics)
+            draft = Draft(run, gate, base.slow, fitted, news.window, ledger, seen, as_of, base.entry, metrics, since)
             draft.judge()
             gate.judge(_objections(draft, base, news))
+            with run.say.timed("head.write") as told:
+                written = draft.write()
+                told.update(head=written.head.name)
+            with run.say.timed("release.publish") as told:
+                published = written.publish()
+                told.update(release=published.entry.number)
         except Refused as refusal:
             return run.refused(base.entry, str(refusal), len(news.window), metrics)
-        with run.say.timed("head.write") as told:
-            written = draft.write()
-            told.update(head=written.head.name)
-        with run.say.timed("release.publish") as told:
-            published = written.publish()
-            told.update(release=published.entry.number)
         status = "superseded" if published.superseded else "published"
         return run.ended(status, published.entry, published.reason or gate.reason, len(news.window), metrics)
 
@@ -98,10 +114,17 @@ def settings_changed(config: Config, base: Release) -> bool:
     return bool(made.get("head") != now["head"] or wide != now["samples"]["wide"])
 
 
+def _newest(run: Run) -> int:
+    """Number of the newest entry, which may be newer than what a candidate is built on; 0 where none can be."""
+    standing = run.store.standing() if run.candidate else None
+    return 0 if standing is None else standing.newest.number
+
+
 def _base(run: Run) -> Release:
-    """The live release, whose trees can be given the configuration's samples."""
+    """The release to go on from, whose trees can be given the configuration's samples."""
     with run.say.timed("release.load") as told:
-        base = Release.live(run.store)
+        base = Release.candidate(run.store) if run.candidate else None
+        base = Release.live(run.store) if base is None else base
         if base is None:
             raise NoReleaseError(f"nothing is published in {run.store.url} yet; run first: gbdtlr train-trees")
         live = base.entry
