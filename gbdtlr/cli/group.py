@@ -92,11 +92,13 @@ def main(args: Sequence[str] | None = None, own_process: bool = False) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = session.warn
         try:
-            return int(group.main(args, prog_name="gbdtlr", standalone_mode=False, obj=session) or 0)
+            code = int(group.main(args, prog_name="gbdtlr", standalone_mode=False, obj=session) or 0)
         except Exception as error:
-            return _told(error, session)
+            code = _told(error, session)
         finally:
             session.log.close()
+        session.tell_outcome(code=code)
+        return code
 
 
 def _told(error: Exception, session: Session) -> int:

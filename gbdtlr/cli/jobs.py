@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gbdtlr import tables
-from gbdtlr.cli import metrics
+from gbdtlr.cli import metrics, outcome
 from gbdtlr.cli.session import Session, as_of, by, reason, wall_clock, with_config
 
 if TYPE_CHECKING:
@@ -19,7 +19,18 @@ REFUSED = 4
 HELD = "held "
 """How the reason of a refusal begins that is a hold's: it names its own remedy."""
 _force = click.option("--force", is_flag=True, help="Publish even if a guard objects; the release says it was forced.")
-_candidate = click.option("--candidate", is_flag=True, help="Publish to be tried in the shadow, not to go live.")
+
+
+def _hear_candidate(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
+    session = ctx.find_object(Session)
+    if session is not None:
+        session.candidate = value
+    return value
+
+
+_candidate = click.option(
+    "--candidate", is_flag=True, callback=_hear_candidate, help="Publish to be tried in the shadow, not to go live."
+)
 
 
 @click.command("train-trees")
@@ -27,6 +38,7 @@ _candidate = click.option("--candidate", is_flag=True, help="Publish to be tried
 @_force
 @_candidate
 @reason
+@outcome.metrics
 @with_config
 def train_trees(session: Session, as_of: str | None, force: bool, candidate: bool, reason: str) -> int:
     """Fit and freeze trees, fit their first head, publish both.
@@ -56,6 +68,7 @@ def train_trees(session: Session, as_of: str | None, force: bool, candidate: boo
 @_force
 @_candidate
 @reason
+@outcome.metrics
 @with_config
 def update_lr(session: Session, as_of: str | None, force: bool, candidate: bool, reason: str) -> int:
     """Refit the head on the live trees with fresh samples.
@@ -85,6 +98,7 @@ def finish(session: Session, result: JobResult, overrule: str = "publish all the
     ----------
     overrule : what to do if a guard was wrong to refuse
     """
+    session.ended(result)
     counts = {"release": result.release, "samples": result.samples}
     session.log.end(f"job.{result.status}", **counts, **({"reason": result.reason} if result.reason else {}))
     values = result.as_dict()

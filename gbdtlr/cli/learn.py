@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from gbdtlr.cli import outcome
 from gbdtlr.cli.jobs import finish
 from gbdtlr.cli.session import Session, by, duration, reason, wall_clock, with_config
 
@@ -29,6 +30,7 @@ _STOPS = (signal.SIGTERM, signal.SIGINT)
 @duration("--publish-every", default="60s", show_default=True, help="Publish what was learned so often.")
 @click.option("--publish-samples", type=click.IntRange(min=1), metavar="N", help="Publish after so many samples, too.")
 @reason
+@outcome.metrics
 @with_config
 def learn(session: Session, publish_every: timedelta, publish_samples: int | None, reason: str) -> int:
     """Learn JSON lines from standard input as they come.
@@ -54,6 +56,7 @@ def learn(session: Session, publish_every: timedelta, publish_samples: int | Non
             publish_samples=publish_samples,
             on_event=session.log.event,
             by=by(reason),
+            on_result=session.tell_outcome,
         )
     code = finish(session, result, "if they are right, allow it under [guard] and send them again")
     if result.metrics["lines_refused"] and not result.samples:

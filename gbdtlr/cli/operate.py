@@ -20,9 +20,18 @@ WITH_A_PAIR = ("release", "candidate", None)  # None: an entry that cannot be re
 @click.command("status")
 @duration("--max-head-age", help="Exit with 4 if the live head is older, or dated as far ahead.")
 @duration("--max-trees-age", help="Exit with 4 if the live trees are older, or dated as far ahead.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "prometheus"]),
+    default="text",
+    help="Text, or metrics for Prometheus.",
+)
 @as_of("Take ages at this time")
 @with_store
-def status(session: Session, max_head_age: timedelta | None, max_trees_age: timedelta | None, as_of: str | None) -> int:
+def status(
+    session: Session, max_head_age: timedelta | None, max_trees_age: timedelta | None, form: str, as_of: str | None
+) -> int:
     """Show the live release: its age, and how well it does.
 
     Then the candidate, and a hold, if they stand.
@@ -31,11 +40,18 @@ def status(session: Session, max_head_age: timedelta | None, max_trees_age: time
     Example:
       gbdtlr status -c configs/flights.toml
       gbdtlr status --store s3://models/ctr --max-head-age 30m --max-trees-age 36h
+      gbdtlr status --store s3://models/ctr --format prometheus
     """
     from gbdtlr.operate.status import status
 
-    values = status(session.store(), session.now(as_of))
-    session.result(values, lambda: _status_text(values, session))
+    store, now = session.store(), session.now(as_of)
+    values = status(store, now)
+    if form == "prometheus":
+        from gbdtlr.operate.store_metrics import store_metrics
+
+        session.print(store_metrics(store, now, session.store_url).rstrip("\n"))
+    else:
+        session.result(values, lambda: _status_text(values, session))
     code = 0
     for part, limit, job in (("head", max_head_age, "update-lr"), ("trees", max_trees_age, "train-trees")):
         seconds = values[f"{part}_age_s"]

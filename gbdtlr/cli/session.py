@@ -22,6 +22,7 @@ from gbdtlr.errors import ConfigError, GbdtlrError
 from gbdtlr.times import check_length, check_moment, parse_duration, parse_time
 
 if TYPE_CHECKING:
+    from gbdtlr.jobs import JobResult
     from gbdtlr.jobs.by import By
     from gbdtlr.store import Store
 
@@ -44,9 +45,14 @@ class Session:
         self._json = False
         self._config: Config | None = None
         self._store_url: str | None = None
+        self.begun = False
+        self.watchers: list[Callable[[JobResult | None, int], object]] = []
+        self.candidate = False
+        self._job_result: JobResult | None = None
 
     def begin(self, config_file: str | None, store_url: str | None, as_json: bool, style: str, quiet: bool) -> None:
         """Take the common options."""
+        self.begun, self._store_url = True, store_url
         self.log = Log(sys.stderr, style, wall_clock, quiet)
         self._json = as_json
         self._config = Config.load(config_file) if config_file else None
@@ -77,6 +83,24 @@ class Session:
         if self._store_url is None:
             raise ConfigError("no store is named: add -c FILE or --store URL")
         return self._store_url
+
+    @property
+    def store_if_known(self) -> str:
+        """Where the store is; empty where neither an option nor a config that could be read said so."""
+        return self._store_url or ""
+
+    def clock(self) -> datetime:
+        """The time now, to date what is told of the command with."""
+        return wall_clock()
+
+    def ended(self, result: JobResult) -> None:
+        """Keep what a job came to, for its outcome."""
+        self._job_result = result
+
+    def tell_outcome(self, result: JobResult | None = None, code: int = 0) -> None:
+        """Tell those who watch how the job has ended, with which exit code, or how one without an end does so far."""
+        for watcher in self.watchers if self.begun else ():  # not of --help, nor of a command line that is none
+            watcher(self._job_result if result is None else result, code)
 
     def store(self) -> Store:
         """The store, opened."""

@@ -75,8 +75,10 @@ class Draft:
         self.metrics["fit"] = quality.as_dict()
         self.metrics.update(self.fitted.metrics)
 
-    def worse(self, rival: Head, parts: Parts[Codes], told: str, of_rival: Parts[Codes] | None = None) -> list[str]:
-        """Objection to its head beside another on the same rows; see :func:`guards.contest` and :func:`guards.worse`.
+    def worse(
+        self, rival: Head, parts: Parts[Codes], told: str, of_rival: Parts[Codes] | None = None
+    ) -> list[guards.Check]:
+        """Check of its head beside another on the same rows; see :func:`guards.contest` and :func:`guards.worse`.
 
         Parameters
         ----------
@@ -86,8 +88,8 @@ class Draft:
         sums = guards.contest(self.fitted.head, rival, parts, guard, of_rival)
         return list(guards.worse(sums, told, guard))
 
-    def calibration(self, newest: datetime | None = None) -> list[str]:
-        """Objection to its calibration on what it and those before it had just learned; see :func:`guards.calibration`.
+    def calibration(self, newest: datetime | None = None) -> list[guards.Check]:
+        """Check of its calibration on what it and those before it had just learned; see :func:`guards.calibration`.
 
         Parameters
         ----------
@@ -167,5 +169,6 @@ class Written:
     def _values(self) -> dict[str, Any]:
         draft = self.draft
         overruled = draft.gate.reason
-        values = {"why": draft.run.job, "forced": bool(overruled), "metrics": draft.metrics}
+        metrics = {**draft.metrics, "guards": guards.told(draft.gate.checks)}
+        values = {"why": draft.run.job, "forced": bool(overruled), "metrics": metrics}
         return {**values, **draft.run.by.values(overruled)}

@@ -66,8 +66,8 @@ class Fresh:
             start_us,
         )
 
-    def objections(self, config: Config, base: Release, as_of: datetime) -> list[str]:
-        """What is wrong with the fresh samples."""
+    def checks(self, config: Config, base: Release, as_of: datetime) -> list[guards.Check]:
+        """Checks of the fresh samples."""
         if not self.fresh.sum(len, zero=0):
             return []
         return [

@@ -24,6 +24,7 @@ def learn(
     publish_samples: int | None = None,
     on_event: OnEvent | None = None,
     by: By = NOBODY,
+    on_result: Callable[[JobResult], object] | None = None,
 ) -> JobResult:
     """Learn samples one at a time for as long as they come; nothing learned is lost when they end.
 
@@ -42,6 +43,7 @@ def learn(
     publish_samples : publish after so many samples, too
     on_event : see :data:`OnEvent`
     by : who asks, and why
+    on_result : told how the stream would have ended, each time a release was due
 
     Returns
     -------
@@ -70,5 +72,7 @@ def learn(
             stream.learn(lines, clock)
             if stream.is_due(clock(), publish_every, publish_samples):
                 stream.publish_if_there(clock())
+                if on_result is not None:
+                    on_result(stream.result(clock()))
         stream.publish(clock())
         return stream.result(clock())

@@ -29,6 +29,7 @@ class JobResult:
     metrics : what was measured
     reason : why it ended so, for people
     candidate : whether ``release`` is the candidate, and not live
+    guards : what each measured: its ``value``, the bounds ``low`` and ``high``, and whether it ``objects``
     """
 
     status: str
@@ -40,6 +41,7 @@ class JobResult:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
     candidate: bool = False
+    guards: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The result in JSON's types."""
@@ -53,6 +55,7 @@ class JobResult:
             "metrics": dict(self.metrics),
             "reason": self.reason,
             "candidate": self.candidate,
+            "guards": dict(self.guards),
         }
 
 

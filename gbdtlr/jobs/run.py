@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from gbdtlr.compute import threads
 from gbdtlr.config import Config
 from gbdtlr.errors import Refused
 from gbdtlr.jobs.by import NOBODY, By
-from gbdtlr.jobs.guards import Gate
+from gbdtlr.jobs.guards import Check, Gate, told
 from gbdtlr.jobs.publishing import held_reason, note_refusal
 from gbdtlr.jobs.result import JobResult, OnEvent, Reporter
 from gbdtlr.store import Entry, Store
@@ -32,6 +32,7 @@ class Run:
     force : whether guards are overruled
     by : who asked for it, and why; releases say so
     candidate : whether what it makes is published to be tried, and not to go live
+    checks : what its guards have measured so far, the newest of each
     """
 
     job: str
@@ -42,10 +43,11 @@ class Run:
     force: bool = False
     by: By = NOBODY
     candidate: bool = False
+    checks: dict[str, Check] = field(default_factory=dict)
 
     def gate(self, reason: str = "") -> Gate:
         """What objections are put to; ``reason`` is what was overruled before."""
-        return Gate(self.force, self.say, reason)
+        return Gate(self.force, self.say, reason, self.checks)
 
     def note_refusal(self, live: Entry | None, reason: str, as_of: datetime | None = None) -> None:
         """Leave a note in the store that a guard refused at ``as_of``, if that is not the run's, so ``live`` stays."""
@@ -64,7 +66,8 @@ class Run:
         """The result of a run that leaves ``live`` as the live release, or as the candidate."""
         number, trees, head = (live.number, live.trees, live.head) if live is not None else (None, None, None)
         tried = live is not None and live.kind == "candidate"
-        return JobResult(status, number, trees, head, self.as_of, samples, metrics or {}, reason, tried)
+        guards = told(self.checks)
+        return JobResult(status, number, trees, head, self.as_of, samples, metrics or {}, reason, tried, guards)
 
     def refused(
         self, live: Entry | None, reason: str, samples: int = 0, metrics: Mapping[str, Any] | None = None

@@ -149,7 +149,7 @@ class Stream:
             try:
                 self._run.check_not_held(self._base.entry)
                 draft.judge()
-                draft.gate.judge(self._objections(draft, coded, seen))
+                draft.gate.judge(self._checks(draft, coded, seen))
                 with self._run.say.timed("release.publish") as told:
                     written = draft.write()
                     published = written.publish()
@@ -187,8 +187,8 @@ class Stream:
             {"fresh": self.n_new, **self._lines.metrics(self._quality_of_release)},
         )
 
-    def _objections(self, draft: Draft, coded: Codes, seen: guards.Seen) -> list[str]:
-        """What speaks against a release; volume does not, as a stream may carry any part of the traffic.
+    def _checks(self, draft: Draft, coded: Codes, seen: guards.Seen) -> list[guards.Check]:
+        """What may speak against a release; volume does not, as a stream may carry any part of the traffic.
 
         A new stream has no days before it to compare its rate of positives with, but a head that expected another.
         """

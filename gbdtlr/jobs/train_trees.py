@@ -92,7 +92,7 @@ def train_trees(
                 return run.ended("superseded", live, reason, n_samples)
             if rival.release is not None and rival.fresh is not None:
                 gate.judge(guards.given_to_trees(samples, totals, rival.release.slow, config.guard))
-                gate.judge(rival.objections(run))
+                gate.judge(rival.checks(run))
         except Refused as refusal:
             return run.refused(live, str(refusal), n_samples)
         slow = _grow(run, samples, totals, progress)
@@ -143,11 +143,11 @@ class _Rival:
             return ""
         return f"release {self.release.entry.number} has trees as new as these"
 
-    def objections(self, run: Run) -> list[str]:
-        """What is wrong with the samples it has not learned."""
+    def checks(self, run: Run) -> list[guards.Check]:
+        """Checks of the samples it has not learned."""
         if self.release is None or self.fresh is None:
             return []
-        return self.fresh.objections(run.config, self.release, self.as_of)
+        return self.fresh.checks(run.config, self.release, self.as_of)
 
 
 def _load(run: Run, live: Entry | None) -> Release | None:
@@ -203,10 +203,10 @@ def _release(run: Run, slow: Slow, rival: _Rival, reason: str, n_samples: int) -
                 rival = _Rival.look(run, live)
                 if newer := rival.is_as_new(run):
                     return run.ended("superseded", live, newer, n_samples)
-                gate.judge(rival.objections(run))
+                gate.judge(rival.checks(run))
             draft = _draft(run, slow, rival, gate, metrics)
             draft.judge()
-            gate.judge(_objections(draft, rival))
+            gate.judge(_checks(draft, rival))
             with run.say.timed("head.write") as told:
                 written = draft.write()
                 told.update(head=written.head.name)
@@ -241,8 +241,8 @@ def _draft(run: Run, slow: Slow, rival: _Rival, gate: guards.Gate, metrics: dict
     return Draft(run, gate, slow, fitted, window, ledger, seen, as_of, rival.entry, metrics)
 
 
-def _objections(draft: Draft, rival: _Rival) -> list[str]:
-    """What speaks against a new pair, beside the live one on the same rows; against a first one, its bare trees."""
+def _checks(draft: Draft, rival: _Rival) -> list[guards.Check]:
+    """What may speak against a new pair, beside the live one on the same rows; against a first one, its bare trees."""
     parts, fresh = draft.window.parts, rival.fresh
     if fresh is not None:
         told = "the new trees with their head are worse than the live release"

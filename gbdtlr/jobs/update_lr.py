@@ -92,7 +92,7 @@ def update_lr(
             seen = guards.seen_by(base, news.seen, config.guard)
             draft = Draft(run, gate, base.slow, fitted, news.window, ledger, seen, as_of, base.entry, metrics, since)
             draft.judge()
-            gate.judge(_objections(draft, base, news))
+            gate.judge(_checks(draft, base, news))
             with run.say.timed("head.write") as told:
                 written = draft.write()
                 told.update(head=written.head.name)
@@ -232,10 +232,10 @@ class _News:
         return fitted
 
 
-def _objections(draft: Draft, base: Release, news: _News) -> list[str]:
-    """What speaks against the new head: beside the live one on what that has not learned, and by itself."""
+def _checks(draft: Draft, base: Release, news: _News) -> list[guards.Check]:
+    """What may speak against the new head: beside the live one on what that has not learned, and by itself."""
     config, live = draft.run.config, news.live.model.head
-    objections = [
+    checks = [
         *draft.worse(live, news.fresh, "the new head is worse than the live one", news.known),
         *draft.calibration(min(base.head_as_of, draft.as_of - NEWEST)),
     ]
@@ -245,5 +245,5 @@ def _objections(draft: Draft, base: Release, news: _News) -> list[str]:
             held_out = method_of(config).full(known, base.trees, base.head_as_of, None, []).head
         beside_live = guards.contest(held_out, live, news.fresh, config.guard, news.known)
         told = "a head of these settings is worse than the live one, neither having learned these rows"
-        objections += guards.worse(beside_live, told, config.guard)
-    return objections
+        checks += guards.worse(beside_live, told, config.guard)
+    return checks

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gbdtlr.codec.documents import Finite, Measure, Whole, Word
 from gbdtlr.config import GuardConfig
 from gbdtlr.head import WideColumns
+from gbdtlr.jobs.guards.check import Check
 from gbdtlr.trees import Schema
 from gbdtlr.values.hashing import FIRST
 
@@ -146,8 +147,8 @@ class Profile:
         columns = {name: each.with_runs(known.get(name, each)) for name, each in self.columns.items()}
         return replace(self, columns=columns)
 
-    def objections(self, known: list[Profile], guard: GuardConfig) -> Iterator[str]:
-        """What is suddenly wrong with columns, each with its numbers, beside any of the ``known`` profiles.
+    def checks(self, known: list[Profile], guard: GuardConfig) -> Iterator[Check]:
+        """Checks of what may suddenly be wrong with columns, beside any of the ``known`` profiles.
 
         A share is compared with the largest in any of them, so that what has been so before (a rare outage, a day
         without rain) is not sudden. Nor is what a column has done before for half as long or longer: the hour of the
@@ -169,20 +170,23 @@ class Profile:
                 ("missing", missing, missed, absent_s),
                 ("unseen by the trees", unseen, unknown, 0.0),
             ):
-                if share - known_share > guard.missing and span_s >= usual_s:
-                    yield (
+                if span_s >= usual_s:
+                    risen = (
                         f"column {name} is {what} in {share:.0%} of {self.rows} rows, before in {known_share:.0%}; "
                         f"[guard] missing = {guard.missing:g} allows a rise of {guard.missing:.0%}"
                     )
+                    rise = share - known_share
+                    yield Check("missing", rise, None, guard.missing, risen if rise > guard.missing else "")
             if column.top and column.top[0][1] == there > self.rows / 2 and column.top[0][0] != UNSEEN:
                 value = column.top[0][0]
                 share = max(each.rows_with(value) / n for each, n in before)
-                if share < guard.constant and span_s >= steady_s:
+                if span_s >= steady_s:
                     told = "one id" if column.kind.startswith(WIDE) else repr(value)
-                    yield (
+                    constant = (
                         f"column {name} is {told} in all of {there} rows, before in {share:.0%}; "
                         f"[guard] constant asks for {guard.constant:.0%}"
                     )
+                    yield Check("constant", share, guard.constant, None, constant if share < guard.constant else "")
 
 
 def _wide_kind(wide: WideColumns) -> str:

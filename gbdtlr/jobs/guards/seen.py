@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from gbdtlr.codec.documents import read, table
 from gbdtlr.config import GuardConfig
 from gbdtlr.head import Codes, WideColumns
+from gbdtlr.jobs.guards.check import Check
 from gbdtlr.jobs.guards.columns import Profile
 from gbdtlr.jobs.guards.traffic import HOUR_US, Traffic
 from gbdtlr.model import Model
@@ -79,20 +80,20 @@ class Seen:
         """The fresh rows alone where they are enough, as older ones would water down what is wrong with them."""
         return fresh.gathering if fresh.gathering.rows >= guard.min_samples else self.gathering.plus(fresh.gathering)
 
-    def objections(
+    def checks(
         self, fresh: Seen, trees: Profile | None, since: datetime, until: datetime, guard: GuardConfig
-    ) -> list[str]:
-        """What is wrong with the rows an observer saw, beside those of the releases before.
+    ) -> list[Check]:
+        """Checks of the rows an observer saw, beside those of the releases before.
 
         Parameters
         ----------
         trees : profile of the samples the live trees were grown on
         since, until : the labels became known in this time
         """
-        found = list(self.traffic.plus(fresh.traffic).objections(since, until, guard))
+        found = list(self.traffic.plus(fresh.traffic).checks(since, until, guard))
         newest = self._newest(fresh, guard)
         if newest.rows >= guard.min_samples:
-            found += newest.objections([self.judged, *([trees] if trees is not None else [])], guard)
+            found += newest.checks([self.judged, *([trees] if trees is not None else [])], guard)
         return found
 
 
