@@ -20,6 +20,8 @@ from gbdtlr.values.crosses import columns_of, parts_of
 ONLINE = ("ftrl", "rda", "fobos")
 """Methods of the head that learn sample by sample."""
 METHODS = ("refit", "incremental", *ONLINE)
+TOLD = ("published", "refused", "rolled_back", "error")
+"""Ends of jobs that somebody may be told of."""
 UNKNOWN_COLUMNS = ("refuse", "ignore")
 """What a service does with columns that its release does not read."""
 L2 = (1e-9, 1e12)
@@ -265,6 +267,31 @@ class ServeConfig:
 
 
 @dataclass(frozen=True)
+class NotifyConfig:
+    """Who is told how jobs end, each key in docs/operating.md.
+
+    ``command`` is a program and its arguments, given a JSON object on stdin; ``url`` is sent the same, signed with
+    what is in ``secret_file``. Neither has longer than ``timeout``.
+    """
+
+    command: tuple[str, ...] = ()
+    url: str | None = None
+    secret_file: str | None = None
+    on: tuple[str, ...] = TOLD
+    timeout: timedelta = timedelta(seconds=10)
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.on if name not in TOLD]:
+            raise ConfigError(f"[notify] on has {unknown[0]!r}; choose of {', '.join(TOLD)}")
+        if self.url is not None and not self.url.startswith(("http://", "https://")):
+            raise ConfigError(f"[notify] url must begin with http:// or https://, not {self.url!r}")
+        if self.secret_file is not None and self.url is None:
+            raise ConfigError("[notify] secret_file signs what is sent to url, which is missing")
+        if not timedelta() < self.timeout <= timedelta(minutes=5):
+            raise ConfigError("[notify] timeout must be above zero and at most 5m: a job waits as long")
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything a job needs; relative paths start at the current folder."""
 
@@ -275,6 +302,7 @@ class Config:
     head: HeadConfig = field(default_factory=HeadConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
+    notify: NotifyConfig = field(default_factory=NotifyConfig)
 
     def __post_init__(self) -> None:
         if self.threads is not None:
@@ -309,10 +337,11 @@ class Config:
     def as_dict(self) -> dict[str, Any]:
         """The same configuration, defaults included, in JSON's types; :meth:`from_dict` reads it back.
 
-        Versions record it, so ``[serve]`` is left out: how a service listens makes no other release.
+        Versions record it, so ``[serve]`` and ``[notify]`` are left out: how a service listens, and who is told of a
+        job, makes no other release.
         """
         table = typing.cast(dict[str, Any], _plain(self))
-        del table["serve"]
+        del table["serve"], table["notify"]
         return table
 
     def replace(self, **changes: Any) -> Config:

@@ -17,6 +17,7 @@ import click
 import gbdtlr
 from gbdtlr.cli import compile as compiling
 from gbdtlr.cli import decide, explain, jobs, learn, operate, replay, score, serve
+from gbdtlr.cli.outcome import Notifier
 from gbdtlr.cli.session import Session
 from gbdtlr.errors import GbdtlrError
 
@@ -89,6 +90,7 @@ def main(args: Sequence[str] | None = None, own_process: bool = False) -> int:
         if hasattr(getattr(sys, name), "reconfigure"):  # a reason in any script, where the terminal cannot show it
             getattr(sys, name).reconfigure(errors="backslashreplace")
     session = Session(own_process)
+    session.watchers.append(Notifier(session).tell)
     with warnings.catch_warnings():
         warnings.showwarning = session.warn
         try:

@@ -17,7 +17,7 @@ import click
 
 from gbdtlr import tables
 from gbdtlr.cli.log import FORMATS, Log, to_json
-from gbdtlr.config import Config, ServeConfig
+from gbdtlr.config import Config, NotifyConfig, ServeConfig
 from gbdtlr.errors import ConfigError, GbdtlrError
 from gbdtlr.times import check_length, check_moment, parse_duration, parse_time
 
@@ -46,6 +46,7 @@ class Session:
         self._config: Config | None = None
         self._store_url: str | None = None
         self.begun = False
+        self.command = ""
         self.watchers: list[Callable[[JobResult | None, int], object]] = []
         self.candidate = False
         self._job_result: JobResult | None = None
@@ -53,6 +54,7 @@ class Session:
     def begin(self, config_file: str | None, store_url: str | None, as_json: bool, style: str, quiet: bool) -> None:
         """Take the common options."""
         self.begun, self._store_url = True, store_url
+        self.command = str(click.get_current_context().info_name)
         self.log = Log(sys.stderr, style, wall_clock, quiet)
         self._json = as_json
         self._config = Config.load(config_file) if config_file else None
@@ -71,6 +73,11 @@ class Session:
     def serving(self) -> ServeConfig:
         """How to serve, by the config where there is one."""
         return self._config.serve if self._config else ServeConfig()
+
+    @property
+    def notified(self) -> NotifyConfig:
+        """Who is told how it ends, by the config where there is one that can be read."""
+        return self._config.notify if self._config else NotifyConfig()
 
     @property
     def threads(self) -> int | None:
