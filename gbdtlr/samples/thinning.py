@@ -13,6 +13,7 @@ from gbdtlr.samples.batch import Samples
 from gbdtlr.values.arrays import from_numpy, real_numbers
 from gbdtlr.values.categories import text_dictionary, texts_of
 from gbdtlr.values.hashing import SPLITMIX64, U64, hash_of, hash_texts, mix
+from gbdtlr.values.vectors import is_list, vectors
 
 
 def thin_negatives(samples: Samples, keep_rate: float, numeric: Collection[str]) -> Samples:
@@ -20,8 +21,8 @@ def thin_negatives(samples: Samples, keep_rate: float, numeric: Collection[str])
 
     Which negatives stay follows from a hash of event time and features: the same on every machine, in every file
     format that holds the same values, however the rows are batched. Columns named in ``numeric`` are hashed as
-    numbers, all others as texts. The weights keep the expected loss, so probabilities fitted to the rest are
-    calibrated on the full stream.
+    numbers, or lists of them, all others as texts. The weights keep the expected loss, so probabilities fitted to the
+    rest are calibrated on the full stream.
 
     Source
     ------
@@ -44,14 +45,23 @@ def _row_hash(table: pa.Table, event_us: npt.NDArray[np.int64], numeric: Collect
     name_hash = hash_of(SPLITMIX64)
     total = mix(event_us.view(np.uint64))
     for name in table.column_names:
-        values = _number_hash(table.column(name)) if name in numeric else _category_hash(table.column(name))
-        total = total + mix(values ^ np.uint64(name_hash(name)))
+        column, salt = table.column(name), np.uint64(name_hash(name))
+        if is_list(column.type):
+            for place, numbers in enumerate(vectors(column).T):
+                total = total + mix(_bits(numbers) ^ salt ^ np.uint64(place + 1))
+            continue
+        values = _number_hash(column) if name in numeric else _category_hash(column)
+        total = total + mix(values ^ salt)
     return mix(total)
 
 
 def _number_hash(column: pa.ChunkedArray) -> U64:
     # By value and not by type: 7 is hashed as 7.0, so that int16 in one file equals float64 in another.
     numbers = np.concatenate([real_numbers(chunk) for chunk in column.chunks] or [np.zeros(0)])
+    return _bits(numbers)
+
+
+def _bits(numbers: npt.NDArray[np.float64]) -> U64:
     return (np.where(np.isnan(numbers), np.nan, numbers) + 0.0).view(np.uint64)
 
 

@@ -132,17 +132,18 @@ def test_newer_formats_are_refused_by_name():
     fitted = fit_candidates(problem.window, problem.layout, [Setting(timedelta(hours=6), 3.0)], AS_OF)
     memory = remember(problem.window, fitted, AS_OF)
     online = OnlineHead(Rule("ftrl", 0.1, 1.0, 0.0, 0.0), problem.layout)
-    for name, data, read in (
-        ("head.npz", make_head().to_bytes(), lambda data: Head.from_bytes(data, TREES)),
-        ("candidates.npz", fitted.to_bytes(), lambda data: Candidates.from_bytes(data, problem.layout)),
-        ("memory.npz", memory.to_bytes(), lambda data: Memory.from_bytes(data, fitted)),
-        ("online.npz", online.to_bytes(), lambda data: OnlineHead.from_bytes(data, problem.layout)),
+    for name, newest, data, read in (
+        ("head.npz", 2, make_head().to_bytes(), lambda data: Head.from_bytes(data, TREES)),
+        ("candidates.npz", 2, fitted.to_bytes(), lambda data: Candidates.from_bytes(data, problem.layout)),
+        ("memory.npz", 1, memory.to_bytes(), lambda data: Memory.from_bytes(data, fitted)),
+        ("online.npz", 2, online.to_bytes(), lambda data: OnlineHead.from_bytes(data, problem.layout)),
     ):
         arrays = from_npz(data)
         assert arrays["format"].tolist() == [1]
         assert read(to_npz({key: array for key, array in arrays.items() if key != "format"})) is not None
-        with pytest.raises(FormatError, match=f"{name} has format 2, newer than the 1 this gbdtlr reads; upgrade"):
-            read(to_npz(arrays, 2))
+        told = f"{name} has format {newest + 1}, newer than the {newest} this gbdtlr reads; upgrade"
+        with pytest.raises(FormatError, match=told):
+            read(to_npz(arrays, newest + 1))
         for bad in (np.array([0]), np.array([1.0]), np.array([1, 1])):
             with pytest.raises(DamagedError, match="format"):
                 read(to_npz({**arrays, "format": bad}))

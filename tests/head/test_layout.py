@@ -52,10 +52,10 @@ def test_kinds_are_laid_end_to_end_and_cover_every_parameter(layout: Layout) -> 
 @given(layouts(), st.sampled_from([(), (3,)]))
 def test_what_is_split_joins_again(layout: Layout, tail: tuple[int, ...]) -> None:
     values = np.random.default_rng(0).normal(size=(layout.n, *tail)).astype(np.float32)
-    leaves, wide, bias = layout.split(values)
+    leaves, wide, dense, bias = layout.split(values)
     assert len(leaves) == layout.n_leaves
     assert [len(each) for each in wide] == [len(index) for index in layout.buckets]
-    again = layout.join(leaves, wide, bias)
+    again = layout.join(leaves, wide, dense, bias)
     assert again.dtype == values.dtype
     np.testing.assert_array_equal(again, values)
 
@@ -129,7 +129,8 @@ def test_a_bare_head_is_the_trees() -> None:
 @given(n=st.integers(0, 400), cuts=st.lists(st.integers(0, 400), max_size=6), unit=st.booleans())
 def test_pieces_do_not_depend_on_how_rows_were_batched(n: int, cuts: list[int], unit: bool) -> None:
     codes = Problem(max(n, 1), n_wide=1).codes.take(np.arange(n))
-    codes = replace(codes, beside=1 + np.repeat(codes.buckets, 2, axis=0))
+    values = np.arange(3.0 * n, dtype=np.float32).reshape(3, n)
+    codes = replace(codes, beside=1 + np.repeat(codes.buckets, 2, axis=0), dense=values, dense_beside=-values[:2])
     codes = replace(codes, weight=np.ones(n)) if unit else codes
     bounds = sorted({0, n, *(cut for cut in cuts if cut < n)})
     batches = [codes.take(np.arange(a, b)) for a, b in pairwise(bounds)]
@@ -141,6 +142,7 @@ def test_pieces_do_not_depend_on_how_rows_were_batched(n: int, cuts: list[int], 
             assert a.flags.c_contiguous
             np.testing.assert_array_equal(a, b)
         assert as_other(one).buckets is one.beside
+        assert as_other(one).dense is one.dense_beside
     rows = [piece.event_us for piece in made]
     np.testing.assert_array_equal(np.concatenate([np.empty(0, np.int64), *rows]), codes.event_us)
     again = list(pieces(made))
