@@ -71,7 +71,7 @@ def test_every_protocol_gives_the_probability_of_the_scorer(app: Application, ma
     for hidden in (table.column("hidden"), fixed):
         at = table.schema.get_field_index("hidden")
         sent = table.set_column(at, "hidden", hidden)
-        assert ask(app, "/score", stream_of(sent), ARROW).json["probability"] == expected
+        assert ask(app, "/score", stream_of(sent), ARROW).table.column("probability").to_pylist() == expected
     for body in ({"dataframe_records": rows}, {"inputs": columns}):
         assert ask(app, "/invocations", body).json["predictions"] == expected
     split = {"columns": [*columns], "data": [[row[name] for name in columns] for row in rows]}
@@ -153,7 +153,7 @@ def test_explain_has_one_term_for_each_column_and_sums_to_the_margin(
     numbered = {**rows[0], **{f"hidden_{j}": rows[0]["hidden"][j] for j in range(3)}}
     del numbered["hidden"]
     (tmp_path / "rows.csv").write_text(
-        ",".join(numbered) + "\n" + ",".join(str(value) for value in numbered.values()) + "\n"
+        ",".join(numbered) + "\n" + ",".join("" if value is None else str(value) for value in numbered.values()) + "\n"
     )
     (tmp_path / "rows.jsonl").write_text(json.dumps(rows[0]) + "\n")
     parquet.write_table(pa.Table.from_pylist(rows[:1]), tmp_path / "rows.parquet")
