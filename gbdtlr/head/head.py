@@ -167,7 +167,7 @@ class Head:
             n_dense = layout.dense.n
             dense = checked(arrays["dense_weights"], np.float64, (n_dense,)) if n_dense else np.empty(0)
             leaves = _leaf_weights(arrays, trees.leaf_values)
-            head = cls(layout, layout.join(leaves, wide, dense, float(arrays["bias"][0])))
+            head = cls(layout, layout.join(leaves, wide, float(arrays["bias"][0]), dense))
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise DamagedError(f"the head's weights are damaged: {error}") from None
         if not head.is_finite() or head.wide.n_buckets < 1:

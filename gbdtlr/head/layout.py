@@ -163,15 +163,25 @@ class Layout:
         anchor[self.linear] = self.dense.anchor
         return _read_only(anchor, np.float64)
 
-    def split(self, values: NDArray[Any]) -> tuple[NDArray[Any], tuple[NDArray[Any], ...], NDArray[Any], NDArray[Any]]:
-        """Views of values (n, ...): those of leaves, of each wide column's buckets, of the numbers of all dense
-        columns, and of the bias, (...)."""
-        wide = tuple(values[where] for where in self.columns)
-        return values[self.leaves], wide, values[self.linear], values[self.bias]
+    def split(self, values: NDArray[Any]) -> tuple[NDArray[Any], tuple[NDArray[Any], ...], NDArray[Any]]:
+        """Views of values (n, ...): those of leaves, of each wide column's buckets, and of the bias, (...); those of
+        dense columns are at ``linear``."""
+        return values[self.leaves], tuple(values[where] for where in self.columns), values[self.bias]
 
-    def join(self, leaves: NDArray[Any], wide: Sequence[NDArray[Any]], dense: NDArray[Any], bias: Any) -> NDArray[Any]:
-        """The values that :meth:`split` splits into these."""
-        return np.concatenate([leaves, *wide, dense, np.asarray(bias, leaves.dtype)[None]])
+    def join(
+        self, leaves: NDArray[Any], wide: Sequence[NDArray[Any]], bias: Any, dense: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """The values that :meth:`split` splits into these, with those of the dense columns, of which there may be none.
+
+        Raises
+        ------
+        ValueError
+            There are dense columns, and not as many values of theirs.
+        """
+        if (0 if dense is None else len(dense)) != self.dense.n:
+            raise ValueError(f"values of {self.dense.n} dense numbers expected")
+        last = np.asarray(bias, leaves.dtype)[None]
+        return np.concatenate([leaves, *wide, *([] if dense is None else [dense]), last])
 
     def places_in(self, other: Layout) -> NDArray[np.intp]:
         """Where each of these parameters is in a layout that has them all and maybe more, (n,)."""
@@ -180,16 +190,16 @@ class Layout:
             for where, index, own in zip(other.columns, other.buckets, self.buckets, strict=True)
         ]
         dense = np.arange(other.linear.start, other.bias)
-        return self.join(np.arange(self.n_leaves), wide, dense, other.bias).astype(np.intp)
+        return self.join(np.arange(self.n_leaves), wide, other.bias, dense).astype(np.intp)
 
     def carried(self, values: NDArray[Any], other: Layout) -> NDArray[Any]:
         """Values (n, ...) of these parameters as those of another layout, (n of it, ...): zero where it has more."""
-        leaves, wide, dense, bias = self.split(values)
+        leaves, wide, bias = self.split(values)
         carried = [
             lookup(index, value, buckets)
             for index, value, buckets in zip(self.buckets, wide, other.buckets, strict=True)
         ]
-        return other.join(leaves, carried, dense, bias)
+        return other.join(leaves, carried, bias, values[self.linear])
 
     def wide_parameters(self, buckets: NDArray[np.uint32]) -> NDArray[np.int32]:
         """Parameter of each row's wide buckets, (n_wide, n), all of which are in use; int32 (n_wide, n)."""

@@ -109,12 +109,12 @@ def dense_moves(old: Head, new: Head, old_codes: Codes, codes: Codes) -> list[Mo
             for head, at, coded in ((old, place, old_codes), (new, where, codes))
         ]
         if column.is_list:
-            told = [float(each.std()) for each in added]
+            one, other = (float(each.std()) for each in added)
         else:
             unit = column.scale[0] / before.scale[0]
-            told = [float(old.dense_weights[place][0]) * unit, float(new.dense_weights[where][0])]
-        n = len(codes)
-        moves.append(Move("dense", column.name, *told, n, partial(np.arange, n), added[1] - added[0]))
+            one, other = float(old.dense_weights[place][0]) * unit, float(new.dense_weights[where][0])
+        n, shift = len(codes), added[1] - added[0]
+        moves.append(Move("dense", column.name, one, other, n, partial(np.arange, n), shift))
     return moves
 
 

@@ -60,13 +60,16 @@ def test_kinds_are_laid_end_to_end_and_cover_every_parameter(layout: Layout) -> 
 @given(layouts(), st.sampled_from([(), (3,)]))
 def test_what_is_split_joins_again(layout: Layout, tail: tuple[int, ...]) -> None:
     values = np.random.default_rng(0).normal(size=(layout.n, *tail)).astype(np.float32)
-    leaves, wide, dense, bias = layout.split(values)
+    (leaves, wide, bias), dense = layout.split(values), values[layout.linear]
     assert len(leaves) == layout.n_leaves
     assert [len(each) for each in wide] == [len(index) for index in layout.buckets]
     assert len(dense) == layout.dense.n
-    again = layout.join(leaves, wide, dense, bias)
+    again = layout.join(leaves, wide, bias, dense)
     assert again.dtype == values.dtype
     np.testing.assert_array_equal(again, values)
+    if layout.dense.n:
+        with pytest.raises(ValueError, match="dense numbers expected"):
+            layout.join(leaves, wide, bias)
 
 
 @given(pairs())

@@ -74,9 +74,9 @@ class Candidates:
     def margins(self, codes: Codes) -> NDArray[np.float64]:
         """Margin of every candidate on coded rows, float64 (n, n_settings + 2)."""
         layout, k = self.layout, len(self.settings)
-        leaves, wide, dense, bias = layout.split(self.lines)
+        leaves, wide, bias = layout.split(self.lines)
         base = anchored_margins(codes, layout)
-        moved = self._shared_margins(codes, leaves, dense)
+        moved = self._shared_margins(codes, leaves, self.lines[layout.linear])
         for bucket, index, weight in zip(codes.buckets, layout.buckets, wide, strict=True):
             moved += lookup(index, weight, bucket)
         out = np.empty((len(codes), k + 2))
@@ -120,7 +120,8 @@ class Candidates:
 
     def to_bytes(self) -> bytes:
         """The candidates as an npz; equal candidates give equal bytes."""
-        leaves, wide, dense, bias = self.layout.split(self.lines)
+        leaves, wide, bias = self.layout.split(self.lines)
+        dense = self.lines[self.layout.linear]
         arrays: dict[str, NDArray[Any]] = {
             "half_lives_s": np.array([s.half_life.total_seconds() for s in self.settings]),
             "l2": np.array([s.l2 for s in self.settings]),
@@ -160,7 +161,7 @@ class Candidates:
             return cls(
                 tuple(Setting(timedelta(seconds=float(s)), float(each)) for s, each in zip(seconds, l2, strict=True)),
                 layout,
-                layout.join(leaves, wide, dense, checked(arrays["bias"], np.float32, (k,))),
+                layout.join(leaves, wide, checked(arrays["bias"], np.float32, (k,)), dense),
                 float(arrays["background"][0]),
             )
         except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:

@@ -241,7 +241,7 @@ class OnlineHead:
         column, bucket = np.divmod(index, self.wide.n_buckets)
         layout = self._layout.using([bucket[column == j].astype(np.uint32) for j in range(len(self.wide.names))])
         dense = self.dense.anchor + self.dense_distances()
-        return Head(layout, layout.join(layout.leaf_values + leaves, [wide], dense, bias))
+        return Head(layout, layout.join(layout.leaf_values + leaves, [wide], bias, dense))
 
     def to_bytes(self) -> bytes:
         """All it needs to go on learning as an npz; of wide buckets, those that ever occurred."""
