@@ -59,6 +59,6 @@ class Live:
         new = samples.known_us > self.since_us
         if new.any():
             rows = samples.table.filter(from_numpy(new))
-            beside[:, new] = wide.buckets(rows).reshape(len(beside), -1)
-            values[:, new] = dense.values(rows).reshape(len(values), -1)
+            beside[:, new] = wide.buckets(rows).reshape(len(beside), len(rows))
+            values[:, new] = dense.values(rows).reshape(len(values), len(rows))
         return replace(codes, beside=beside, dense_beside=values)
