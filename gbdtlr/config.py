@@ -47,6 +47,7 @@ class SamplesConfig:
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     wide: tuple[str, ...] = ()
+    dense: tuple[str, ...] = ()
     negative_keep_rate: float = 1.0
 
     def __post_init__(self) -> None:
@@ -78,12 +79,19 @@ class SamplesConfig:
             first = crossed.setdefault(frozenset(parts), name)
             if first != name:
                 raise ConfigError(f"[samples] wide has {first!r} and {name!r}, which say the same; remove one")
+        if len(set(self.dense)) < len(self.dense):
+            raise ConfigError("[samples] dense lists a column more than once")
+        if both := sorted({*self.dense} & {*self.categorical, *self.wide_columns}):
+            raise ConfigError(
+                f"[samples] {', '.join(both)} is a number under dense, and a category or an id elsewhere; "
+                "remove it from dense, or from categorical and wide"
+            )
         told = {name for name in (self.label, self.event_time, self.label_time, self.weight) if name}
-        leaks = sorted(told & {*features, *self.wide_columns})
+        leaks = sorted(told & {*features, *self.wide_columns, *self.dense})
         if leaks:
             raise ConfigError(
                 f"[samples] {', '.join(leaks)} is the label, a time or the weight and cannot be a feature too; "
-                "remove it from numeric, categorical or wide"
+                "remove it from numeric, categorical, wide or dense"
             )
 
     @property
@@ -94,7 +102,13 @@ class SamplesConfig:
     @property
     def features(self) -> tuple[str, ...]:
         """Every column a row must have to be scored."""
-        return tuple(dict.fromkeys((*self.numeric, *self.categorical, *self.wide_columns)))
+        return tuple(dict.fromkeys((*self.numeric, *self.categorical, *self.wide_columns, *self.dense)))
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The features that are read as categories or ids, and not as numbers."""
+        numbers = {*self.numeric, *self.dense}
+        return tuple(name for name in self.features if name not in numbers)
 
 
 @dataclass(frozen=True)
@@ -152,7 +166,8 @@ class HeadConfig:
     """The fast speed: how and from which samples the head learns, and the settings its blend weighs.
 
     ``refit`` fits the window at every update. The other methods learn new samples only, and the whole window with new
-    trees and, where it is given, whenever ``full_every`` has passed.
+    trees and, where it is given, whenever ``full_every`` has passed. Fits pull dense columns with the strength
+    ``dense_l2`` towards ``dense_anchor``: log-odds for each unit of a column, or of each number of a list.
     """
 
     window: timedelta = timedelta(days=7)
@@ -166,6 +181,8 @@ class HeadConfig:
     l2: tuple[float, ...] = (3.0, 30.0, 300.0, 3000.0)
     blend_half_life: timedelta = timedelta(days=8)
     wide_buckets: int = 2**18
+    dense_l2: float = 10.0
+    dense_anchor: dict[str, Any] = field(default_factory=dict)
     full_every: timedelta | None = None
     online: OnlineConfig = field(default_factory=OnlineConfig)
 
@@ -185,6 +202,15 @@ class HeadConfig:
         low, high = L2
         if wrong := [value for value in self.l2 if not low <= value <= high]:
             raise ConfigError(f"[head] l2 values must be from {low:g} to {high:g}, not {wrong[0]:g}")
+        if not low <= self.dense_l2 <= high:
+            raise ConfigError(f"[head] dense_l2 must be from {low:g} to {high:g}, not {self.dense_l2:g}")
+        for name, anchor in self.dense_anchor.items():
+            numbers = anchor if isinstance(anchor, list | tuple) else [anchor]
+            if not numbers or not all(type(each) in (int, float) and math.isfinite(each) for each in numbers):
+                raise ConfigError(
+                    f"[head] dense_anchor of {name} must be a number, or a list of one for each of the column's, "
+                    f"not {anchor!r}"
+                )
         _at_least("[head] wide_buckets", self.wide_buckets, 2)
         if self.wide_buckets > 2**28:
             raise ConfigError("[head] wide_buckets must be at most 268435456 (2^28)")
@@ -197,8 +223,9 @@ class GuardConfig:
     ``volume`` is how many labels may become known, as multiples of the same hours of recent days; ``label_rate`` how
     far the odds of a positive may be below the lowest and above the highest of these. The share of a column's rows that
     are missing, or hold categories unseen, may rise by ``missing``; a column may be all of one value where that had a
-    share of ``constant`` before. ``auc`` is the lowest the live head may have on labels it had not learned, and
-    ``worse`` the share by which a new head's log loss may exceed its.
+    share of ``constant`` before. The mean of a dense column may move by ``drift`` of its standard deviations. ``auc``
+    is the lowest the live head may have on labels it had not learned, and ``worse`` the share by which a new head's log
+    loss may exceed its.
     """
 
     min_samples: int = 100
@@ -206,6 +233,7 @@ class GuardConfig:
     label_rate: tuple[float, ...] = (0.25, 4.0)
     missing: float = 0.75
     constant: float = 0.5
+    drift: float = 5.0
     auc: float = 0.4
     worse: float = 0.05
     calibration: tuple[float, ...] = (0.5, 2.0)
@@ -216,7 +244,7 @@ class GuardConfig:
             bounds = getattr(self, key)
             if len(bounds) != 2 or not 0 <= bounds[0] < 1 < bounds[1]:
                 raise ConfigError(f"[guard] {key} must be two numbers around 1, such as [0.5, 2.0]")
-        for key, most in (("missing", 1.0), ("constant", 1.0), ("auc", 0.5), ("worse", math.inf)):
+        for key, most in (("missing", 1.0), ("constant", 1.0), ("drift", math.inf), ("auc", 0.5), ("worse", math.inf)):
             if not 0 <= getattr(self, key) <= most:
                 raise ConfigError(f"[guard] {key} must be at least 0 and at most {most:g}")
 
@@ -307,6 +335,11 @@ class Config:
     def __post_init__(self) -> None:
         if self.threads is not None:
             _at_least("threads", self.threads, 1)
+        if strangers := sorted({*self.head.dense_anchor} - {*self.samples.dense}):
+            raise ConfigError(
+                f"[head] dense_anchor names {', '.join(strangers)}, which [samples] dense does not list; "
+                "list it there, or leave it out"
+            )
 
     @classmethod
     def load(cls, path: str | Path) -> Config:
@@ -338,10 +371,14 @@ class Config:
         """The same configuration, defaults included, in JSON's types; :meth:`from_dict` reads it back.
 
         Versions record it, so ``[serve]`` and ``[notify]`` are left out: how a service listens, and who is told of a
-        job, makes no other release.
+        job, makes no other release. So is all that concerns dense columns where there are none: versions before there
+        were any had the same settings.
         """
         table = typing.cast(dict[str, Any], _plain(self))
         del table["serve"], table["notify"]
+        if not self.samples.dense:
+            del table["samples"]["dense"], table["head"]["dense_l2"], table["head"]["dense_anchor"]
+            del table["guard"]["drift"]
         return table
 
     def replace(self, **changes: Any) -> Config:

@@ -113,7 +113,7 @@ def _diff_text(found: dict[str, Any], session: Session) -> str:
         parts[0] += "; the trees are new, so their leaves cannot be compared"
     if found["probability_a"] is not None and found["probability_b"] is not None:
         parts.append(f"mean probability {found['probability_a']:.4f} before, {found['probability_b']:.4f} after")
-    for kinds, header in ((("leaf", "bias"), "where"), (("id",), "id")):
+    for kinds, header in ((("leaf", "bias"), "where"), (("id",), "id"), (("dense",), "dense column")):
         rows = [
             [
                 *(tables.signed(m[key], 4) for key in ("before", "after")),

@@ -16,7 +16,7 @@ from gbdtlr.jobs.blocks import Block
 from gbdtlr.jobs.coding import CodedWindow
 from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.ledger import Ledger
-from gbdtlr.jobs.methods import Fitted, rule_of, sparsity, wide_of
+from gbdtlr.jobs.methods import Fitted, dense_of, rule_of, sparsity, wide_of
 from gbdtlr.jobs.pending import Pending
 from gbdtlr.jobs.result import JobResult
 from gbdtlr.jobs.run import Run
@@ -87,10 +87,15 @@ class Stream:
             told.update(release=live.number)
         head = self._base.online()
         ledger = Ledger.of(self._base, config)
-        made_alike = head is not None and head.rule == rule_of(config.head) and head.wide.same_ids(wide_of(config))
+        made_alike = (
+            head is not None
+            and head.rule == rule_of(config.head)
+            and head.wide.same_ids(wide_of(config))
+            and head.dense == dense_of(config, self._base.slow)
+        )
         if head is None or ledger is None or not made_alike:
             raise ConfigError(
-                f"the head of release {live.number} was not learned as [head] and [samples] wide now say; "
+                f"the head of release {live.number} was not learned as [head] and [samples] wide and dense now say; "
                 "run first: gbdtlr update-lr"
             )
         self._head: OnlineHead = head
@@ -123,7 +128,7 @@ class Stream:
                 told = {"refused": self._lines.refused, "lines": self._lines.n, "reason": block.reason}
                 self._run.say.say("lines.refused", **told)
             self._refusal_told = True
-        return Pending(block.rows, block.codes, block.label, block.weight, [now_us] * len(block.rows))
+        return Pending(block.rows, block.codes, block.dense, block.label, block.weight, [now_us] * len(block.rows))
 
     def is_due(self, now: datetime, every: timedelta, samples: int | None) -> bool:
         """Whether a release is due: that long after the last was, or after so many samples, or as many as are kept."""

@@ -9,9 +9,9 @@ from typing import Any
 
 from gbdtlr.codec.documents import table
 from gbdtlr.compute.threads import n_threads
-from gbdtlr.config import Config
+from gbdtlr.config import Config, SamplesConfig
 from gbdtlr.errors import GbdtlrError, Refused, StoreUnavailable
-from gbdtlr.head import pieces
+from gbdtlr.head import DenseColumn, DenseColumns, pieces
 from gbdtlr.jobs import guards, then
 from gbdtlr.jobs.by import NOBODY, By
 from gbdtlr.jobs.coding import code_window
@@ -19,15 +19,17 @@ from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.fresh import NEWEST, Fresh
 from gbdtlr.jobs.ledger import Ledger
-from gbdtlr.jobs.methods import method_of, wide_of
+from gbdtlr.jobs.methods import anchored, dense_of, method_of, wide_of
 from gbdtlr.jobs.publishing import chosen_since, no_candidate_first
 from gbdtlr.jobs.result import JobResult, OnEvent
 from gbdtlr.jobs.run import Run, running
 from gbdtlr.jobs.versions import versions
 from gbdtlr.release import Release, Slow
+from gbdtlr.release.slow import DENSE
 from gbdtlr.samples import Samples, Tally, read
 from gbdtlr.store import Entry
 from gbdtlr.trees import train
+from gbdtlr.values.vectors import is_list
 
 Progress = Callable[[int, int, str], None]
 
@@ -167,6 +169,8 @@ def _load(run: Run, live: Entry | None) -> Release | None:
 def _grow(run: Run, samples: Samples, totals: guards.Totals, progress: Progress | None) -> Slow:
     """Trees of the samples, in the store; nothing refers to them yet."""
     config = run.config
+    dense = constants_of(samples, config.samples)
+    anchored(dense.columns, config.head)  # a mistake in these is told before the work
     with run.say.timed("trees.train") as told:
         trees = train(samples, config.trees, config.samples, threads=n_threads(), progress=progress)
         told.update(rows=len(samples), trees=trees.n_trees, leaves=trees.n_codes)
@@ -175,12 +179,24 @@ def _grow(run: Run, samples: Samples, totals: guards.Totals, progress: Progress 
             "config": config.as_dict(),
             "samples": len(samples),
             "totals": table(totals),
-            "profile": table(guards.profile_of(samples, trees.schema)),
+            "profile": table(guards.profile_of(samples, trees.schema, dense)),
             "versions": versions(),
         }
-        slow = Slow.of(run.store.write_version("trees", trees.to_files(), manifest, run.as_of), trees)
+        files = trees.to_files()
+        if dense.columns:
+            files[DENSE] = dense.to_json()
+        slow = Slow.of(run.store.write_version("trees", files, manifest, run.as_of), trees)
         told.update(trees=slow.trees_name)
     return slow
+
+
+def constants_of(samples: Samples, config: SamplesConfig) -> DenseColumns:
+    """The dense columns with their centres and scales in these samples."""
+    table, columns = samples.table, []
+    for name in config.dense:
+        kind = table.schema.field(name).type
+        columns.append(DenseColumn.fit(table, name, table.schema.names, is_list(kind)))
+    return DenseColumns(tuple(columns))
 
 
 def _release(run: Run, slow: Slow, rival: _Rival, reason: str, n_samples: int) -> JobResult:
@@ -222,13 +238,14 @@ def _release(run: Run, slow: Slow, rival: _Rival, reason: str, n_samples: int) -
 def _draft(run: Run, slow: Slow, rival: _Rival, gate: guards.Gate, metrics: dict[str, Any]) -> Draft:
     """The trees with a head of their own, fitted on the whole window."""
     config, fresh, as_of = run.config, rival.fresh, rival.as_of
-    model = slow.bare(wide_of(config))
+    model = slow.bare(wide_of(config), dense_of(config, slow))
     observer = guards.Observer(model, None)
     with run.say.timed("head.fit") as told:
         counting = Counting.of(config, as_of)
         window = code_window(config, model, as_of, onlookers=[observer] if fresh is None else [])
         served = fresh.served if fresh is not None else []
-        fitted = method_of(config).full(window.parts, slow.trees, as_of, rival.release, served)
+        method = method_of(config, slow)
+        fitted = method.full(window.parts, slow.trees, as_of, rival.release, served)
         told.update(method=config.head.method, rows=len(window), passes=fitted.metrics.get("passes"))
     if served:
         metrics["progressive"] = then.quality(served).as_dict()

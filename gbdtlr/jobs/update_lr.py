@@ -19,7 +19,7 @@ from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.fresh import NEWEST
 from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.live import Live
-from gbdtlr.jobs.methods import Continue, Fitted, method_of, wide_of
+from gbdtlr.jobs.methods import Continue, Fitted, dense_of, method_of, wide_of
 from gbdtlr.jobs.result import JobResult, OnEvent
 from gbdtlr.jobs.run import Run, running
 from gbdtlr.jobs.then import Served, Then
@@ -110,8 +110,9 @@ def settings_changed(config: Config, base: Release) -> bool:
     made, now = base.head_manifest.get("config"), config.as_dict()
     made = made if isinstance(made, dict) else {}
     samples = made.get("samples")
-    wide = samples.get("wide") if isinstance(samples, dict) else None
-    return bool(made.get("head") != now["head"] or wide != now["samples"]["wide"])
+    samples = samples if isinstance(samples, dict) else {}
+    columns = any(samples.get(key) != now["samples"].get(key) for key in ("wide", "dense"))
+    return bool(made.get("head") != now["head"] or columns)
 
 
 def _newest(run: Run) -> int:
@@ -168,11 +169,13 @@ class _News:
     def read(cls, run: Run, base: Release) -> _News:
         config, as_of = run.config, run.as_of
         ledger = Ledger.of(base, config)
-        learn = None if ledger is None or ledger.full_is_due(config, as_of) else method_of(config).on(base)
+        method = method_of(config, base.slow)
+        learn = None if ledger is None or ledger.full_is_due(config, as_of) else method.on(base)
         # A head that is learned on keeps the hash it was begun with.
-        live = Live.of(config, base, wide_of(config) if learn is None else base.head.wide, base.head_as_of)
+        wide = wide_of(config) if learn is None else base.head.wide
+        live = Live.of(config, base, wide, dense_of(config, base.slow), base.head_as_of)
         observer = guards.Observer(live.coding, base.head_as_of, live.other)
-        then = Then(run.store, base, base.head_as_of, config.samples.features)
+        then = Then(run.store, base, base.head_as_of, config.samples)
         onlookers: list[Onlooker] = [observer, then]
         with run.say.timed("samples.code") as told:
             if ledger is None or learn is None:
@@ -224,7 +227,8 @@ class _News:
         """The head that has learned these."""
         with run.say.timed("head.fit") as told:
             if self.learn is None:
-                fitted = method_of(run.config).full(self.window.parts, base.trees, run.as_of, base, self.served)
+                method = method_of(run.config, base.slow)
+                fitted = method.full(self.window.parts, base.trees, run.as_of, base, self.served)
             else:
                 fitted = self.learn(self.window.parts, run.as_of, self.served)
             full, passes = self.learn is None, fitted.metrics.get("passes")
@@ -242,7 +246,8 @@ def _checks(draft: Draft, base: Release, news: _News) -> list[guards.Check]:
     if news.learn is None and settings_changed(config, base):
         with draft.run.say.timed("head.hold_out"):
             known = news.window.known_by(base.head_as_of)
-            held_out = method_of(config).full(known, base.trees, base.head_as_of, None, []).head
+            method = method_of(config, base.slow)
+            held_out = method.full(known, base.trees, base.head_as_of, None, []).head
         beside_live = guards.contest(held_out, live, news.fresh, config.guard, news.known)
         told = "a head of these settings is worse than the live one, neither having learned these rows"
         checks += guards.worse(beside_live, told, config.guard)

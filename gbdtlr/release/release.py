@@ -151,8 +151,8 @@ class Release:
         if data is None:
             return None
         head = OnlineHead.from_bytes(data, self.head.layout)
-        if head.wide != self.head.wide:
-            raise DamagedError("the online head has other wide columns than the weights it is stored with")
+        if head.wide != self.head.wide or head.dense != self.head.dense:
+            raise DamagedError("the online head has other columns than the weights it is stored with")
         return head
 
     @cached_property

@@ -210,7 +210,7 @@ def changes(found: Mapping[str, Any]) -> list[str]:
         )
     if found["trees_differ"]:
         parts.append(page.words("The trees are new, so their leaves cannot be compared with the ones before."))
-    for kinds, header in ((("leaf", "bias"), "where"), (("id",), "id")):
+    for kinds, header in ((("leaf", "bias"), "where"), (("id",), "id"), (("dense",), "dense column")):
         rows = [
             [m["what"], f"{m['before']:+.4f}", f"{m['after']:+.4f}", f"{m['rows']:,}", f"{100 * m['effect']:+.2g}%"]
             for m in found["moves"]

@@ -115,7 +115,7 @@ def known_in(cfg: SamplesConfig, file: File, start: datetime, then: datetime, no
     """
     # One feature is read along, as any; thinning would hide rows.
     categorical = () if cfg.numeric else cfg.categorical[:1]
-    cfg = replace(cfg, negative_keep_rate=1.0, wide=(), numeric=cfg.numeric[:1], categorical=categorical)
+    cfg = replace(cfg, negative_keep_rate=1.0, wide=(), dense=(), numeric=cfg.numeric[:1], categorical=categorical)
     end = now + timedelta(microseconds=1)
     reading, then_us = _Reading(file, cfg, Window.of(cfg, start, end, now, None), 65536), to_us(then)
     known_then = sum(int((samples.known_us <= then_us).sum()) for samples in reading.samples())

@@ -150,5 +150,7 @@ def _column(columns: Columns, name: str) -> dict[str, Any]:
     vocabulary = next((feature.vocabulary for feature in columns.features if feature.name == name), None)
     if name in columns.numeric:
         return {"name": name, "kind": "number"}
+    if size := columns.lists().get(name):
+        return {"name": name, "kind": "list", "size": size}
     choices = list(vocabulary[:MAX_CHOICES]) if vocabulary is not None else []
     return {"name": name, "kind": "id" if vocabulary is None else "category", "choices": choices}

@@ -118,8 +118,10 @@ def given_to_trees(samples: Samples, totals: Totals, live: Slow, guard: GuardCon
         before = read(manifest["totals"], Totals, "the document of the trees' totals")
         yield from totals.checks(before, guard)
     known = _trees_profile(manifest)
+    names = {*samples.table.schema.names}
+    known_dense = live.dense.chosen([name for name in live.dense.names if name in names])
     if known is not None:
-        yield from profile_of(samples, live.trees.schema).checks([known], guard)
+        yield from profile_of(samples, live.trees.schema, known_dense).checks([known], guard)
 
 
 def _trees_profile(manifest: Mapping[str, Any]) -> Profile | None:
