@@ -14,6 +14,8 @@ from gbdtlr.store.manifest import VersionId, plain, seal, unseal
 from gbdtlr.times import parse_time
 
 MAX_NUMBER = 99_999_999
+FORMAT, WITH_EMBEDDINGS = 1, 2
+"""Formats of an entry: who knows no embeddings must not take a release that has them for one without."""
 Number = Annotated[int, Meta(ge=1, le=MAX_NUMBER)]
 
 
@@ -25,13 +27,14 @@ class Entry:
     ----------
     number : place in the log
     as_of : the moment its job pretended was now (UTC)
-    trees, head : names of the two versions it pairs
+    trees, head : names of the versions it pairs
     why : what made it, such as ``train-trees``, ``update-lr``, ``rollback``
     reason : more words on that, for people
     forced : whether guards were overruled
     base : number of the release it was built on, if any
     rolled_back_to : for a rollback, number of the release whose versions it brings back
     metrics : whatever was measured, as JSON
+    embeddings : name of the version of embeddings that goes with them, if any
     """
 
     number: Number
@@ -44,9 +47,10 @@ class Entry:
     base: Number | None = None
     rolled_back_to: Number | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    embeddings: str | None = None
 
     def __post_init__(self) -> None:
-        VersionId("heads", self.head, self.trees)  # which are names of versions, or damaged
+        self.versions  # noqa: B018 - which are names of versions, or damaged
 
     @property
     def trees_id(self) -> VersionId:
@@ -57,6 +61,22 @@ class Entry:
     def head_id(self) -> VersionId:
         """What the store finds the head by."""
         return VersionId("heads", self.head, self.trees)
+
+    @property
+    def embeddings_id(self) -> VersionId | None:
+        """What the store finds the embeddings by, if there are any."""
+        return None if self.embeddings is None else VersionId("embeddings", self.embeddings)
+
+    @property
+    def versions(self) -> tuple[VersionId, ...]:
+        """All versions that it needs."""
+        slow = (self.trees_id,) if self.embeddings_id is None else (self.trees_id, self.embeddings_id)
+        return (*slow, self.head_id)
+
+    @property
+    def slow(self) -> tuple[str, str | None]:
+        """Names of its slow artifacts: releases that have the same share them in memory."""
+        return self.trees, self.embeddings
 
     def to_dict(self) -> dict[str, Any]:
         """The entry as JSON has it, times in ISO 8601."""
@@ -102,7 +122,10 @@ def make(values: Entry | Mapping[str, Any], number: int) -> Entry:
 
 def dump(entry: Entry) -> bytes:
     """Bytes of the entry, unlike those of any other writer's: so a writer can tell its own after a lost answer."""
-    return seal({**entry.to_dict(), "writer": secrets.token_hex(8)}, f"release {entry.number}")
+    payload = {**entry.to_dict(), "writer": secrets.token_hex(8)}
+    if entry.embeddings is None:
+        del payload["embeddings"]  # it is what it was before there were any
+    return seal(payload, f"release {entry.number}", FORMAT if entry.embeddings is None else WITH_EMBEDDINGS)
 
 
 def load(data: bytes, number: int, where: str) -> Entry:
@@ -115,7 +138,7 @@ def load(data: bytes, number: int, where: str) -> Entry:
     FormatError
         A format newer than this reader.
     """
-    entry = read(unseal(data, where), Entry, where)
+    entry = read(unseal(data, where, WITH_EMBEDDINGS), Entry, where)
     if entry.number != number:
         raise DamagedError(f"{where} is damaged: it says it is release {entry.number}")
     return entry

@@ -131,7 +131,7 @@ class ReleaseLog:
         entry = make(values, number)
         if number > 1 and not self._exists(number - 1):
             raise StoreError(f"release {number} cannot be written before release {number - 1}")
-        for version in (entry.trees_id, entry.head_id):
+        for version in entry.versions:
             try:
                 versions.ensure_whole(self._backend, version, renew=entry.rolled_back_to is not None)
             except DamagedError as error:

@@ -20,7 +20,8 @@ from gbdtlr.errors import DamagedError, StoreError
 from gbdtlr.times import format_time
 
 FORMAT = 1
-KINDS = ("trees", "heads")
+KINDS = ("trees", "embeddings", "heads")
+"""What versions there are, in the order they depend on one another."""
 MANIFEST = "manifest.json"
 MAX_JSON = 4 << 20  # bytes of a manifest or log entry
 MAX_FILE = 1 << 30  # bytes of one file of a version
@@ -28,7 +29,7 @@ MAX_FILES = 64
 
 _NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_RESERVED = ("as_of", "files", "format", "kind", "name", "sha256", "under")
+RESERVED = ("as_of", "files", "format", "kind", "name", "sha256", "under")
 
 
 @dataclass(frozen=True, order=True)
@@ -83,8 +84,8 @@ class _Promises(Document, frozen=True):
 def version_of(key: str) -> VersionId | None:
     """Version whose folder holds the object, or None if the key lies in no version's folder."""
     parts = key.split("/")
-    if len(parts) == 3 and parts[0] == "trees" and is_name(parts[1]):
-        return VersionId("trees", parts[1])
+    if len(parts) == 3 and parts[0] in KINDS and parts[0] != "heads" and is_name(parts[1]):
+        return VersionId(parts[0], parts[1])
     if len(parts) == 4 and parts[0] == "heads" and is_name(parts[1]) and is_name(parts[2]):
         return VersionId("heads", parts[2], parts[1])
     return None
@@ -117,17 +118,21 @@ def plain(value: Mapping[str, object], what: str) -> dict[str, Any]:
     return result
 
 
-def seal(payload: Mapping[str, object], what: str) -> bytes:
+def seal(payload: Mapping[str, object], what: str, format_: int = FORMAT) -> bytes:
     """Bytes that :func:`unseal` reads back and whose every change it notices."""
-    document = plain({**payload, "format": FORMAT}, what)
+    document = plain({**payload, "format": format_}, what)
     data = canonical({**document, "sha256": sha256(canonical(document))}) + b"\n"
     if len(data) > MAX_JSON:
         raise StoreError(f"{what} would be {len(data)} bytes, more than the {MAX_JSON} allowed; record less in it")
     return data
 
 
-def unseal(data: bytes, what: str) -> dict[str, Any]:
+def unseal(data: bytes, what: str, newest: int = FORMAT) -> dict[str, Any]:
     """What was sealed, format number included.
+
+    Parameters
+    ----------
+    newest : number of the newest format that is understood
 
     Raises
     ------
@@ -137,7 +142,7 @@ def unseal(data: bytes, what: str) -> dict[str, Any]:
         A format newer than this reader.
     """
     document: dict[str, Any] = parse_json(data, what)
-    check_format(document, what, FORMAT)
+    check_format(document, what, newest)
     expected = document.pop("sha256", None)
     try:
         found = sha256(canonical(document))
@@ -160,7 +165,7 @@ def build(
     """
     if as_of.tzinfo is None:
         raise ValueError("as_of must carry its time zone")
-    taken = sorted(set(_RESERVED) & set(manifest))
+    taken = sorted(set(RESERVED) & set(manifest))
     if taken:
         raise StoreError(f"a manifest's keys {', '.join(taken)} are the store's own; name yours otherwise")
     if not 1 <= len(files) <= MAX_FILES:
