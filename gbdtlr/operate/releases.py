@@ -22,8 +22,8 @@ _UNREADABLE: dict[str, Any] = {
 def releases(store: AnyStore, last: int | None = None) -> list[dict[str, Any]]:
     """The newest ``last`` entries of the log, or all, newest last, in JSON's types; their numbers are ``release``.
 
-    ``pruned`` tells those whose trees, embeddings or head are no longer in the store, so that they cannot be rolled back to. Of
-    an entry that cannot be read, ``why`` is ``damaged``, ``reason`` says what is wrong, and the rest is None.
+    ``pruned`` tells those any of whose versions is no longer in the store, so that they cannot be rolled back to. Of an
+    entry that cannot be read, ``why`` is ``damaged``, ``reason`` says what is wrong, and the rest is None.
 
     Raises
     ------

@@ -50,7 +50,7 @@ def test_who_knows_none_refuses_such_an_entry_by_its_format(store):
 
 
 def test_what_is_not_there_goes_not_live(store):
-    with pytest.raises(StoreError, match="release 1 cannot be written: .*was pruned"):
+    with pytest.raises(StoreError, match=r"release 1 cannot be written: .*was pruned"):
         publish(store, embeddings="20130215T000000Z-01234567")
     with pytest.raises(StoreError, match="not the name of a version"):
         publish(store, embeddings="../x")
@@ -95,7 +95,7 @@ def test_places_are_the_files_themselves_or_copies_of_them(store, cache, monkeyp
         paths = store.places("embeddings", written.name)
         assert {name: path.read_bytes() for name, path in paths.items()} == written.files
         assert all(cache in path.parents for path in paths.values()) == (store.backend.place("x") is None)
-        assert not [path for path in cache.rglob("*.tmp")]
+        assert not list(cache.rglob("*.tmp"))
 
 
 def test_a_local_file_is_not_read(tmp_path):
@@ -114,7 +114,7 @@ def test_a_local_file_is_not_read(tmp_path):
         store.places("embeddings", written.name)
 
 
-def test_a_copy_is_fetched_once_and_only_if_it_is_right(cache):
+def test_a_copy_is_fetched_once_and_only_if_it_is_right():
     store = Store.open("memory://places")
     written = put_embeddings(store)
     store.places("embeddings", written.name)
@@ -129,7 +129,7 @@ def test_a_copy_is_fetched_once_and_only_if_it_is_right(cache):
     assert paths["keys.npy"].read_bytes() == b"torn"
 
 
-def test_the_cache_keeps_the_versions_used_last(cache):
+def test_the_cache_keeps_the_versions_used_last():
     store = Store.open("memory://cache")
     names = [put_embeddings(store, i).name for i in range(KEPT + 2)]
     for i, name in enumerate(names):
