@@ -20,6 +20,9 @@ from gbdtlr.values.crosses import columns_of, parts_of
 ONLINE = ("ftrl", "rda", "fobos")
 """Methods of the head that learn sample by sample."""
 METHODS = ("refit", "incremental", *ONLINE)
+EMBEDDINGS = ("pmi", "file")
+"""Methods that vectors of items come by."""
+MOST_DIMENSIONS = 256
 UNKNOWN_COLUMNS = ("refuse", "ignore")
 """What a service does with columns that its release does not read."""
 L2 = (1e-9, 1e12)
@@ -31,7 +34,8 @@ class SamplesConfig:
     """Where the samples are and which of their columns mean what.
 
     ``path`` holds files, folders or globs. ``partition`` is a strftime pattern found in each file's path
-    (``date=%Y-%m-%d/hour=%H``): files whose event times it places outside the window are not opened.
+    (``date=%Y-%m-%d/hour=%H``): files whose event times it places outside the window are not opened. ``user`` and
+    ``item`` are the columns that say who was shown what.
     """
 
     path: tuple[str, ...]
@@ -45,6 +49,8 @@ class SamplesConfig:
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     wide: tuple[str, ...] = ()
+    user: str | None = None
+    item: str | None = None
     negative_keep_rate: float = 1.0
 
     def __post_init__(self) -> None:
@@ -78,6 +84,13 @@ class SamplesConfig:
                 raise ConfigError(f"[samples] wide has {first!r} and {name!r}, which say the same; remove one")
         told = {name for name in (self.label, self.event_time, self.label_time, self.weight) if name}
         leaks = sorted(told & {*features, *self.wide_columns})
+        if self.user is not None and self.user == self.item:
+            raise ConfigError(f"[samples] user and item are both {self.user}; name the column of each")
+        for key, name in (("user", self.user), ("item", self.item)):
+            if name in told:
+                raise ConfigError(
+                    f"[samples] {key} = {name!r} is the label, a time or the weight; name a column of ids"
+                )
         if leaks:
             raise ConfigError(
                 f"[samples] {', '.join(leaks)} is the label, a time or the weight and cannot be a feature too; "
@@ -116,6 +129,35 @@ class TreesConfig:
         _at_least("[trees] min_category_count", self.min_category_count, 1)
         if self.validation >= self.window:
             raise ConfigError("[trees] validation must be shorter than window: it is its newest part")
+
+
+@dataclass(frozen=True)
+class EmbeddingsConfig:
+    """The vectors of items. ``pmi`` makes them of the positives of ``window``; ``file`` reads them from ``path``.
+
+    An item with fewer positives than ``min_item_count`` has no vector of its own. Items without one are known by their
+    ``content``: the mean of those that share the values of these columns.
+    """
+
+    method: str = "pmi"
+    path: str | None = None
+    window: timedelta = timedelta(days=28)
+    dimensions: int = 16
+    min_item_count: int = 5
+    content: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_lengths("embeddings", self)
+        if self.method not in EMBEDDINGS:
+            raise ConfigError(f"[embeddings] method is {self.method!r}; choose one of {', '.join(EMBEDDINGS)}")
+        if (self.method == "file") != (self.path is not None):
+            raise ConfigError('[embeddings] path names the vectors of method = "file", and belongs to no other')
+        _at_least("[embeddings] dimensions", self.dimensions, 1)
+        if self.dimensions > MOST_DIMENSIONS:
+            raise ConfigError(f"[embeddings] dimensions must be at most {MOST_DIMENSIONS}, not {self.dimensions}")
+        _at_least("[embeddings] min_item_count", self.min_item_count, 1)
+        if len(set(self.content)) < len(self.content):
+            raise ConfigError("[embeddings] content lists a column more than once")
 
 
 @dataclass(frozen=True)
@@ -196,7 +238,9 @@ class GuardConfig:
     far the odds of a positive may be below the lowest and above the highest of these. The share of a column's rows that
     are missing, or hold categories unseen, may rise by ``missing``; a column may be all of one value where that had a
     share of ``constant`` before. ``auc`` is the lowest the live head may have on labels it had not learned, and
-    ``worse`` the share by which a new head's log loss may exceed its.
+    ``worse`` the share by which a new head's log loss may exceed its. Of the last day's rows, ``vectors`` is the least
+    share whose item must have a vector in new embeddings, and ``cosine`` the least mean of that between an item's new
+    vector, rotated, and its live one.
     """
 
     min_samples: int = 100
@@ -206,6 +250,8 @@ class GuardConfig:
     constant: float = 0.5
     auc: float = 0.4
     worse: float = 0.05
+    vectors: float = 0.3
+    cosine: float = 0.3
     calibration: tuple[float, ...] = (0.5, 2.0)
 
     def __post_init__(self) -> None:
@@ -214,7 +260,8 @@ class GuardConfig:
             bounds = getattr(self, key)
             if len(bounds) != 2 or not 0 <= bounds[0] < 1 < bounds[1]:
                 raise ConfigError(f"[guard] {key} must be two numbers around 1, such as [0.5, 2.0]")
-        for key, most in (("missing", 1.0), ("constant", 1.0), ("auc", 0.5), ("worse", math.inf)):
+        bounds_of = {"missing": 1.0, "constant": 1.0, "auc": 0.5, "worse": math.inf, "vectors": 1.0, "cosine": 1.0}
+        for key, most in bounds_of.items():
             if not 0 <= getattr(self, key) <= most:
                 raise ConfigError(f"[guard] {key} must be at least 0 and at most {most:g}")
 
@@ -272,6 +319,7 @@ class Config:
     store: str = "store"
     threads: int | None = None
     trees: TreesConfig = field(default_factory=TreesConfig)
+    embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)

@@ -41,7 +41,7 @@ DOORS = (
     [sys.executable, "cli.py"],
 )
 COMMANDS = list(group.commands)
-JOB_KEYS = ["status", "release", "trees", "head", "as_of", "samples", "metrics", "reason"]
+JOB_KEYS = ["status", "release", "trees", "head", "embeddings", "as_of", "samples", "metrics", "reason"]
 CONFIG = """
 store = "store"
 threads = 1

@@ -16,7 +16,7 @@ import click
 
 import gbdtlr
 from gbdtlr.cli import compile as compiling
-from gbdtlr.cli import explain, jobs, learn, operate, replay, score, serve
+from gbdtlr.cli import embeddings, explain, jobs, learn, operate, replay, score, serve
 from gbdtlr.cli.session import Session
 from gbdtlr.errors import GbdtlrError
 
@@ -52,7 +52,7 @@ def group(ctx: click.Context) -> None:
         ctx.exit(USAGE)
 
 
-for part in (jobs, learn, score, serve, operate, explain, replay, compiling):
+for part in (jobs, learn, score, serve, operate, embeddings, explain, replay, compiling):
     for command in part.COMMANDS:
         group.add_command(command)
 

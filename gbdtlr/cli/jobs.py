@@ -1,4 +1,4 @@
-"""The two jobs: ``train-trees``, the slow one, and ``update-lr``, the fast one."""
+"""The jobs: ``train-trees`` and ``train-embeddings``, the slow ones, and ``update-lr``, the fast one."""
 
 from __future__ import annotations
 
@@ -39,6 +39,26 @@ def train_trees(session: Session, as_of: str | None, force: bool) -> int:
     return finish(
         session, train_trees(session.config, session.now(as_of), force=force, on_event=log, progress=progress)
     )
+
+
+@click.command("train-embeddings")
+@as_of("Learn only from what was known at this time")
+@_force
+@with_config
+def train_embeddings(session: Session, as_of: str | None, force: bool) -> int:
+    """Make vectors of items, publish them with the live trees and head.
+
+    The third job: once a day or a week, where [embeddings] and [samples] item are set. Ends as published, superseded,
+    or refused (exit 4).
+
+    \b
+    Example:
+      gbdtlr train-embeddings -c configs/shop.toml --as-of 2013-02-15
+    """
+    from gbdtlr.jobs.train_embeddings import train_embeddings
+
+    moment, log = session.now(as_of), session.log.event
+    return finish(session, train_embeddings(session.config, moment, force=force, on_event=log))
 
 
 @click.command("update-lr")
@@ -83,12 +103,15 @@ def finish(session: Session, result: JobResult, overrule: str = "publish all the
 
 
 def _text(values: dict[str, Any], session: Session) -> str:
-    rows = [(name.replace("_", " "), tables.cell(values[name])) for name in ("trees", "head", "as_of", "samples")]
-    if not values["samples"]:
-        rows.pop()
+    names = ["trees", "head", "as_of"]
+    if values["embeddings"]:
+        names.insert(1, "embeddings")
+    if values["samples"]:
+        names.append("samples")
+    rows = [(name.replace("_", " "), tables.cell(values[name])) for name in names]
     live = f"; live is release {values['release']}" if values["release"] else ""
     title = f"published release {values['release']}" if values["status"] == "published" else values["status"] + live
     return f"{title}\n\n{metrics.text(rows, values['metrics'], values['reason'], session)}"
 
 
-COMMANDS = (train_trees, update_lr)
+COMMANDS = (train_trees, train_embeddings, update_lr)

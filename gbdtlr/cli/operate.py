@@ -20,9 +20,16 @@ _MOST_OF_REASON = 60
 @click.command("status")
 @duration("--max-head-age", help="Exit with 4 if the live head is older, or dated as far ahead.")
 @duration("--max-trees-age", help="Exit with 4 if the live trees are older, or dated as far ahead.")
+@duration("--max-embeddings-age", help="Exit with 4 if the live embeddings are older, dated as far ahead, or none.")
 @as_of("Take ages at this time")
 @with_store
-def status(session: Session, max_head_age: timedelta | None, max_trees_age: timedelta | None, as_of: str | None) -> int:
+def status(
+    session: Session,
+    max_head_age: timedelta | None,
+    max_trees_age: timedelta | None,
+    max_embeddings_age: timedelta | None,
+    as_of: str | None,
+) -> int:
     """Show the live release: its age, and how well it does.
 
     \b
@@ -35,12 +42,18 @@ def status(session: Session, max_head_age: timedelta | None, max_trees_age: time
     values = status(session.store(), session.now(as_of))
     session.result(values, lambda: _status_text(values, session))
     code = 0
-    for part, limit, job in (("head", max_head_age, "update-lr"), ("trees", max_trees_age, "train-trees")):
+    for part, limit, job in (
+        ("head", max_head_age, "update-lr"),
+        ("trees", max_trees_age, "train-trees"),
+        ("embeddings", max_embeddings_age, "train-embeddings"),
+    ):
         seconds = values[f"{part}_age_s"]
-        if limit is None or abs(seconds) <= limit.total_seconds():
+        if limit is None or (seconds is not None and abs(seconds) <= limit.total_seconds()):
             continue
-        told = f"the live {part} of release {values['release']} is"
-        if seconds > 0:
+        told = f"the live {part} of release {values['release']} {'are' if part == 'embeddings' else 'is'}"
+        if seconds is None:
+            told = f"release {values['release']} has no {part}; see why gbdtlr {job} did not publish"
+        elif seconds > 0:
             allowed = tables.age(limit.total_seconds())
             told += f" {tables.age(seconds)} old, more than {allowed}; see why gbdtlr {job} did not publish"
         else:  # until then nothing newer is published, and it would never look too old
@@ -127,7 +140,7 @@ def verify(session: Session) -> int:
 def prune(session: Session, keep: int, keep_after: str | None, min_age: timedelta, dry_run: bool) -> None:
     """Remove what no kept release needs.
 
-    That is trees, heads, and what killed jobs left behind. The log of releases stays whole.
+    That is trees, embeddings, heads, and what killed jobs left behind. The log of releases stays whole.
 
     \b
     Example:
@@ -160,6 +173,8 @@ def _status_text(values: dict[str, Any], session: Session) -> str:
         ("trees", f"{values['trees']}, {tables.age(values['trees_age_s'])} old"),
         ("head", f"{values['head']}, {tables.age(values['head_age_s'])} old"),
     ]
+    if values["embeddings"]:
+        rows.insert(4, ("embeddings", f"{values['embeddings']}, {tables.age(values['embeddings_age_s'])} old"))
     shown = dict(values["metrics"])
     if values["progressive"] and "progressive" not in shown:
         shown[f"progressive of release {values['progressive']['release']}"] = values["progressive"]
@@ -169,12 +184,14 @@ def _status_text(values: dict[str, Any], session: Session) -> str:
 def _releases_text(entries: list[dict[str, Any]], session: Session) -> str:
     if not entries:
         return "no releases yet; gbdtlr train-trees makes the first"
+    any_embeddings = any(entry["embeddings"] for entry in entries)
     rows = [
         [
             str(entry["release"]),
             entry["as_of"] or "",
             entry["why"] + (", forced" if entry["forced"] else "") + (", pruned" if entry["pruned"] else ""),
             _hash(entry["trees"]),
+            *([_hash(entry["embeddings"])] if any_embeddings else []),
             _hash(entry["head"]),
             metrics.progressive(entry["metrics"], "ne"),
             metrics.progressive(entry["metrics"], "calibration"),
@@ -182,7 +199,8 @@ def _releases_text(entries: list[dict[str, Any]], session: Session) -> str:
         ]
         for entry in entries
     ]
-    return session.table(["release", "as of", "made by", "trees", "head", "NE", "calibration", "reason"], rows)
+    slow = ["trees", "embeddings"] if any_embeddings else ["trees"]
+    return session.table(["release", "as of", "made by", *slow, "head", "NE", "calibration", "reason"], rows)
 
 
 def _hash(version: str | None) -> str:

@@ -114,7 +114,7 @@ class Draft:
             **self.ledger.to_files(),
         }
         manifest = {
-            "trees": self.slow.tie(),
+            **self.slow.ties(),
             "config": self.run.config.as_dict(),
             "samples": len(self.window),
             "ledger": self.ledger.to_dict(),
@@ -151,7 +151,14 @@ class Written:
     def publish_with_trees(self) -> Entry | None:
         """Make trees and head live right behind the release they were judged beside; None if another took its place."""
         draft = self.draft
-        values = {**self._values(), "as_of": draft.as_of, "trees": draft.slow.trees_name, "head": self.head.name}
+        trees, embeddings = draft.slow.names
+        values = {
+            **self._values(),
+            "as_of": draft.as_of,
+            "trees": trees,
+            "embeddings": embeddings,
+            "head": self.head.name,
+        }
         return try_publish_trees(draft.run.store, draft.live, values)
 
     def released(self, entry: Entry) -> Release:

@@ -35,7 +35,8 @@ def as_of_version(name: str) -> str:
 def publish_head(store: Store, base: Entry, head: Version, values: Mapping[str, Any]) -> Published:
     """Make ``head`` live unless something since ``base`` says otherwise.
 
-    Newer trees, a rollback, or a head that knows as much win over it; an older head on the same trees does not.
+    Newer trees, other embeddings, a rollback, or a head that knows as much win over it; an older head on the same trees
+    does not.
 
     Parameters
     ----------
@@ -51,12 +52,15 @@ def publish_head(store: Store, base: Entry, head: Version, values: Mapping[str, 
                 return Published(live, True, f"release {number} brought newer trees meanwhile")
             if entry.rolled_back_to is not None:
                 return Published(live, True, f"release {number} rolled back meanwhile")
+            if entry.embeddings != base.embeddings:
+                return Published(live, True, f"release {number} brought other embeddings meanwhile")
             if entry.as_of >= head.as_of:  # an update's is its head's, exactly; names carry whole seconds
                 return Published(live, True, f"release {number} knows as much meanwhile")
         entry_values = {
             **values,
             "as_of": head.as_of,
             "trees": base.trees,
+            "embeddings": base.embeddings,
             "head": head.name,
             "base": base.number,
         }

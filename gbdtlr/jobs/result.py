@@ -28,6 +28,7 @@ class JobResult:
     samples : mature rows it had to learn from
     metrics : what was measured
     reason : why it ended so, for people
+    embeddings : name of the version that goes with the trees, if any
     """
 
     status: str
@@ -38,6 +39,7 @@ class JobResult:
     samples: int
     metrics: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
+    embeddings: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The result in JSON's types."""
@@ -46,6 +48,7 @@ class JobResult:
             "release": self.release,
             "trees": self.trees,
             "head": self.head,
+            "embeddings": self.embeddings,
             "as_of": format_time(self.as_of),
             "samples": self.samples,
             "metrics": dict(self.metrics),

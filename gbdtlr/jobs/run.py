@@ -54,8 +54,7 @@ class Run:
         metrics: Mapping[str, Any] | None = None,
     ) -> JobResult:
         """The result of a run that leaves ``live`` as the live release."""
-        number, trees, head = (live.number, live.trees, live.head) if live is not None else (None, None, None)
-        return JobResult(status, number, trees, head, self.as_of, samples, metrics or {}, reason)
+        return ended(status, live, self.as_of, reason, samples, metrics)
 
     def refused(
         self, live: Entry | None, reason: str, samples: int = 0, metrics: Mapping[str, Any] | None = None
@@ -63,6 +62,21 @@ class Run:
         """The result of a run that a guard stopped, noted in the store."""
         self.note_refusal(live, reason)
         return self.ended("refused", live, reason, samples, metrics)
+
+
+def ended(
+    status: str,
+    live: Entry | None,
+    as_of: datetime,
+    reason: str = "",
+    samples: int = 0,
+    metrics: Mapping[str, Any] | None = None,
+) -> JobResult:
+    """The result of what was asked at ``as_of`` and leaves ``live`` as the live release."""
+    if live is None:
+        return JobResult(status, None, None, None, as_of, samples, metrics or {}, reason)
+    versions = live.number, live.trees, live.head
+    return JobResult(status, *versions, as_of, samples, metrics or {}, reason, live.embeddings)
 
 
 @contextmanager

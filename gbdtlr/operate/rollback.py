@@ -6,13 +6,14 @@ from datetime import datetime
 
 from gbdtlr.errors import Conflict, DamagedError, FormatError, NoReleaseError
 from gbdtlr.jobs.result import JobResult
+from gbdtlr.jobs.run import ended
 from gbdtlr.operate.opened import AnyStore, live_entry, opened
 from gbdtlr.release import Release
 from gbdtlr.store import Entry, Store
 
 
 def rollback(store: AnyStore, number: int | None, as_of: datetime, reason: str = "") -> JobResult:
-    """Bring back the trees and head of an earlier release as a new one, once they have proved whole here.
+    """Bring back the trees, embeddings and head of an earlier release as a new one, once they have proved whole here.
 
     Later updates build on what was brought back: a job that was under way ends ``superseded``, and only trees trained
     after the rollback take the place of these.
@@ -44,6 +45,7 @@ def rollback(store: AnyStore, number: int | None, as_of: datetime, reason: str =
     values = {
         "as_of": as_of,
         "trees": target.trees,
+        "embeddings": target.embeddings,
         "head": target.head,
         "why": "rollback",
         "reason": reason,
@@ -72,8 +74,8 @@ def _newest(store: Store) -> tuple[int, Entry | None]:
     return live.number, live
 
 
-def _pair(entry: Entry) -> tuple[str, str]:
-    return entry.trees, entry.head
+def _pair(entry: Entry) -> tuple[str | None, ...]:
+    return *entry.slow, entry.head
 
 
 def _before(store: Store, live: Entry) -> Entry:
@@ -89,4 +91,4 @@ def _before(store: Store, live: Entry) -> Entry:
 
 
 def _result(status: str, live: Entry, as_of: datetime, reason: str) -> JobResult:
-    return JobResult(status, live.number, live.trees, live.head, as_of, 0, {}, reason)
+    return ended(status, live, as_of, reason)

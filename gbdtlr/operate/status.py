@@ -28,8 +28,9 @@ def status(store: AnyStore, now: datetime) -> dict[str, Any]:
 
     Returns
     -------
-    status : the entry in JSON's types, its number as ``release``; ``trees_age_s`` and ``head_age_s``, seconds since the
-        moment up to which each knows labels; ``progressive``, the quality last measured on labels not yet learned, with
+    status : the entry in JSON's types, its number as ``release``; ``trees_age_s``, ``head_age_s`` and
+        ``embeddings_age_s``, seconds since the moment up to which each knows labels, the last None where there are
+        none; ``progressive``, the quality last measured on labels not yet learned, with
         the ``release`` it was recorded in, or None
 
     Raises
@@ -43,6 +44,7 @@ def status(store: AnyStore, now: datetime) -> dict[str, Any]:
         **values_of(live),
         "trees_age_s": _age_s(live.trees, now),
         "head_age_s": _age_s(live.head, now),
+        "embeddings_age_s": None if live.embeddings is None else _age_s(live.embeddings, now),
         "progressive": _progressive(store, live),
     }
 
