@@ -86,10 +86,10 @@ class SamplesConfig:
         leaks = sorted(told & {*features, *self.wide_columns})
         if self.user is not None and self.user == self.item:
             raise ConfigError(f"[samples] user and item are both {self.user}; name the column of each")
-        for key, name in (("user", self.user), ("item", self.item)):
-            if name in told:
+        for key, column in (("user", self.user), ("item", self.item)):
+            if column in told:
                 raise ConfigError(
-                    f"[samples] {key} = {name!r} is the label, a time or the weight; name a column of ids"
+                    f"[samples] {key} = {column!r} is the label, a time or the weight; name a column of ids"
                 )
         if leaks:
             raise ConfigError(

@@ -1,16 +1,18 @@
 """PMI: vectors of items whose products say how much likelier two of them are with one user than by chance.
 
-For items i and j, of which ``n_ij`` users took both, ``n_i = sum_j n_ij`` and ``N = sum_i n_i``::
+For items i and j, ``n_ij`` users took both, ``n_i = sum_j n_ij``, ``N = sum_i n_i``, and ``e_ij = n_i n_j / N`` would
+have by chance::
 
-    PMI(i, j)  = log(n_ij N / (n_i n_j))
-    M(i, j)    = max(0, PMI(i, j) - log(SHIFT)),  M(i, i) = 0
-    vectors    = U sqrt(S),  of the truncated decomposition M = U S U^T with the largest S
+    M(i, j)  = max(0, log((n_ij + PRIOR) / (e_ij + PRIOR))),  M(i, i) = 0
+    vectors  = U sqrt(S),  of the truncated decomposition M = U S U^T with the largest S
 
-Skip-gram with ``SHIFT`` negative samples factorises the same matrix (Levy and Goldberg 2014), which is what item2vec
-does (Barkan and Koenigstein 2016): here there are no epochs and nothing is drawn. A user's positives count once for
-each item, in order of time, and each is paired with the :data:`NEXT` that follow it, so that one who takes thousands
-counts for thousands of pairs and not for millions. All of it is counted in whole numbers by parts, which add up to the
-same whoever counts which.
+Without ``PRIOR`` that is positive PMI, which skip-gram factorises (Levy and Goldberg 2014), and so item2vec (Barkan and
+Koenigstein 2016): here there are no epochs and nothing is drawn. So many more users, of whom as many took both as
+chance has it, keep pairs that were seen once from looking like those that go together.
+
+A user's positives count once for each item, in order of time, and each is paired with the :data:`NEXT` that follow
+it, so that one who takes thousands counts for thousands of pairs and not for millions. All of it is counted in whole
+numbers by parts, which add up to the same whoever counts which.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ MOST_ITEMS = 200_000
 """The most items that are given vectors: the most frequent. Their pairs are counted, and these grow with the square."""
 NEXT = 100
 """Positives of a user that one is paired with: so many that follow it."""
-SHIFT = 1.0
+PRIOR = 3.0
+"""Users at chance: more of them tell more of what is hidden on the click stream with tastes, a shift of PMI less."""
 SHARD = 1 << 16
 """Events that are counted at once, about."""
 BLOCK = 4096
@@ -142,8 +145,9 @@ def matrix(pairs: Counts, n_items: int) -> tuple[I64, I64, NDArray[np.float64]]:
     times = np.zeros(n_items, np.int64)
     np.add.at(times, one, pairs.n)
     np.add.at(times, other, pairs.n)
-    total = float(times.sum())
-    value = np.log(pairs.n * total / (times[one].astype(np.float64) * times[other])) - math.log(SHIFT)
+    total = max(float(times.sum()), 1.0)
+    expected = times[one].astype(np.float64) * times[other] / total
+    value = np.log((pairs.n + PRIOR) / (expected + PRIOR))
     kept = value > 0
     one, other, value = one[kept], other[kept], value[kept]
     row, column, value = np.append(one, other), np.append(other, one), np.append(value, value)

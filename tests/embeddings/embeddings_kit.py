@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from gbdtlr.embeddings import Events
-from gbdtlr.embeddings.pmi import NEXT, SHIFT
+from gbdtlr.embeddings.pmi import NEXT, PRIOR
 
 
 def events(n: int = 400, n_users: int = 40, n_items: int = 30, seed: int = 0) -> Events:
@@ -44,5 +44,5 @@ def pmi_of(these: Events, min_item_count: int) -> tuple[list[int], np.ndarray]:
     found = np.zeros((len(items), len(items)))
     for (a, b), n in pairs.items():
         i, j = items.index(a), items.index(b)
-        found[i, j] = found[j, i] = max(0.0, math.log(n * total / (times[a] * times[b])) - math.log(SHIFT))
+        found[i, j] = found[j, i] = max(0.0, math.log((n + PRIOR) / (times[a] * times[b] / total + PRIOR)))
     return items, found
