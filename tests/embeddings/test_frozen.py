@@ -194,3 +194,10 @@ def test_other_files_are_refused(tmp_path: Path, name: str, how: str) -> None:
     del paths[name]
     with pytest.raises(DamagedError, match=f"have no {name}"):
         Embeddings.open(paths)
+
+
+def test_no_item_is_not_the_item_whose_key_is_0() -> None:
+    embeddings = Embeddings.of(np.array([0, 5], np.uint64), np.ones((2, 3)), "item")
+    assert embeddings.vectors_of([None, ""])[1].tolist() == [False, False]
+    assert embeddings.has([None]).tolist() == [False]
+    assert embeddings.vector_of(None) is None

@@ -21,6 +21,7 @@ from gbdtlr.errors import ConfigError, DamagedError, FormatError, MismatchError,
 from gbdtlr.jobs import draft, train_trees, update_lr
 from gbdtlr.jobs.carrying import try_publish_embeddings
 from gbdtlr.jobs.drop_items import drop_items
+from gbdtlr.jobs.learn import learn
 from gbdtlr.jobs.taken import Taken
 from gbdtlr.jobs.train_embeddings import train_embeddings
 from gbdtlr.operate.rollback import rollback
@@ -123,6 +124,16 @@ def test_the_other_jobs_carry_them_along(config):
     assert rollback(config.store, 5, at(6, 5)).embeddings == name
     assert verify(config.store).ok
     assert rollback(config.store, None, at(6, 6)).release == 8
+
+
+def test_a_stream_carries_them_along(shop, tmp_path):
+    config = shop_of(shop, str(tmp_path / "store"), head={"method": "ftrl"})
+    assert train_trees(config, at(5)).status == "published"
+    name = train_embeddings(config, at(5, 1)).embeddings
+    rows = parquet.read_table(shop / "data" / "2024-03-06.parquet", columns=["x", "y", "c", "id", "label"]).to_pylist()
+    result = learn(config, [[json.dumps(row) for row in rows]], lambda: at(6), publish_every=at(0, 1) - at(0))
+    assert (result.status, result.release, result.embeddings) == ("published", 3, name)
+    assert live(config).entry.why == "learn"
 
 
 def test_an_update_is_as_if_there_were_none(config, shop, tmp_path):
