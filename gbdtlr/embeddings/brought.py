@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +10,7 @@ import pyarrow.types as pt
 from numpy.typing import NDArray
 
 from gbdtlr.embeddings.keys import keys_of
-from gbdtlr.errors import ConfigError, GbdtlrError, SamplesError, SchemaError
+from gbdtlr.errors import ConfigError, SamplesError, SchemaError
 from gbdtlr.samples.files import File
 from gbdtlr.samples.finding import find_files
 from gbdtlr.values.hashing import U64
@@ -54,23 +54,26 @@ def read_vectors(path: str) -> tuple[U64, NDArray[np.float32]]:
                 vectors.append(vector)
         except (pa.ArrowException, OSError) as error:
             raise SamplesError(f"cannot read {file.path}: {' '.join(str(error).split())}") from None
-        except GbdtlrError as error:
-            raise type(error)(f"{file.path}: {error}; mend the file") from None
+        except SchemaError as error:
+            raise SchemaError(f"{file.path}: {error}; mend the file") from None
     if not sum(map(len, keys)):
         raise SamplesError(f"{path} has no vectors; write some, or mend [embeddings] path")
     return _each_once(np.concatenate(keys), np.concatenate(vectors), path)
 
 
-def _batches(file: File) -> Any:
+def _batches(file: File) -> Iterator[pa.RecordBatch]:
     from pyarrow import parquet
 
     if file.format != "parquet":
         raise SchemaError("vectors are read from parquet files alone")
-    table = parquet.ParquetFile(file.random_access())
-    there = table.schema_arrow.names
-    if missing := [name for name in (ID, VECTOR) if name not in there]:
-        raise SchemaError(f"{' and '.join(missing)} missing; there are {', '.join(there)}")
-    return (batch for batch in table.iter_batches(1 << 18, columns=[ID, VECTOR]) if len(batch))
+    with file.random_access() as source:
+        table = parquet.ParquetFile(source)
+        there = table.schema_arrow.names
+        if missing := [name for name in (ID, VECTOR) if name not in there]:
+            raise SchemaError(f"{' and '.join(missing)} missing; there are {', '.join(there)}")
+        for batch in table.iter_batches(1 << 18, columns=[ID, VECTOR]):
+            if len(batch):
+                yield batch
 
 
 def _of_batch(batch: pa.RecordBatch) -> tuple[U64, NDArray[np.float32]]:
