@@ -100,21 +100,11 @@ def ended(
     guards: Mapping[str, Any] | None = None,
 ) -> JobResult:
     """The result of what was asked at ``as_of`` and leaves ``live`` as the live release, or as the candidate."""
-    measured = {"metrics": metrics or {}, "guards": guards or {}}
+    measured, guards = metrics or {}, guards or {}
     if live is None:
-        return JobResult(status, None, None, None, as_of, samples, reason=reason, **measured)
-    return JobResult(
-        status,
-        live.number,
-        live.trees,
-        live.head,
-        as_of,
-        samples,
-        reason=reason,
-        embeddings=live.embeddings,
-        candidate=live.kind == "candidate",
-        **measured,
-    )
+        return JobResult(status, None, None, None, as_of, samples, measured, reason, guards=guards)
+    versions, tried = (live.number, live.trees, live.head), live.kind == "candidate"
+    return JobResult(status, *versions, as_of, samples, measured, reason, live.embeddings, tried, guards)
 
 
 @contextmanager

@@ -89,9 +89,9 @@ def _decide(
         if not checked:
             store.ensure_put_if_absent()
             checked = True
-        names = {"trees": live.trees, "embeddings": live.embeddings, "head": live.head}
+        versions = {"trees": live.trees, "embeddings": live.embeddings, "head": live.head}
         try:
-            store.append({**values, **names, "base": live.number}, number)
+            store.append({**values, **versions, "base": live.number}, number)
         except Conflict:
             seen = number
             continue
