@@ -208,7 +208,7 @@ def test_commands(config, store, tmp_path, capsys):
     assert 'command="train-embeddings",track="candidate",guard="vectors"' in told.read_text()
     assert (store.candidate().reason, bool(store.candidate().user)) == ("anew", True)
     assert main(["status", "-c", str(path), "--as-of", "2024-03-06T03:00"]) == 0
-    assert capsys.readouterr().out.count("embeddings ") == 2
+    assert capsys.readouterr().out.count("\nembeddings  2024") == 2
     assert main(["hold", "-c", str(path), "--reason", "storm", "-q"]) == 0
     assert main([*argv, "--as-of", "2024-03-07"]) == 4
     assert "gbdtlr_job_outcome{store" in told.read_text()
