@@ -28,9 +28,9 @@ class JobResult:
     samples : mature rows it had to learn from
     metrics : what was measured
     reason : why it ended so, for people
-    embeddings : name of the version that goes with the trees, if any
     candidate : whether ``release`` is the candidate, and not live
     guards : what each measured: its ``value``, the bounds ``low`` and ``high``, and whether it ``objects``
+    embeddings : name of the version that goes with the trees, if any
     """
 
     status: str
@@ -41,9 +41,9 @@ class JobResult:
     samples: int
     metrics: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
-    embeddings: str | None = None
     candidate: bool = False
     guards: Mapping[str, Any] = field(default_factory=dict)
+    embeddings: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The result in JSON's types."""

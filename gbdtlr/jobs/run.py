@@ -104,7 +104,7 @@ def ended(
     if live is None:
         return JobResult(status, None, None, None, as_of, samples, measured, reason, guards=guards)
     versions, tried = (live.number, live.trees, live.head), live.kind == "candidate"
-    return JobResult(status, *versions, as_of, samples, measured, reason, live.embeddings, tried, guards)
+    return JobResult(status, *versions, as_of, samples, measured, reason, tried, guards, live.embeddings)
 
 
 @contextmanager
