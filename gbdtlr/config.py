@@ -20,6 +20,10 @@ from gbdtlr.values.crosses import columns_of, parts_of
 ONLINE = ("ftrl", "rda", "fobos")
 """Methods of the head that learn sample by sample."""
 METHODS = ("refit", "incremental", *ONLINE)
+UNFINAL = ("wait", "weigh")
+"""What is done with rows whose label may still change."""
+AT_ONCE = "labels-at-once"
+"""What a replay compares these with, and no config file can ask for: every label known as its row happens."""
 UNKNOWN_COLUMNS = ("refuse", "ignore")
 """What a service does with columns that its release does not read."""
 L2 = (1e-9, 1e12)
@@ -31,7 +35,9 @@ class SamplesConfig:
     """Where the samples are and which of their columns mean what.
 
     ``path`` holds files, folders or globs. ``partition`` is a strftime pattern found in each file's path
-    (``date=%Y-%m-%d/hour=%H``): files whose event times it places outside the window are not opened.
+    (``date=%Y-%m-%d/hour=%H``): files whose event times it places outside the window are not opened. With
+    ``label_window`` or ``label_deadline``, ``label_time`` is when the outcome came, and a label is final from then on
+    that an outcome can no longer come.
     """
 
     path: tuple[str, ...]
@@ -39,6 +45,9 @@ class SamplesConfig:
     label: str = "label"
     label_time: str | None = None
     label_delay: timedelta | None = None
+    label_window: timedelta | None = None
+    label_deadline: str | None = None
+    unfinal: str = "wait"
     weight: str | None = None
     timezone: str = "UTC"
     partition: str | None = None
@@ -57,6 +66,7 @@ class SamplesConfig:
                 "[samples] needs exactly one of label_time (the column saying when the label became known) "
                 'and label_delay (such as "2h": how long after event_time it is final)'
             )
+        self._check_deadline()
         if not self.numeric and not self.categorical:
             raise ConfigError("[samples] needs features: list columns under numeric, categorical or both")
         if not 0 < self.negative_keep_rate <= 1:
@@ -76,13 +86,38 @@ class SamplesConfig:
             first = crossed.setdefault(frozenset(parts), name)
             if first != name:
                 raise ConfigError(f"[samples] wide has {first!r} and {name!r}, which say the same; remove one")
-        told = {name for name in (self.label, self.event_time, self.label_time, self.weight) if name}
+        about = (self.label, self.event_time, self.label_time, self.label_deadline, self.weight)
+        told = {name for name in about if name}
         leaks = sorted(told & {*features, *self.wide_columns})
         if leaks:
             raise ConfigError(
                 f"[samples] {', '.join(leaks)} is the label, a time or the weight and cannot be a feature too; "
                 "remove it from numeric, categorical or wide"
             )
+
+    def _check_deadline(self) -> None:
+        if self.label_window is not None and self.label_deadline is not None:
+            raise ConfigError(
+                "[samples] has label_window and label_deadline; keep one: a length that is the same for all rows, or "
+                "a column that says until when the outcome of each row may come"
+            )
+        if self.has_deadline and self.label_time is None:
+            raise ConfigError(
+                "[samples] label_window and label_deadline need label_time, the column that says when the outcome "
+                "came; where there is none, label_delay alone says when labels are final"
+            )
+        if self.unfinal not in (*UNFINAL, AT_ONCE):
+            raise ConfigError(f"[samples] unfinal is {self.unfinal!r}; choose one of {', '.join(UNFINAL)}")
+        if self.unfinal != "wait" and not self.has_deadline:
+            raise ConfigError(
+                f'[samples] unfinal = "{self.unfinal}" needs to know when labels are final: write label_window, such '
+                'as "1h", or label_deadline, a column'
+            )
+
+    @property
+    def has_deadline(self) -> bool:
+        """Whether each row says when its outcome came, and until when it may."""
+        return self.label_window is not None or self.label_deadline is not None
 
     @property
     def wide_columns(self) -> tuple[str, ...]:
@@ -196,7 +231,9 @@ class GuardConfig:
     far the odds of a positive may be below the lowest and above the highest of these. The share of a column's rows that
     are missing, or hold categories unseen, may rise by ``missing``; a column may be all of one value where that had a
     share of ``constant`` before. ``auc`` is the lowest the live head may have on labels it had not learned, and
-    ``worse`` the share by which a new head's log loss may exceed its.
+    ``worse`` the share by which a new head's log loss may exceed its. ``ages`` is how far labels that become known
+    sooner for one class may bend the odds of a positive. ``early`` refuses nothing: where the outcomes of the youngest
+    rows are that far from what was expected, beside those of older ones, unfinal rows wait.
     """
 
     min_samples: int = 100
@@ -207,10 +244,12 @@ class GuardConfig:
     auc: float = 0.4
     worse: float = 0.05
     calibration: tuple[float, ...] = (0.5, 2.0)
+    ages: tuple[float, ...] = (0.8, 1.25)
+    early: tuple[float, ...] = (0.5, 2.0)
 
     def __post_init__(self) -> None:
         _at_least("[guard] min_samples", self.min_samples, 1)
-        for key in ("volume", "label_rate", "calibration"):
+        for key in ("volume", "label_rate", "calibration", "ages", "early"):
             bounds = getattr(self, key)
             if len(bounds) != 2 or not 0 <= bounds[0] < 1 < bounds[1]:
                 raise ConfigError(f"[guard] {key} must be two numbers around 1, such as [0.5, 2.0]")
@@ -279,6 +318,13 @@ class Config:
     def __post_init__(self) -> None:
         if self.threads is not None:
             _at_least("threads", self.threads, 1)
+        wait = self.samples.label_window
+        for section in ("trees", "head"):
+            if wait is not None and wait >= getattr(self, section).window:
+                raise ConfigError(
+                    f"[samples] label_window is {format_duration(wait)}, as long as [{section}] window or longer: no "
+                    "row in it would be final; give that window more time"
+                )
 
     @classmethod
     def load(cls, path: str | Path) -> Config:
@@ -304,7 +350,10 @@ class Config:
     @classmethod
     def from_dict(cls, table: dict[str, Any]) -> Config:
         """Configuration from the nested tables of a TOML file."""
-        return typing.cast(Config, _build(cls, table, ""))
+        config = typing.cast(Config, _build(cls, table, ""))
+        if config.samples.unfinal == AT_ONCE:
+            raise ConfigError(f"[samples] unfinal is {AT_ONCE!r}; choose one of {', '.join(UNFINAL)}")
+        return config
 
     def as_dict(self) -> dict[str, Any]:
         """The same configuration, defaults included, in JSON's types; :meth:`from_dict` reads it back.

@@ -20,6 +20,7 @@ from gbdtlr.jobs.methods import Fitted, rule_of, sparsity, wide_of
 from gbdtlr.jobs.pending import Pending
 from gbdtlr.jobs.result import JobResult
 from gbdtlr.jobs.run import Run
+from gbdtlr.jobs.unfinal import delays_of
 from gbdtlr.metrics import Quality
 from gbdtlr.release import Release
 from gbdtlr.tables import count
@@ -184,6 +185,7 @@ class Stream:
             as_of,
             base.entry,
             {"fresh": self.n_new, **self._lines.metrics(self._quality_of_release)},
+            delays_of(base, config),
         )
 
     def _objections(self, draft: Draft, coded: Codes, seen: guards.Seen) -> list[str]:
@@ -198,7 +200,7 @@ class Stream:
             *guards.too_few(draft.ledger.learned_since_full, guard),
             *guards.given(base, seen, draft.as_of, whatever_volume),
             *([] if known else guards.unpredicted(live.margin(coded), coded.label, coded.weight, guard)),
-            *guards.contradiction(live, rows, guard),
+            *guards.contradiction([(live, rows)], guard),
             *draft.worse(live, rows, "the new head is worse than the live one"),
             *draft.calibration(),
         ]

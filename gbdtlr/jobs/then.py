@@ -44,12 +44,17 @@ class Served:
     head : its head
     candidates : what that was a blend of; None where it was not fitted
     rows : as this head reads them
+    trees : its
+    start_us, end_us : it was live for rows of this time
     """
 
     number: int
     head: Head
     candidates: Candidates | None
     rows: Parts[Codes]
+    trees: str
+    start_us: int
+    end_us: int
 
 
 def quality(served: Sequence[Served]) -> Quality:
@@ -108,24 +113,25 @@ class Then:
         found = []
         for entry, (start, end) in zip(entries, pairwise(starts), strict=True):
             parts = on_trees.get(entry.trees, Parts()).derive(happened_between, start, end)
-            if parts.sum(len, zero=0) and (served := self._load(entry, parts)) is not None:
+            if parts.sum(len, zero=0) and (served := self._load(entry, parts, start, end)) is not None:
                 found.append(served)
         return found
 
-    def _load(self, entry: Entry, rows: Parts[Codes]) -> Served | None:
+    def _load(self, entry: Entry, rows: Parts[Codes], start_us: int, end_us: int) -> Served | None:
         slow = self._slow.get(entry.trees)
         if slow is None:
             return None
         if entry.number == self._base.entry.number:
             fits = self._base.fits
-            return Served(entry.number, self._base.head, None if fits is None else fits.candidates, rows)
+            candidates = None if fits is None else fits.candidates
+            return Served(entry.number, self._base.head, candidates, rows, entry.trees, start_us, end_us)
         try:
             release = Release.of(entry, slow, self._store.read_version("heads", entry.head, under=entry.trees))
             if release.head.wide != self._base.head.wide:
                 return None
             data = release.learned.get("candidates.npz")  # not the memory beside them, which is large
             candidates = None if data is None else Candidates.from_bytes(data, release.head.layout)
-            return Served(entry.number, release.head, candidates, rows)
+            return Served(entry.number, release.head, candidates, rows, entry.trees, start_us, end_us)
         except StoreUnavailable:
             raise
         except GbdtlrError:  # pruned, or beyond use

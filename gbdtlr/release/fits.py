@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gbdtlr.codec.documents import encode, parse
 from gbdtlr.head import Candidates, Layout, Memory, Record
+
+STATE = "final_candidates.npz"
+"""File of a head that has learned rows before their labels were final: the fits without them."""
 
 
 @dataclass(frozen=True)
@@ -15,20 +18,30 @@ class Fits:
 
     Attributes
     ----------
-    candidates : the fitted heads
+    candidates : the fitted heads, of which the release's is a blend
     record : what each of them was worth so far
     memory : the samples they were fitted on as curvature, where they are to be learned on from without those
+    state : the fits to these samples alone, where the candidates have learned rows on top that are not final; None
+        where they have not
     """
 
     candidates: Candidates
     record: Record
     memory: Memory | None
+    state: Candidates | None = None
+
+    @property
+    def final(self) -> Candidates:
+        """The fits to final rows, from which the next update goes on."""
+        return self.candidates if self.state is None else self.state
 
     def to_files(self) -> dict[str, bytes]:
         """Files a version keeps them in."""
         files = {"candidates.npz": self.candidates.to_bytes(), "record.json": encode(self.record)}
         if self.memory is not None:
             files["memory.npz"] = self.memory.to_bytes()
+        if self.state is not None:
+            files[STATE] = self.state.to_bytes()
         return files
 
     @classmethod
@@ -42,5 +55,7 @@ class Fits:
         """
         record = Record.from_dict(parse(files["record.json"], "the blend's record"))
         candidates = Candidates.from_bytes(files["candidates.npz"], layout)
+        state = None if STATE not in files else Candidates.from_bytes(files[STATE], layout)
+        fits = cls(candidates, record, None, state)
         memory = files.get("memory.npz")
-        return cls(candidates, record, None if memory is None else Memory.from_bytes(memory, candidates))
+        return fits if memory is None else replace(fits, memory=Memory.from_bytes(memory, fits.final))

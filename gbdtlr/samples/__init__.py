@@ -3,13 +3,15 @@
 from gbdtlr.metrics import MAX_WEIGHT
 from gbdtlr.samples.batch import Samples, require_both_classes
 from gbdtlr.samples.counts import Count, counts_from_bytes, counts_to_bytes
+from gbdtlr.samples.delays import Delays, share_of, windows_of
 from gbdtlr.samples.files import File
-from gbdtlr.samples.reading import files_of, known_in, read, read_batches
+from gbdtlr.samples.reading import files_of, known_in, read, read_batches, read_unfinal
 from gbdtlr.samples.window import Tally
 
 __all__ = [
     "MAX_WEIGHT",
     "Count",
+    "Delays",
     "File",
     "Samples",
     "Tally",
@@ -19,5 +21,8 @@ __all__ = [
     "known_in",
     "read",
     "read_batches",
+    "read_unfinal",
     "require_both_classes",
+    "share_of",
+    "windows_of",
 ]

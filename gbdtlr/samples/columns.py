@@ -20,7 +20,7 @@ TEXT_DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 
 def needed_columns(cfg: SamplesConfig) -> tuple[str, ...]:
     """Every column that is read, features first; nothing else of a file is touched."""
-    about = (cfg.label, cfg.event_time, cfg.label_time, cfg.weight)
+    about = (cfg.label, cfg.event_time, cfg.label_time, cfg.label_deadline, cfg.weight)
     return tuple(dict.fromkeys((*cfg.features, *(name for name in about if name))))
 
 
@@ -49,7 +49,7 @@ def check_columns(schema: pa.Schema, cfg: SamplesConfig, file: str) -> None:
             faults.append(f"{name} is missing{hint}, expected {want}")
         elif count > 1:
             faults.append(f"{name} is there {count} times, expected once")
-        elif name in (cfg.event_time, cfg.label_time):
+        elif name in (cfg.event_time, cfg.label_time, cfg.label_deadline):
             kind = schema.field(name).type
             if not pt.is_null(kind) and not is_time(kind):
                 faults.append(f"{name} is {kind}, expected {want}")
@@ -79,7 +79,7 @@ def check_types(batch: pa.RecordBatch, cfg: SamplesConfig, file: str) -> None:
 
 
 def _serves(kind: pa.DataType, name: str, cfg: SamplesConfig) -> bool:
-    if name in (cfg.event_time, cfg.label_time):
+    if name in (cfg.event_time, cfg.label_time, cfg.label_deadline):
         return True  # these are looked at on their own
     return is_number(kind) if name in (*cfg.numeric, cfg.weight) else is_text(kind)
 
@@ -87,8 +87,9 @@ def _serves(kind: pa.DataType, name: str, cfg: SamplesConfig) -> bool:
 def _expected(cfg: SamplesConfig) -> dict[str, str]:
     """What each needed column should hold, in words."""
     expected = {cfg.label: "0 or 1", cfg.event_time: "a time"}
-    if cfg.label_time:
-        expected[cfg.label_time] = "a time"
+    for name in (cfg.label_time, cfg.label_deadline):
+        if name:
+            expected[name] = "a time"
     if cfg.weight:
         expected[cfg.weight] = "a number"
     for name in text_columns(cfg):

@@ -17,7 +17,7 @@ from gbdtlr.samples.finding import find_files
 from gbdtlr.samples.partition import Partition
 from gbdtlr.samples.texts import has_torn_end
 from gbdtlr.samples.window import Faults, Tally, Window
-from gbdtlr.times import format_time, from_us, to_us
+from gbdtlr.times import MOMENT, format_time, from_us, to_us
 
 # Files of a bucket that are waited for together.
 _WIDTH = 8
@@ -76,6 +76,26 @@ def read_batches(
             waiting, n_waiting = [], 0
     if waiting:
         yield Samples.concat(waiting)
+
+
+def read_unfinal(cfg: SamplesConfig, start: datetime, as_of: datetime, *, batch_rows: int = 65536) -> Iterator[Samples]:
+    """Samples from ``start`` up to ``as_of`` whose label is not final by then, as they look then.
+
+    The label is 1 where the outcome had come, else 0; ``known_us``, when it will be final, is later than ``as_of``.
+    Nothing that is learned for good or judges may see them. No file is opened that holds none of them, as far as
+    paths and statistics tell.
+
+    Parameters
+    ----------
+    cfg : with deadlines
+
+    Raises
+    ------
+    NoSamplesError, SchemaError, SamplesError
+        As :func:`read_batches`.
+    """
+    window = Window.of(cfg, start, as_of + MOMENT, as_of, None, unfinal=True)
+    yield from _pieces(cfg, window, batch_rows, Tally(), None)
 
 
 def read(
@@ -144,7 +164,7 @@ def _pieces(
     seen = set().union(*(one.seen for one in opened))
     never = [name for name in cfg.features if name not in seen]
     # A few files out of many may well lack a feature that is rarely given.
-    if never and tally.n_rows and only is None:
+    if never and tally.n_rows and only is None and not window.unfinal:
         raise SchemaError(
             f"{', '.join(never)}: no value in any row of {len(opened)} files; mend the files or [samples]"
         )
@@ -168,6 +188,8 @@ def _placed(files: list[File], cfg: SamplesConfig, window: Window, tally: Tally)
             tally.spans(*bounds)
         if window.may_hold(bounds):
             yield file
+        elif (later := window.waits(bounds)) is not None:
+            tally.waits_until(later)
 
 
 @dataclass
@@ -214,14 +236,15 @@ class _Reading:
 
 
 def _nothing(window: Window, cfg: SamplesConfig, as_of: datetime, known_after: datetime | None, tally: Tally) -> str:
-    if tally.n_in_window:
+    if tally.n_in_window or tally.next_known_us is not None:
         after = f" after {format_time(known_after)}" if known_after is not None else ""
         if tally.next_known_us is None:
             later = ""
         else:
             later = f"; the next one becomes known at {format_time(from_us(tally.next_known_us))}"
         known = f"no label became known{after} by {format_time(as_of)}"
-        return f"{tally.n_in_window} samples {window}, but {known}{later}"
+        n = f"{tally.n_in_window} samples" if tally.n_in_window else "samples"
+        return f"{n} {window}, but {known}{later}"
     where = f"{tally.n_files} files with no rows at all"
     torn = sum(has_torn_end(file) for file in find_files(cfg.path))
     if torn:

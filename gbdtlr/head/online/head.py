@@ -83,6 +83,11 @@ class OnlineHead:
         self._counts = np.zeros(n_wide * wide.n_buckets, np.uint8)
 
     @property
+    def layout(self) -> Layout:
+        """Of heads on these trees and wide columns, of which no bucket is in use."""
+        return self._layout
+
+    @property
     def wide(self) -> WideColumns:
         """The wide columns."""
         return self._layout.wide
