@@ -22,6 +22,7 @@ from gbdtlr.head.codes import cut, happened_between
 from gbdtlr.metrics import Quality
 from gbdtlr.model.model import quality_of
 from gbdtlr.release import Release, Slow
+from gbdtlr.release.fits import published_in
 from gbdtlr.release.timeline import Timeline
 from gbdtlr.samples import Samples
 from gbdtlr.store import Entry, Store
@@ -129,8 +130,7 @@ class Then:
             release = Release.of(entry, slow, self._store.read_version("heads", entry.head, under=entry.trees))
             if release.head.wide != self._base.head.wide:
                 return None
-            data = release.learned.get("candidates.npz")  # not the memory beside them, which is large
-            candidates = None if data is None else Candidates.from_bytes(data, release.head.layout)
+            candidates = published_in(release.learned, release.head.layout)  # without the memory, which is large
             return Served(entry.number, release.head, candidates, rows, entry.trees, start_us, end_us)
         except StoreUnavailable:
             raise

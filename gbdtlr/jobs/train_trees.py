@@ -76,7 +76,7 @@ def train_trees(
         gate = run.gate()
         totals = guards.Totals.of(samples.label, samples.weight, config.trees.window)
         try:
-            gate.judge([*guards.too_few(n_samples, config.guard), *guards.ages(tally, config.guard)])
+            gate.judge([*guards.too_few(n_samples, config.guard), *guards.ages(tally, config)])
             rival = _Rival.look(run, live)
             if reason := rival.is_as_new(as_of):
                 return run.ended("superseded", live, reason, n_samples)
@@ -233,5 +233,5 @@ def _objections(draft: Draft, rival: _Rival) -> list[str]:
         worse = draft.worse(fresh.model.head, pieces(fresh.same(parts)), told, pieces(fresh.newest))
     else:
         worse = draft.worse(draft.model.bare().head, parts, "the new head is worse than its bare trees")
-    ages = guards.ages(draft.window.tally, draft.run.config.guard)
+    ages = guards.ages(draft.window.tally, draft.run.config)
     return [*ages, *worse, *draft.calibration(draft.as_of - NEWEST)]

@@ -74,7 +74,7 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
                 [
                     *guards.too_few(ledger.learned_since_full, config.guard),
                     *guards.given(base, news.as_live, as_of, config.guard),
-                    *guards.ages(news.window.tally, config.guard),
+                    *guards.ages(news.window.tally, config),
                     *guards.contradiction([(head, known) for head, known, _ in news.judged(base)], config.guard),
                 ]
             )

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from gbdtlr.codec.documents import encode, parse
 from gbdtlr.head import Candidates, Layout, Memory, Record
 
-STATE = "final_candidates.npz"
-"""File of a head that has learned rows before their labels were final: the fits without them."""
+CANDIDATES = "candidates.npz"
+"""File of the fits that the next update goes on from."""
+PUBLISHED = "published_candidates.npz"
+"""File of the fits that were blended, where these have learned rows on top that are not final."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,11 @@ class Fits:
 
     def to_files(self) -> dict[str, bytes]:
         """Files a version keeps them in."""
-        files = {"candidates.npz": self.candidates.to_bytes(), "record.json": encode(self.record)}
+        files = {CANDIDATES: self.final.to_bytes(), "record.json": encode(self.record)}
         if self.memory is not None:
             files["memory.npz"] = self.memory.to_bytes()
         if self.state is not None:
-            files[STATE] = self.state.to_bytes()
+            files[PUBLISHED] = self.candidates.to_bytes()
         return files
 
     @classmethod
@@ -54,8 +56,14 @@ class Fits:
             Not such files; written by a newer gbdtlr.
         """
         record = Record.from_dict(parse(files["record.json"], "the blend's record"))
-        candidates = Candidates.from_bytes(files["candidates.npz"], layout)
-        state = None if STATE not in files else Candidates.from_bytes(files[STATE], layout)
-        fits = cls(candidates, record, None, state)
+        final = Candidates.from_bytes(files[CANDIDATES], layout)
+        published = published_in(files, layout) if PUBLISHED in files else None
+        fits = cls(final, record, None) if published is None else cls(published, record, None, final)
         memory = files.get("memory.npz")
         return fits if memory is None else replace(fits, memory=Memory.from_bytes(memory, fits.final))
+
+
+def published_in(files: Mapping[str, bytes], layout: Layout) -> Candidates | None:
+    """The fits that a head was blended of, out of its files; None if it was not. Raises as :meth:`Fits.from_files`."""
+    data = files.get(PUBLISHED, files.get(CANDIDATES))
+    return None if data is None else Candidates.from_bytes(data, layout)

@@ -11,7 +11,7 @@ from typing import Any
 from gbdtlr.errors import DamagedError, GbdtlrError
 from gbdtlr.head import Head, OnlineHead
 from gbdtlr.model import Model
-from gbdtlr.release.fits import Fits
+from gbdtlr.release.fits import CANDIDATES, Fits
 from gbdtlr.release.slow import GOLDEN, HEAD, Slow, as_of_of
 from gbdtlr.samples import Count, counts_from_bytes
 from gbdtlr.store import Entry, Store, Version
@@ -125,7 +125,7 @@ class Release:
         ------
         DamagedError
         """
-        if not {"candidates.npz", "record.json"} <= self.learned.keys():
+        if not {CANDIDATES, "record.json"} <= self.learned.keys():
             return None
         return Fits.from_files(self.learned, self.head.layout)
 

@@ -1,17 +1,17 @@
 """Ages: how old rows are when the label of either class becomes known, and what that does to the rate of positives.
 
 Where a positive is known at once and a negative only after weeks (a cancellation today, a stay at its end), the newest
-part of a window holds its positives without its negatives. Of a class y whose labels are known within a time d with
-probability ``G_y(d)``, a window holds the share ``mean_i G_y(a_i)``, a_i the ages of all its rows, known or not; so it
-bends the odds of a positive by ``mean_i G_1(a_i) / mean_i G_0(a_i)``.
+part of a window holds its positives without its negatives. Let ``I_y(a)`` be the chance that a row is of class y and
+known by the age a. Of all positives a window holds the share ``mean_i I_1(a_i) / I_1(inf)``, a_i the ages of its rows,
+known or not; so it bends their odds by that over the same of the negatives.
 
-Of a row of age a, a delay is only ever seen if it is at most a. ``G`` is what fits that: with the *reverse hazard*
-``h_j``, the number of delays in bin j over that of rows at least as old whose delay is at most as long, ``G`` below bin
-j is the product of ``1 - h_k`` over the bins from j on.
+``I_y`` follows from the rows themselves: one that is not known at its age is censored there, and the two classes
+compete for the others. Beyond the oldest row nothing is seen. What is left there is taken to become known as fast, and
+as often positive, as what did in the second half of the window; rows that never get a label count for nothing.
 
 Source
 ------
-Lynden-Bell 1971; Kalbfleisch and Lawless 1989 (delays cut off on the right, in the reporting of AIDS).
+Aalen and Johansen 1978.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 PER_OCTAVE, OCTAVES = 8, 34
 BINS = PER_OCTAVE * OCTAVES
 """Of delays and ages, from a second on: a bin is a twelfth of its age wide."""
+DOUBLINGS = 4
+"""Of the window's length, in which labels are waited for that are not known in it."""
 
 
 def _none() -> NDArray[np.int64]:
@@ -96,18 +98,32 @@ class Ages:
         j = int(np.searchsorted(np.cumsum(delays), delays.sum() / 2))
         return float(2.0 ** ((j + 0.5) / PER_OCTAVE) - 1.0)
 
-    def within(self, y: int) -> NDArray[np.float64]:
-        """``G`` of a class at the end of each bin, (BINS,): 1 at the longest delay that could be seen."""
-        delays, younger = self.delays[y], np.concatenate([[0], np.cumsum(self.ages[y])[:-1]])
-        at_risk = np.cumsum(delays) - younger  # a row younger than a bin has a delay that is shorter too
-        hazard = np.divide(delays, at_risk, out=np.zeros(BINS), where=at_risk > 0)
-        later = np.concatenate([np.cumprod((1.0 - hazard)[::-1])[::-1][1:], [1.0]])
-        return np.asarray(later, np.float64)
+    def incidence(self) -> NDArray[np.float64]:
+        """``I_y`` at the end of each bin, (2, BINS), of negatives and positives; what is left is not known by then."""
+        unknown = self.all_ages - self.ages.sum(axis=0)
+        leaving = self.delays.sum(axis=0)
+        at_risk = np.cumsum((leaving + unknown)[::-1])[::-1]
+        hazard = np.divide(self.delays, at_risk, out=np.zeros((2, BINS)), where=at_risk > 0)
+        left = np.cumprod(1.0 - hazard.sum(axis=0))
+        before = np.concatenate([[1.0], left[:-1]])
+        incidence: NDArray[np.float64] = np.cumsum(before * hazard, axis=1)
+        return incidence
 
     def bend(self) -> float:
         """By what the window multiplies the odds of a positive."""
-        held = [float(self.all_ages @ self.within(y)) for y in (0, 1)]
-        return held[1] / held[0] if held[0] > 0 else float("inf")
+        incidence, there = self.incidence(), np.flatnonzero(self.all_ages)
+        if not len(there):
+            return 1.0
+        held, last = incidence @ self.all_ages / self.all_ages.sum(), int(there[-1])
+        known, halfway = incidence[:, last], incidence[:, max(0, last - PER_OCTAVE)]
+        lately, left = known - halfway, 1.0 - halfway.sum()
+        if lately.sum() > 0 and left > 0:
+            # So much of what is left becomes known each time rows grow twice as old.
+            doubled = min(1.0, float(lately.sum() / left))
+            to_come = (1.0 - known.sum()) * (1.0 - (1.0 - doubled) ** DOUBLINGS)
+            known = known + to_come * lately / lately.sum()
+        negative, positive = (float(held[y] / known[y]) if known[y] > 0 else 0.0 for y in (0, 1))
+        return positive / negative if negative > 0 else float("inf")
 
 
 def _bins(length_us: NDArray[np.int64]) -> NDArray[np.intp]:

@@ -71,7 +71,8 @@ class Delays:
         total = float(self.outcomes.sum())
         sums = np.concatenate([[0.0], np.cumsum(self.outcomes) / total])
         sums[-1] = 1.0
-        return np.interp(share, EDGES, sums)
+        reached: NDArray[np.float64] = np.interp(share, EDGES, sums)
+        return reached
 
 
 def bins_of(share: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -216,13 +216,15 @@ class Window:
         self, inside: npt.NDArray[np.bool_], known_us: npt.NDArray[np.int64], tally: Tally
     ) -> npt.NDArray[np.bool_]:
         """Which rows are asked for, of those with an event in the window; the tally notes when others will be."""
-        known = inside & (known_us <= self.as_of_us) & (known_us != NEVER)
-        waiting = inside & ~known
+        known: npt.NDArray[np.bool_] = inside & (known_us <= self.as_of_us) & (known_us != NEVER)
+        waiting: npt.NDArray[np.bool_] = inside & ~known
         if self.unfinal:
             return waiting
         if (later := known_us[waiting & (known_us != NEVER)]).size:
             tally.waits_until(int(later.min()))
-        return known if self.known_after_us is None else known & (known_us > self.known_after_us)
+        if self.known_after_us is not None:
+            known &= known_us > self.known_after_us
+        return known
 
     def _labels(
         self, batch: pa.RecordBatch, cfg: SamplesConfig, finality: Finality, faults: Faults

@@ -24,7 +24,7 @@ from gbdtlr.jobs.guards.early import early
 from gbdtlr.jobs.unfinal import DELAYS, Aged, share_of_negative
 from gbdtlr.metrics import sigmoid
 from gbdtlr.release import COUNTS, Release
-from gbdtlr.release.fits import STATE
+from gbdtlr.release.fits import CANDIDATES, PUBLISHED
 from gbdtlr.release.slow import HEAD
 from gbdtlr.samples import Delays, File, read
 from gbdtlr.samples.delays import BINS
@@ -150,7 +150,8 @@ def test_only_what_is_published_has_learned_them(log: Path, method: str) -> None
         assert 0 < told["weight"] < told["rows"]
         assert "unfinal" not in one.head_manifest["metrics"]
         if method == "incremental":
-            assert other.learned[STATE] == one.learned["candidates.npz"]
+            assert other.learned[CANDIDATES] == one.learned[CANDIDATES]
+            assert other.learned[PUBLISHED] != other.learned[CANDIDATES]
             assert other.learned["memory.npz"] == one.learned["memory.npz"]
         elif method != "refit":
             assert other.learned["online.npz"] == one.learned["online.npz"]
@@ -247,6 +248,19 @@ def test_who_judges_has_learned_none_of_the_rows(log: Path, monkeypatch: pytest.
         assert all((codes.event_us >= made[head.to_bytes()]).all() for codes in rows)
         n_rows += rows.sum(len, zero=0)
     assert n_rows >= 2 * 50
+
+
+def test_delays_are_counted_once_whatever_the_updates(log: Path) -> None:
+    """Of all rows of the first trees' window and those that became final since, each fading since then."""
+    c = config(log, store=store_of(log, "refit", "counted"))
+    moment = NOW + 5 * HOUR
+    stored = updated(c, NOW + HOUR, NOW + 2.5 * HOUR, moment).head_manifest[DELAYS]
+    columns = [views(60, START + h * HOUR, HOUR) for h in range(60)]
+    at, until, label = (np.concatenate([each[name] for each in columns]) for name in ("at", "until", "label"))
+    counted = (at >= to_us(NOW - DAY)) & (until <= to_us(moment)) & (label == 1)
+    age = (to_us(moment) - until[counted]) / 1e6 / c.head.blend_half_life.total_seconds()
+    assert sum(stored["outcomes"]) == pytest.approx((2.0**-age).sum())
+    assert stored["of"] == "6h"
 
 
 # When they wait

@@ -28,7 +28,7 @@ def final(delays: list[float], ends: list[int]) -> Samples:
     event, share = known - 3_600_000_000, np.array(delays)
     outcome = np.where(share <= 1, event + (share * 3_600_000_000).astype(np.int64), NEVER)
     label = (share <= 1).astype(np.int8)
-    return Samples(pa.table({}), label, np.ones(len(known)), event, known, outcome)
+    return Samples(pa.table({"x": share}), label, np.ones(len(known)), event, known, outcome)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1.2), st.integers(1, 600)), min_size=1, max_size=40), st.integers(1, 599))

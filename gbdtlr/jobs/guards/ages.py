@@ -5,24 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from gbdtlr.config import GuardConfig
+from gbdtlr.config import Config
 from gbdtlr.samples import Tally
 from gbdtlr.tables import age
 
-Z = 3.0
+Z = 2.0
 """Standard errors by which the odds must be bent beyond their bound."""
 FEW = 30
 """Known rows of either class below which ages say nothing."""
 
 
-def ages(tally: Tally, guard: GuardConfig) -> Iterator[str]:
+def ages(tally: Tally, config: Config) -> Iterator[str]:
     """Objection to a window in which labels of one class are known so much sooner that it bends the rate of positives.
 
     Parameters
     ----------
     tally : of a reading of the whole window
     """
-    found = tally.ages
+    found, guard = tally.ages, config.guard
     if found is None:
         return
     negatives, positives = (int(n) for n in found.known)
@@ -34,7 +34,7 @@ def ages(tally: Tally, guard: GuardConfig) -> Iterator[str]:
         which = "positive" if positives else "negative"
         yield (
             f"all {max(negatives, positives)} labels known so far are {which}, and {found.unknown} rows of the window "
-            f"have none yet; if a row without an outcome has no label_time, {remedy}"
+            f"have none yet; if a row without an outcome has no {config.samples.label_time}, {remedy}"
         )
         return
     if min(negatives, positives) < FEW:
