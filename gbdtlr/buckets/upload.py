@@ -6,9 +6,8 @@ import obstore
 from obstore.exceptions import BaseError
 
 from gbdtlr.buckets.clouds import open_bucket
-
-PART = 16 << 20
-_KINDS = {"s3": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "abfss": "az"}
+from gbdtlr.buckets.objects import PART, os_error
+from gbdtlr.buckets.urls import place_of
 
 
 def upload(path: str, url: str) -> None:
@@ -23,13 +22,11 @@ def upload(path: str, url: str) -> None:
     ConfigError
         Credentials or settings in the environment that cannot be right.
     """
-    scheme, _, rest = url.partition("://")
-    place, _, key = rest.partition("/")
-    bucket, _, host = place.partition("@")  # abfs://container@account.dfs.core.windows.net/path
-    store = open_bucket(_KINDS[scheme.lower()], bucket, None, account=host.partition(".")[0])
+    place = place_of(url)
+    store = open_bucket(place.kind, place.bucket, None, place.account)
     with open(path, "rb") as source:
         try:
             # In pieces and not as a file: an error in between, Ctrl-C too, then takes back what has been sent.
-            obstore.put(store, key, iter(lambda: source.read(PART), b""), chunk_size=PART)
+            obstore.put(store, place.key, iter(lambda: source.read(PART), b""), chunk_size=PART)
         except BaseError as error:
-            raise OSError(" ".join(str(error).partition("\n\n")[0].split())[:500]) from error
+            raise os_error(error) from error

@@ -76,7 +76,13 @@ def train_trees(
         gate = run.gate()
         totals = guards.Totals.of(samples.label, samples.weight, config.trees.window)
         try:
-            gate.judge([*guards.too_few(n_samples, config.guard), *guards.ages(tally, config)])
+            gate.judge(
+                [
+                    *guards.joined(tally.joined, config.guard),
+                    *guards.too_few(n_samples, config.guard),
+                    *guards.ages(tally, config),
+                ]
+            )
             rival = _Rival.look(run, live)
             if reason := rival.is_as_new(as_of):
                 return run.ended("superseded", live, reason, n_samples)
@@ -214,6 +220,7 @@ def _draft(run: Run, slow: Slow, rival: _Rival, gate: guards.Gate, metrics: dict
         metrics.update(unfinal.metrics(window.parts))
         fitted = method_of(config).full(window.parts, slow.trees, as_of, rival.release, served, unfinal.parts)
         told.update(method=config.head.method, rows=len(window), passes=fitted.metrics.get("passes"))
+    metrics.update(window.tally.metrics())
     if served:
         metrics["progressive"] = then.quality(served).as_dict()
     ledger = Ledger.full(config, as_of, window.tally, len(window), counting)

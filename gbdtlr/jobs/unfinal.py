@@ -33,7 +33,7 @@ from gbdtlr.jobs.coding import Coder
 from gbdtlr.jobs.run import Run
 from gbdtlr.metrics import sigmoid
 from gbdtlr.release import Release
-from gbdtlr.samples import Delays, Samples, read_unfinal, share_of, windows_of
+from gbdtlr.samples import Delays, Samples, Tally, read_unfinal, share_of, windows_of
 from gbdtlr.samples.delays import BINS, ENOUGH, bins_of
 from gbdtlr.samples.finality import NEVER
 from gbdtlr.times import to_us
@@ -118,7 +118,7 @@ class Unfinal:
         coder : codes rows for the head in the making
         live : what the live head says of rows; None where nothing is live
         """
-        if run.config.samples.unfinal != "weigh":
+        if run.config.samples.of_unfinal != "weigh":
             return cls()
         with run.say.timed("samples.weigh") as told:
             found = cls._weighed(run.config, as_of, delays, coder, live)
@@ -137,12 +137,11 @@ class Unfinal:
             n = 0 if delays is None else int(delays.outcomes.sum())
             why = f"{n} outcomes tell how soon they come, fewer than {ENOUGH:g}"
             return cls(waits=why, is_asked_for=True)
-        coded, margins, newest_us = [], [], -NEVER
-        for samples in read_unfinal(config.samples, as_of - config.head.window, as_of):
-            codes = coder.encode(samples)
-            coded.append(codes)
-            margins.append(live(samples, codes))
-            newest_us = max(newest_us, newest_outcome(samples))
+        coded, margins, tally = [], [], Tally()
+        for samples in read_unfinal(config.samples, as_of - config.head.window, as_of, tally=tally):
+            coded.append(coder.encode(samples))
+            margins.append(live(samples, coded[-1]))
+        newest_us = -NEVER if tally.newest_outcome_us is None else tally.newest_outcome_us
         aged = [Aged.of(codes, margin, delays, newest_us) for codes, margin in zip(coded, margins, strict=True)]
         if why := guards.early(sum((each.expectation() for each in aged), np.zeros((2, BINS))), config.guard):
             return cls(waits=why, is_asked_for=True)
@@ -199,13 +198,6 @@ def share_of_negative(reached: NDArray[np.float64], margin: NDArray[np.float64])
     p, q = sigmoid(margin), sigmoid(-margin)
     left = q + p * (1.0 - reached)  # 1 - p F, exact where p is all but 1
     return np.where(reached >= 1.0, 1.0, reached * q / np.where(left > 0, left, 1.0))
-
-
-def newest_outcome(samples: Samples) -> int:
-    """When the newest outcome of unfinal samples came; before all time if none has."""
-    if samples.outcome_us is None or not (came := samples.label == 1).any():
-        return -NEVER
-    return int(samples.outcome_us[came].max())
 
 
 def weight_of(codes: Codes) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from gbdtlr.config import AT_ONCE, UNFINAL, Config
@@ -51,7 +51,7 @@ class Plan:
             if asked := [name for name in strategies or () if name in LABELS]:
                 raise ConfigError(
                     f"{', '.join(asked)} compare what is done with labels that are not final; [samples] says of none "
-                    "until when it may change: write label_window or label_deadline"
+                    "until when it may change: write label_window or label_deadline, or join [outcomes]"
                 )
             every = STRATEGIES
         taken = [name for name in others if name in (*STRATEGIES, *LABELS) or not name or "/" in name or name[0] == "."]
@@ -69,12 +69,7 @@ class Plan:
     @property
     def labels(self) -> dict[str, Config]:
         """The configs of those of ``LABELS`` that are compared."""
-        samples = self.config.samples
-        return {
-            name: self.config.replace(samples=replace(samples, unfinal=name))
-            for name in self.strategies
-            if name in LABELS
-        }
+        return {name: self.config.with_unfinal(name) for name in self.strategies if name in LABELS}
 
     @property
     def main(self) -> Cadence:

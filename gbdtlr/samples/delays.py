@@ -91,6 +91,6 @@ def share_of(
 
 def windows_of(cfg: SamplesConfig) -> str:
     """What :attr:`Delays.of` says of a configuration's windows; empty where rows have none."""
-    if cfg.label_window is not None:
-        return format_duration(cfg.label_window)
-    return "" if cfg.label_deadline is None else f"column {cfg.label_deadline}"
+    if cfg.label_deadline is not None:
+        return f"column {cfg.label_deadline}"
+    return format_duration(cfg.final_after) if cfg.has_deadline and cfg.final_after is not None else ""

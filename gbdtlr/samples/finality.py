@@ -28,9 +28,8 @@ class Finality:
     Attributes
     ----------
     known_us : from when on the label may be learned; never before the event
-    outcome_us : when the outcome came, whether or not that is known yet; None where rows do not say so, but only from
-        when on their label is known
-    deadline_us : until when it may come; with ``outcome_us``
+    outcome_us : when the outcome came, whether or not that is known yet; None where rows do not say so
+    deadline_us : until when it may come; None where that is not said either
     """
 
     known_us: Moments
@@ -58,8 +57,10 @@ class Finality:
         def after_event(length: timedelta) -> Moments:
             return times(batch.column(cfg.event_time), timezone, late=True)[0] + length // timedelta(microseconds=1)
 
+        at_once = cfg.of_unfinal == AT_ONCE
         if cfg.label_time is None:
-            return cls(after_event(cfg.label_delay or timedelta()))
+            final_us = after_event(cfg.final_after or timedelta())
+            return cls(event_us if at_once else final_us, None, final_us if cfg.has_deadline else None)
         outcome_us = moments(cfg.label_time)
         if cfg.label_window is not None:
             deadline_us = after_event(cfg.label_window)
@@ -67,7 +68,7 @@ class Finality:
             deadline_us = moments(cfg.label_deadline, needed=True)
         else:
             return cls(outcome_us)
-        return cls(event_us if cfg.unfinal == AT_ONCE else deadline_us, outcome_us, deadline_us)
+        return cls(event_us if at_once else deadline_us, outcome_us, deadline_us)
 
     def take(self, rows: npt.NDArray[np.bool_]) -> Finality:
         """Those rows; a mask, (n,)."""

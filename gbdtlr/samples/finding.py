@@ -7,12 +7,16 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 from gbdtlr.buckets.paths import native
+from gbdtlr.buckets.urls import SCHEMES, is_remote, place_of, plain_url
 from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError
-from gbdtlr.samples.files import COMPRESSIONS, READABLE, File, is_remote, open_remote, plain_url, same_file
+from gbdtlr.samples.files import COMPRESSIONS, READABLE, File, same_file
+
+if TYPE_CHECKING:
+    from gbdtlr.buckets.objects import Found
 
 # Found beside samples and never samples themselves; an unknown suffix such as .orc is not passed over in silence.
 _NEIGHBOURS = {
@@ -105,9 +109,7 @@ def _plain(path: str) -> str:
     if is_remote(pattern):
         return plain_url(pattern)
     if "://" in pattern or "\0" in pattern:
-        raise ConfigError(
-            f"[samples] path {path!r}: expected a path of this machine or a URL of s3://, gs:// or abfs://"
-        )
+        raise ConfigError(f"[samples] path {path!r}: expected a path of this machine or a URL of {SCHEMES}")
     pattern = os.path.expanduser(pattern)
     parts = [part for part in pattern.split("/") if part not in ("", ".")]
     return ("/" if pattern.startswith("/") else "") + "/".join(parts)
@@ -130,11 +132,10 @@ def _split(pattern: str) -> tuple[str, list[str]]:
 def _there_remote(url: str) -> bool:
     if "*" in url.rpartition("/")[2]:  # in no object's name, and asking costs
         return False
-    from pyarrow import fs
+    from gbdtlr.buckets.objects import below, find
 
-    system, inside = open_remote(url)
     try:
-        return bool(system.get_file_info(inside).type != fs.FileType.NotFound)
+        return find(url) is not None or next(below(url), None) is not None
     except OSError as error:
         raise SamplesError(f"cannot list {url}: {error}") from None
 
@@ -195,29 +196,31 @@ class _Walk:
 
 
 def _matching_remote(root: str, parts: list[str]) -> Iterator[_Match]:
-    from pyarrow import fs
+    from gbdtlr.buckets.objects import below, find
 
-    system, inside = open_remote(root)
     try:
         if not parts:
-            info = system.get_file_info(inside)
-            if info.type == fs.FileType.File:
-                yield _Match(root, _listed_as(info), root)
+            found = find(root)
+            if found is not None:
+                yield _Match(root, _listed_as(found), root)
                 return
             parts = ["**"]
-        selector = fs.FileSelector(inside.rstrip("/"), allow_not_found=True, recursive=True)
-        infos = system.get_file_info(selector)
+        objects = list(below(root))
     except OSError as error:
         raise SamplesError(f"cannot list {root}: {error}") from None
-    for info in infos:
-        below = info.path[len(inside.rstrip("/")) :].strip("/")
-        path = below.split("/")
-        if info.type == fs.FileType.File and not any(p.startswith((".", "_")) for p in path) and _matches(path, parts):
-            yield _Match(f"{root}/{below}", _listed_as(info), f"{root}/{below}")
+    n_root = len(place_of(root).key)
+    # Some tools write an empty object for every folder.
+    folders = {found.key.rpartition("/")[0] for found in objects}
+    for found in objects:
+        path = found.key[n_root:].strip("/").split("/")
+        in_progress = any(part.startswith((".", "_")) for part in path)
+        if not in_progress and _matches(path, parts) and (found.size or found.key not in folders):
+            name = "/".join([root, *path])
+            yield _Match(name, _listed_as(found), name)
 
 
-def _listed_as(info: Any) -> str:
-    return f"{info.size}-{info.mtime_ns}"
+def _listed_as(found: Found) -> str:
+    return f"{found.size}-{found.modified_us * 1000}"
 
 
 def _matches(path: list[str], parts: list[str], partly: bool = False) -> bool:

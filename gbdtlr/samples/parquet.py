@@ -47,6 +47,7 @@ def parquet_batches(
             reader = parquet.ParquetFile(source, metadata=reader.metadata, read_dictionary=texts, **sparing(file))
         groups = _groups_in(reader.metadata, schema, cfg, window, tally)
         if groups:
+            fetch_together(file, source, reader.metadata, groups, names)
             rows = rows_at_once(reader.metadata, groups, batch_rows, names)
             batches = reader.iter_batches(rows, row_groups=groups, columns=names)
             for batch in _with_far_times(batches, file, reader, groups, rows, names):
@@ -58,8 +59,33 @@ def sparing(file: File) -> dict[str, Any]:
 
     INT96 are microseconds and not Arrow's nanoseconds, which would take the year 9999 for 1816.
     """
-    many = {"buffer_size": 0, "pre_buffer": True} if file.remote else {"buffer_size": _BUFFER, "pre_buffer": False}
-    return {**many, "coerce_int96_timestamp_unit": "us"}
+    buffer_size = 0 if file.remote else _BUFFER
+    return {"buffer_size": buffer_size, "pre_buffer": False, "coerce_int96_timestamp_unit": "us"}
+
+
+def fetch_together(
+    file: File, source: Any, metadata: Any, groups: Sequence[int], names: Collection[str] | None
+) -> None:
+    """In a bucket, have the chunks of the named columns, or of all, fetched together, one row group after the other."""
+    if file.remote:
+        source.plan([[_span(chunk) for chunk in _chunks(metadata.row_group(i), names)] for i in groups])
+
+
+def _span(chunk: Any) -> tuple[int, int]:
+    start = chunk.data_page_offset
+    if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
+        start = chunk.dictionary_page_offset
+    return start, start + chunk.total_compressed_size
+
+
+def _chunks(group: Any, names: Collection[str] | None) -> list[Any]:
+    """Column chunks of a row group, of the named columns with all that is nested in them."""
+    columns = [group.column(i) for i in range(group.num_columns)]
+    return [
+        column
+        for column in columns
+        if names is None or column.path_in_schema.partition(".")[0] in names or column.path_in_schema in names
+    ]
 
 
 def rows_at_once(metadata: Any, groups: Sequence[int], most: int, names: Collection[str] | None = None) -> int:
@@ -70,12 +96,7 @@ def rows_at_once(metadata: Any, groups: Sequence[int], most: int, names: Collect
         return float(found.total_byte_size / max(1, found.num_rows))
 
     longest = metadata.row_group(max(groups, key=length))
-    columns = [longest.column(i) for i in range(longest.num_columns)]
-    n_bytes = sum(
-        column.total_uncompressed_size
-        for column in columns
-        if names is None or column.path_in_schema.partition(".")[0] in names or column.path_in_schema in names
-    )
+    n_bytes = sum(column.total_uncompressed_size for column in _chunks(longest, names))
     return int(min(most, max(1, _BATCH_BYTES * longest.num_rows // max(1, n_bytes))))
 
 
@@ -103,6 +124,7 @@ def _check_rows(file: File, name: str) -> None:
     n_before = 0
     with file.random_access() as source:
         reader = parquet.ParquetFile(source, **sparing(file))
+        fetch_together(file, source, reader.metadata, range(reader.metadata.num_row_groups), [name])
         for batch in reader.iter_batches(columns=[name]):
             column = batch.column(0)
             column = column.dictionary_decode() if pt.is_dictionary(column.type) else column
@@ -133,6 +155,7 @@ def _with_far_times(
         return
     with file.random_access() as source:
         coarse = parquet.ParquetFile(source, **{**sparing(file), "coerce_int96_timestamp_unit": "ms"})
+        fetch_together(file, source, reader.metadata, groups, old)
         far = _Rows(coarse.iter_batches(rows, row_groups=groups, columns=old))
         for batch in batches:
             table = far.take(len(batch))
@@ -165,7 +188,7 @@ def _groups_in(metadata: Any, schema: pa.Schema, cfg: SamplesConfig, window: Win
     timezone = zone(cfg.timezone)
     events = _bounds(metadata, cfg.event_time, schema, timezone)
     name = cfg.label_deadline if cfg.has_deadline else cfg.label_time
-    labels = _bounds(metadata, name, schema, timezone) if name and cfg.unfinal != AT_ONCE else [None] * len(events)
+    labels = _bounds(metadata, name, schema, timezone) if name and cfg.of_unfinal != AT_ONCE else [None] * len(events)
     groups = []
     for i, (event, known) in enumerate(zip(events, labels, strict=True)):
         if event is not None:

@@ -192,11 +192,12 @@ class _Parquet:
     def pieces(self) -> Iterator[Piece]:
         from pyarrow import parquet
 
-        from gbdtlr.samples.parquet import checked, rows_at_once, sparing
+        from gbdtlr.samples.parquet import checked, fetch_together, rows_at_once, sparing
 
         with self.file.random_access() as source:
             reader = parquet.ParquetFile(source, **sparing(self.file))
             groups = range(reader.metadata.num_row_groups)
+            fetch_together(self.file, source, reader.metadata, groups, None)
             for batch in reader.iter_batches(rows_at_once(reader.metadata, groups, _BATCH_ROWS)) if groups else ():
                 if len(batch):
                     table = pa.Table.from_batches([checked(batch, self.file)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from gbdtlr.samples.ages import Ages
 from gbdtlr.samples.batch import Samples
 from gbdtlr.samples.columns import check_types, feature_table
 from gbdtlr.samples.finality import NEVER, Finality
+from gbdtlr.samples.joined import Joined
 from gbdtlr.samples.thinning import thin_negatives
 from gbdtlr.times import format_time, from_us, to_us, zone
 from gbdtlr.values.arrays import from_numpy
@@ -32,8 +34,9 @@ class Tally:
     """What a reading came across, filled in as it goes.
 
     ``mature`` holds the number of rows returned of each file that was opened (before negatives are thinned),
-    ``unfinished`` in how many CSV files the last line had no end and was left alone, ``ages`` how old rows were when
-    their label became known, where each row says so and a whole window was read.
+    ``unfinished`` in how many CSV files the last line had no end and was left alone, ``joined`` what came of it where
+    outcomes gave the labels, ``ages`` how old rows were when their label became known, where each row says so and a
+    whole window was read, and ``newest_outcome_us`` when the newest outcome came, where unfinal rows were read.
     """
 
     n_files: int = 0
@@ -44,7 +47,9 @@ class Tally:
     last_us: int | None = None
     next_known_us: int | None = None
     unfinished: int = 0
+    joined: Joined | None = None
     ages: Ages | None = None
+    newest_outcome_us: int | None = None
 
     @property
     def n_mature(self) -> int:
@@ -53,7 +58,12 @@ class Tally:
 
     def remarks(self) -> dict[str, int]:
         """What a job's log says of a reading, where there is something to say."""
-        return {"unfinished": self.unfinished} if self.unfinished else {}
+        unfinished = {"unfinished": self.unfinished} if self.unfinished else {}
+        return {**unfinished, **({} if self.joined is None else self.joined.remarks())}
+
+    def metrics(self) -> dict[str, dict[str, int]]:
+        """What releases say of a reading."""
+        return {} if self.joined is None else {"joined": self.joined.as_dict()}
 
     def spans(self, first_us: int, last_us: int) -> None:
         """Note that there are events between these moments."""
@@ -74,6 +84,13 @@ class Tally:
         if other.ages is not None:
             self.ages = Ages() if self.ages is None else self.ages
             self.ages.add(other.ages)
+        if other.newest_outcome_us is not None:
+            self.has_outcomes_until(other.newest_outcome_us)
+
+    def has_outcomes_until(self, newest_us: int) -> None:
+        """Note that an outcome came at this moment."""
+        newest_us = newest_us if self.newest_outcome_us is None else max(self.newest_outcome_us, newest_us)
+        self.newest_outcome_us = newest_us
 
     def waits_until(self, known_us: int) -> None:
         """Note that a row of the window matures at this moment."""
@@ -139,8 +156,8 @@ class Window:
         unfinal: bool = False,
     ) -> Window:
         """Window of these moments; the delay is the config's."""
-        at_once = cfg.unfinal == AT_ONCE
-        length = timedelta() if at_once else cfg.label_window or cfg.label_delay
+        at_once = cfg.of_unfinal == AT_ONCE
+        length = timedelta() if at_once else cfg.final_after
         delay = None if length is None else length // timedelta(microseconds=1)
         after = None if known_after is None else to_us(known_after)
         by_deadline = cfg.has_deadline and not at_once
@@ -177,8 +194,8 @@ class Window:
             return event[0], NEVER
         return event[0] + self.delay_us - _SLACK_US, event[1] + self.delay_us + _SLACK_US
 
-    def select(self, batch: pa.RecordBatch, cfg: SamplesConfig, faults: Faults, tally: Tally) -> Samples | None:
-        """Rows of ``batch`` that are in the window and mature; None where there are none, or unsound ones."""
+    def moments(self, batch: pa.RecordBatch, cfg: SamplesConfig, faults: Faults, tally: Tally) -> Moments:
+        """Times of the rows of ``batch``, and which of them are in the window and mature."""
         check_types(batch, cfg, faults.path)
         timezone = zone(cfg.timezone)
         at = batch.column(cfg.event_time)
@@ -193,6 +210,11 @@ class Window:
         mature = self._mature(inside, finality.known_us, tally)
         tally.n_rows += len(batch)
         tally.n_in_window += int(inside.sum())
+        return Moments(event_us, finality, has_event, inside, mature)
+
+    def select(self, batch: pa.RecordBatch, cfg: SamplesConfig, faults: Faults, tally: Tally) -> Samples | None:
+        """Rows of ``batch`` that are in the window and mature; None where there are none, or unsound ones."""
+        event_us, finality, _, inside, mature = self.moments(batch, cfg, faults, tally)
         tally.mature[faults.path] = tally.mature.get(faults.path, 0) + int(mature.sum())
         every_us = event_us[inside]
         if not mature.all():
@@ -200,12 +222,14 @@ class Window:
             event_us, finality = event_us[mature], finality.take(mature)
 
         label, outcome_us = self._labels(batch, cfg, finality, faults)
+        if self.unfinal and outcome_us is not None and label.any():
+            tally.has_outcomes_until(int(outcome_us[label == 1].max()))
         if cfg.label_time and not cfg.has_deadline and self.known_after_us is None:
             tally.ages = Ages() if tally.ages is None else tally.ages
             tally.ages.note(self.as_of_us, every_us, event_us, finality.known_us, label)
         if not len(batch):
             return None
-        weight = np.ones(len(label)) if cfg.weight is None else _weights(batch.column(cfg.weight), cfg.weight, faults)
+        weight = weights_of(batch, cfg.weight, faults)
         if faults:
             return None
         table = feature_table(batch, cfg, faults.path)
@@ -246,6 +270,30 @@ class Window:
             faults.add(f"a {cfg.label} of 1 and no {cfg.label_time}, which says when the outcome came", never)
             label[~there] = 0
         return label, np.where(label == 1, outcome_us, NEVER)
+
+
+class Moments(NamedTuple):
+    """Times of some rows, (n,) each, in microseconds since 1970 UTC.
+
+    Attributes
+    ----------
+    event_us : when each happened
+    finality : when its label is final
+    has_event : whether it says when it happened
+    inside : whether it is in the window
+    mature : whether it is asked for: in the window, its label known, or, of a window of such rows, not final
+    """
+
+    event_us: npt.NDArray[np.int64]
+    finality: Finality
+    has_event: npt.NDArray[np.bool_]
+    inside: npt.NDArray[np.bool_]
+    mature: npt.NDArray[np.bool_]
+
+
+def weights_of(batch: pa.RecordBatch, name: str | None, faults: Faults) -> npt.NDArray[np.float64]:
+    """Weights of rows, (n,): of their column, if there is one; those that cannot be are faults."""
+    return np.ones(len(batch)) if name is None else _weights(batch.column(name), name, faults)
 
 
 def _labels(column: pa.Array, name: str, faults: Faults) -> npt.NDArray[np.int8]:

@@ -16,9 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from gbdtlr.buckets.paths import native
+from gbdtlr.buckets.urls import is_remote, plain_url
 from gbdtlr.errors import ConfigError, SamplesError
 from gbdtlr.samples.common import conformed
-from gbdtlr.samples.files import READABLE, File, is_remote, plain_url
+from gbdtlr.samples.files import READABLE, File
 from gbdtlr.samples.json_text import json_lines, plain_texts
 from gbdtlr.values.arrays import is_string
 

@@ -16,15 +16,15 @@ from obstore.exceptions import (
 )
 from obstore.store import MemoryStore
 
+from gbdtlr.buckets.clouds import open_bucket
+from gbdtlr.buckets.objects import NO_BUCKET, PART, words_of
+from gbdtlr.buckets.urls import place_of
 from gbdtlr.errors import ConfigError, Conflict, DamagedError, StoreError, StoreUnavailable
 from gbdtlr.store.backend import Denied, NotFound, Stat
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-# Larger objects travel in parts of this size, so that the time limit holds for a part and not for the whole.
-PART = 16 << 20
-_NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "bucket does not exist", "container does not exist")
 _NO_CREDENTIALS = ("169.254.169.254", "169.254.170.2", "metadata.google.internal", "token request")
 _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
@@ -101,10 +101,9 @@ class ObjectBackend:
     def _translated(self, error: Exception, verb: str, key: str) -> StoreError:
         if isinstance(error, StoreError):
             return error
-        # The first lines are for people; obstore adds pages of its own innards after an empty one.
-        said = " ".join(str(error).partition("\n\n")[0].split())[:500]
+        said = words_of(error)
         where = f"{self.url}/{key}"
-        if any(words in said for words in _NO_BUCKET):
+        if any(words in said for words in NO_BUCKET):
             return StoreUnavailable(
                 f"cannot {verb} {where}: there is no such bucket; create it or mend the store's URL"
             )
@@ -131,7 +130,7 @@ class ObjectBackend:
 
 
 def open_objects(kind: str, url: str) -> ObjectBackend:
-    """Backend of a URL whose scheme is ``memory``, ``s3``, ``gs`` or ``az``.
+    """Backend of a URL whose scheme is ``memory`` or one of a bucket.
 
     Raises
     ------
@@ -142,15 +141,13 @@ def open_objects(kind: str, url: str) -> ObjectBackend:
     if kind == "memory":
         with _MEMORY_LOCK:
             return ObjectBackend(f"memory://{rest}", _MEMORY.setdefault(rest, MemoryStore()))
-    from gbdtlr.buckets.clouds import open_bucket
-
     bucket, _, prefix = rest.partition("/")
     if not bucket or any(part in ("", ".", "..") for part in prefix.split("/") if prefix):
         raise ConfigError(f"{url!r} names no place in a bucket; write {kind}://bucket/prefix")
     try:
-        return ObjectBackend(f"{kind}://{rest}", open_bucket(kind, bucket, prefix or None))
+        place = place_of(url)
+        return ObjectBackend(f"{kind}://{rest}", open_bucket(place.kind, place.bucket, prefix or None, place.account))
     except ConfigError:
         raise
     except Exception as error:
-        said = " ".join(str(error).partition("\n\n")[0].split())[:500]
-        raise ConfigError(f"cannot use {url!r}: {said}") from error
+        raise ConfigError(f"cannot use {url!r}: {words_of(error)}") from error

@@ -33,7 +33,7 @@ def open_backend(url: str) -> Backend:
             if parts.netloc not in ("", "localhost") or not parts.path:
                 raise ConfigError(f"{url!r} is no local path; write file:///path, with three slashes")
             return _local(Path(native(unquote(parts.path))), url)
-        case "memory" | "s3" | "gs" | "az" as kind:
+        case "memory" | "s3" | "gs" | "gcs" | "az" | "abfs" | "abfss" as kind:
             from gbdtlr.store.objects import open_objects  # importing obstore takes longer than a local update
 
             return open_objects(kind, url)

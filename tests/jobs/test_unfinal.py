@@ -81,7 +81,7 @@ def test_a_row_without_an_outcome_pulls_as_the_censored_likelihood_does(reached:
     step = 1e-5
     slope = (log_likelihood(margin + step) - log_likelihood(margin - step)) / (2 * step)
     share = share_of_negative(np.array([reached]), np.array([margin]))[0]
-    assert slope == pytest.approx(-share * sigmoid(np.array(margin)), rel=1e-4, abs=1e-9)
+    assert slope == pytest.approx(-share * sigmoid(np.array(margin)), rel=1e-3, abs=1e-8)
 
 
 @given(st.floats(-800, 800))
@@ -122,12 +122,10 @@ def test_the_weighed_fit_has_no_bias_where_the_naive_one_has(rate: float) -> Non
         found = np.log(n_positive / n_negative)
         error = np.sqrt(1 / n_positive + 1 / n_negative)
         p = n_positive / (n_positive + n_negative)
+        naive = np.log(n_positive / ((columns["at"] <= now).sum() - n_positive))
         if h > 14:
             assert abs(found - np.log(rate / (1 - rate))) < 3 * error, h
-    everything = (columns["at"] <= now).sum()
-    came = ((columns["click"] >= 0) & (columns["click"] <= now)).sum()
-    naive = np.log(came / (everything - came))
-    assert abs(naive - np.log(rate / (1 - rate))) > 3 * error
+            assert abs(naive - np.log(rate / (1 - rate))) > 3 * error, h
 
 
 # What sees them

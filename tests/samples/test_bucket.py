@@ -27,8 +27,6 @@ pytest.importorskip("pyarrow.fs", reason="needs S3").S3FileSystem  # noqa: B018
 def bucket():
     from pyarrow import fs
 
-    from gbdtlr.samples import files
-
     server = moto_server.ThreadedMotoServer(port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -42,7 +40,6 @@ def bucket():
     patch = pytest.MonkeyPatch()
     for name, value in told.items():
         patch.setenv(name, value)
-    patch.setattr(files, "_BUCKETS", {})
     s3 = fs.S3FileSystem(endpoint_override=told["AWS_ENDPOINT_URL"], region="us-east-1", allow_bucket_creation=True)
     s3.create_dir("logs")
     yield s3

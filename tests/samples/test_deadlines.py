@@ -121,7 +121,7 @@ def test_a_file_says_when_it_has_something_new(tmp_path, table, now, by_column):
     cfg, now = with_deadlines(path, by_column), DAY + now * MINUTE
     found = [file for file in files_of(cfg, DAY, FOREVER) if file.path == str(path)]
     for file in found:
-        _, tally = known_in(cfg, file, DAY, now, now)
+        tally = known_in(cfg, file, DAY, now, now).tally
         later = final(cfg, DAY, now + US, FOREVER, now).get("known_us", [])
         if later:
             assert tally.next_known_us is not None

@@ -20,6 +20,7 @@ from gbdtlr.head import Head
 from gbdtlr.jobs.guards.ages import ages
 from gbdtlr.jobs.guards.columns import Profile
 from gbdtlr.jobs.guards.early import early
+from gbdtlr.jobs.guards.joined import joined
 from gbdtlr.jobs.guards.quality import Judged, calibration, contest, contests, contradiction, worse
 from gbdtlr.jobs.guards.seen import Observer, Seen, profile_of
 from gbdtlr.jobs.guards.traffic import Totals, Traffic, unpredicted
@@ -43,6 +44,7 @@ __all__ = [
     "early",
     "given",
     "given_to_trees",
+    "joined",
     "not_finite",
     "profile_of",
     "seen_by",
