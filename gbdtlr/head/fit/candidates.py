@@ -16,10 +16,10 @@ from gbdtlr.compute.parts import Parts
 from gbdtlr.errors import DamagedError
 from gbdtlr.head.codes import Codes
 from gbdtlr.head.fit import kernels
-from gbdtlr.head.fit.curvature import Curvature
 from gbdtlr.head.fit.groups import Groups
-from gbdtlr.head.fit.lines import Lanes, Lines, aligned, blocks, zeros
+from gbdtlr.head.fit.lines import Lines, aligned, blocks, zeros
 from gbdtlr.head.fit.objective import Objective, Setting
+from gbdtlr.head.fit.search import Search
 from gbdtlr.head.fit.solver import minimise
 from gbdtlr.head.head import Head
 from gbdtlr.head.kernels import add_leaf_weights
@@ -197,22 +197,16 @@ def _search(objective: Objective, start: Lines) -> tuple[Lines, int]:
     x, passes, curvature = start, 0, objective.curvature()
     left = np.arange(start.shape[1])
     while True:
-
-        def evaluate(lines: Lines, lanes: Lanes, left: NDArray[np.intp] = left) -> tuple[NDArray[np.float64], Lines]:
-            return objective.value_and_gradient(lines, left[lanes])
-
-        def precondition(
-            lines: Lines, lanes: Lanes, left: NDArray[np.intp] = left, curvature: Curvature = curvature
-        ) -> Lines:
-            return curvature.solve(lines, left[lanes])
-
-        x[:, left], _, took, done = minimise(
-            evaluate,
-            x[:, left],
-            precondition,
+        search = Search(objective, curvature, left, x[:, left])
+        lines, _, took, done = minimise(
+            search.value_and_gradient,
+            search.start,
+            search.precondition,
             tolerance=curvature.tolerance,
             max_passes=min(PATIENCE, MAX_PASSES - passes),
+            apart=search.apart,
         )
+        x[:, left] = search.whole(lines)
         passes, left = passes + took, left[~done]
         if not len(left) or passes >= MAX_PASSES:
             return x, passes

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from gbdtlr.compute import threads
 from gbdtlr.head.fit import kernels
 from gbdtlr.head.fit.conjugate import conjugate_gradients
+from gbdtlr.head.fit.core import Core
 from gbdtlr.head.fit.groups import Groups
 from gbdtlr.head.fit.lines import Lanes, Lines, aligned, blocks, zeros
 
@@ -44,11 +46,27 @@ class Curvature:
     """Of the decrease the solver still expects, for the fit to be within 1e-5 of its optimum: a small sample is up to
     a hundred times too hopeful."""
 
-    def __init__(self, of_lane: Sequence[SampledCurvature]) -> None:
+    def __init__(
+        self,
+        of_lane: Sequence[SampledCurvature],
+        core: Core,
+        wide: NDArray[np.float32],
+        group_of_lane: Sequence[int],
+    ) -> None:
+        """Curvature of the core's parameters, and of wide parameters by themselves.
+
+        Parameters
+        ----------
+        wide : float32 (n_wide_params, n_groups), diagonal of the Hessian, without l2
+        group_of_lane : (lanes,), index into the groups
+        """
         self._of_lane = of_lane
+        self.core, self.group_of_lane, self.exact = core, group_of_lane, wide
+        self.wide = wide.copy()
+        self.wide[core.busy] = np.inf
 
     def solve(self, lines: Lines, lanes: Lanes) -> Lines:
-        """Inverse Hessian of each of these k lanes times its column, (n_params, k)."""
+        """Inverse Hessian of each of these k lanes times its column, (n_core, k)."""
         rows = np.ascontiguousarray(lines.T.astype(np.float32))
         out = np.empty_like(rows)
 
@@ -72,12 +90,9 @@ class SubsampledNewton(Curvature):
 
     def __init__(
         self,
-        of_lane: Sequence[SampledCurvature],
-        leaves: NDArray[np.unsignedinteger],
-        wide: NDArray[np.int32],
+        guess: Curvature,
+        rows: SampledRows,
         offsets: NDArray[np.int64],
-        strength: NDArray[np.float32],
-        strength_of_lane: Sequence[int],
         l2: NDArray[np.float64],
         steps: int,
         enough: float,
@@ -86,19 +101,32 @@ class SubsampledNewton(Curvature):
 
         Parameters
         ----------
-        leaves, wide : (n_trees, m) and int32 (n_wide, m), codes of the sampled rows
+        guess : of a smaller sample
         offsets : int64 (n_trees + 1,)
-        strength : float32 (n_strengths, m), ``s p (1 - p)`` over the share of the rows like it that are sampled
-        strength_of_lane : (lanes,), index into ``strength``
         l2 : (lanes,)
         steps, enough : as of ``conjugate_gradients``
         """
-        super().__init__(of_lane)
-        self._wide, self._strength = wide, strength
-        self._groups = Groups(offsets, leaves.shape[1] // PIECES)
-        self._place = self._groups.places_of(leaves)
-        self._strength_of_lane, self._l2 = tuple(strength_of_lane), l2.astype(np.float32)
+        super().__init__(guess._of_lane, guess.core, guess.exact, guess.group_of_lane)
+        self._wide, self._strength = self.core.place[rows.wide], rows.strength
+        self._groups = Groups(offsets, rows.leaves.shape[1] // PIECES)
+        self._place = self._groups.places_of(rows.leaves)
+        self._strength_of_lane, self._l2 = tuple(guess.group_of_lane), l2.astype(np.float32)
         self._steps, self._enough = steps, enough
+        self._scale = self._scale_of_busy(rows)
+
+    def _scale_of_busy(self, rows: SampledRows) -> NDArray[np.float32]:
+        """What makes the sample's diagonal that of all rows, for busy buckets and groups: (n_busy, n_groups).
+
+        The few rows of a bucket that are sampled weigh more or less than they should.
+        """
+        exact, wide = self.exact, rows.wide - self.core.n_leaves
+        sampled = np.zeros(exact.shape)
+        for group, strength in enumerate(rows.strength):
+            for column in wide:
+                sampled[:, group] += np.bincount(column, strength, len(exact))
+        busy = self.core.busy
+        scale: NDArray[np.float32] = np.sqrt(exact[busy] / np.maximum(sampled[busy], 1e-30)).astype(np.float32)
+        return scale
 
     def solve(self, lines: Lines, lanes: Lanes) -> Lines:
         thin = lines.astype(np.float32)
@@ -107,10 +135,14 @@ class SubsampledNewton(Curvature):
         return result
 
     def times(self, lines: NDArray[np.float32], lanes: Lanes) -> NDArray[np.float32]:
-        """Hessian of each of these k lanes times its column, float32 (n_params, k)."""
+        """Hessian of each of these k lanes times its column, float32 (n_core, k)."""
         m = self._place.shape[1]
         share = -(-m // PIECES)
         total: NDArray[np.float32] = self._l2[lanes] * lines
+        busy, scale = self.core.of_busy, self._scale[:, [self._strength_of_lane[lane] for lane in lanes]]
+        lines = lines.copy()
+        lines[busy] *= scale
+        image = np.zeros_like(lines)
         for block, width in blocks(len(lanes), kernels.LANES):
             chosen = [self._strength_of_lane[lane] for lane in lanes[block]]
             chosen += [0] * (width - len(chosen))
@@ -136,9 +168,26 @@ class SubsampledNewton(Curvature):
 
             threads.run(PIECES, work)
             self._groups.give_back(table)
-            for image in images:
-                total[:, block] += image[:, : block.stop - block.start]
+            for each in images:
+                image[:, block] += each[:, : block.stop - block.start]
+        image[busy] *= scale
+        total += image
+        total[self.core.others] = 0
         return total
+
+
+class SampledRows(NamedTuple):
+    """Rows that stand for all.
+
+    Attributes
+    ----------
+    leaves, wide : (n_trees, m), and parameters of their wide buckets, int32 (n_wide, m)
+    strength : float32 (n_strengths, m), ``s p (1 - p)`` over the share of the rows like it that are sampled
+    """
+
+    leaves: NDArray[np.unsignedinteger]
+    wide: NDArray[np.int32]
+    strength: NDArray[np.float32]
 
 
 class SampledCurvature:
@@ -160,15 +209,16 @@ class SampledCurvature:
         codes : int32 (m, n_codes_of_a_row + 1), parameters of each sampled row, the bias last
         share : of the diagonal the sample stands for
         scale : weight of one row
-        diagonal : float64 (n_params,), diagonal of the Hessian without l2
+        diagonal : float64 (n_params,), diagonal of the Hessian without l2; infinite for what is not to move
         leaves : where the leaves of all trees are among the parameters
         """
         self._codes = codes
         # The same for all leaves: every tree's leaves sum to the same thing, and a B that differed among them would
         # push the search into directions the data say nothing about, which only l2 leads back from, slowly.
-        rest = (1.0 - share) * diagonal
+        moves = np.isfinite(diagonal)
+        rest = (1.0 - share) * np.where(moves, diagonal, 0.0)
         rest[leaves] = rest[leaves].mean()
-        inverse_b = 1.0 / (l2 + rest)
+        inverse_b = np.where(moves, 1.0 / (l2 + rest), 0.0)
         kind = np.float32 if scale * inverse_b[codes].sum() <= EXACT else np.float64
         self._inverse_b: NDArray[np.floating] = inverse_b.astype(kind)
         self._scale = kind(scale)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.head.fit import group_kernels as kernels
-from gbdtlr.head.fit.lines import Lines, zeros
+from gbdtlr.head.fit.lines import Lines, lines
 
 MOST_OF_TWO, MOST = 1024, 256
 """Places at most of a group of two trees, and of more: larger tables fall out of the caches, and cost more than the
@@ -50,7 +50,7 @@ class Groups:
             sizes[-1] *= n
         self.offsets, self.first_tree = offsets, np.array([*first_tree, len(offsets) - 1])
         self.places = np.cumsum([0, *sizes])
-        self._spare: dict[int, list[NDArray[np.float32]]] = {}
+        self._spare: dict[tuple[int, ...], list[NDArray[np.float32]]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Groups, (self.offsets, self._n_rows)  # spare memory is of no use elsewhere
@@ -66,26 +66,30 @@ class Groups:
         kernels.find_places(leaves, self.offsets, self.first_tree, place)
         return place
 
-    def table(self, lines: Lines) -> NDArray[np.float32]:
+    def table(self, leaves: Lines) -> NDArray[np.float32]:
         """The leaves' lines, float32 (n_leaves or more, lanes), spread over the places, (n_places, lanes)."""
-        table = self.zeros(lines.shape[1])
-        kernels.spread(*self.arguments, lines, tuple(range(lines.shape[1])), table)
+        table = self.zeros(leaves.shape[1])
+        kernels.spread(*self.arguments, leaves, tuple(range(leaves.shape[1])), table)
         return table
 
     def zeros(self, width: int) -> NDArray[np.float32]:
         """A table of zeros, (n_places, width), in memory that was given back if there is any."""
-        try:
-            table = self._spare[width].pop()
-        except (KeyError, IndexError):
-            return zeros(int(self.places[-1]), width)
+        table = self.lines(int(self.places[-1]), width)
         table[:] = 0
         return table
 
-    def fold(self, table: NDArray[np.float32], lines: NDArray[np.float32]) -> None:
+    def lines(self, n: int, width: int) -> NDArray[np.float32]:
+        """Lines yet to be written, (n, width), in memory that was given back if there is any."""
+        try:
+            return self._spare[n, width].pop()
+        except (KeyError, IndexError):
+            return lines(n, width)
+
+    def fold(self, table: NDArray[np.float32], lines_out: NDArray[np.float32]) -> None:
         """Add the table's lines, (n_places, lanes), to those of the leaves, (n_leaves or more, lanes)."""
-        kernels.fold(*self.arguments, table, tuple(range(table.shape[1])), lines)
+        kernels.fold(*self.arguments, table, tuple(range(table.shape[1])), lines_out)
 
     def give_back(self, *tables: NDArray[np.float32]) -> None:
-        """Keep tables for whoever wants one next: new memory would cost as much as its use."""
+        """Keep tables and lines for whoever wants one next: new memory would cost as much as its use."""
         for table in tables:
-            self._spare.setdefault(table.shape[1], []).append(table)
+            self._spare.setdefault(table.shape, []).append(table)

@@ -19,6 +19,7 @@ from numba import njit
 from gbdtlr.compute.compiled import inline, kernel
 from gbdtlr.head.fit.group_kernels import find_places_of
 from gbdtlr.head.fit.line_kernels import add_lines, add_to_lines
+from gbdtlr.head.fit.tile_kernels import pull, push
 
 TILE, PART = 2048, 256
 """Rows that are gathered and scattered in one go, and of these, rows whose residuals are worked out in one go."""
@@ -159,47 +160,58 @@ def loss_and_gradient(
     offsets: Any,  # int64 (n_trees + 1,)
     first_tree: Any,  # int64 (n_groups + 1,)
     places: Any,  # int64 (n_groups + 1,)
-    wide: Any,  # int32 (n_wide, n), row of delta
+    own: Any,  # of ``Tiles``, as the four below
+    first_own: Any,
+    starts: Any,
+    rows: Any,
+    n_rows: int,
     base: Any,  # float32 (n,), anchor's margin
     label: Any,  # float32 (n,)
     weight: Any,  # float32 (n_half_lives, n)
     half_of_lane: Any,  # tuple of int64: its length, known when compiled, is the number of lanes
-    delta: Any,  # float32 (n_params, lanes); the last row is the bias
-    table: Any,  # float32 (n_places, lanes), delta spread
+    bias: Any,  # float32 (lanes,)
+    table: Any,  # float32 (n_places, lanes), the leaves' lines spread
+    lines: Any,  # float32 (n_wide_params, lanes)
     grad_table: Any,  # float32 (n_places, lanes), added to: the leaves' gradient, to be folded
-    grad: Any,  # float32 (n_params, lanes), added to: that of wide columns and the bias
+    grad_bias: Any,  # float32 (1, lanes), added to
+    grad_own: Any,  # float32 (n_own, lanes), written: that of the tiles' own wide parameters
     loss: Any,  # float64 (lanes,), added to
 ) -> None:
     lanes = len(half_of_lane)
-    m = np.empty((TILE, lanes), np.float32)  # margin, then residual
+    m = np.empty((n_rows, lanes), np.float32)  # margin, then residual
     s = np.empty((PART, lanes), np.float32)  # weight, then loss
     y = np.empty((PART, lanes), np.float32)
     power = np.empty((PART, lanes), np.int32)
     total = np.empty((1, lanes), np.float32)
     place = np.empty((len(places) - 1, TILE), np.uint16)
-    last = np.uint64(delta.shape[0] - 1)
+    no_wide = np.empty((0, 0), np.int32)
     first = places.astype(np.uint64)
-    for start in range(0, len(base), TILE):
-        n = min(TILE, len(base) - start)
-        for i in range(n):
+    for tile in range(len(first_own) - 1):
+        lo, hi = tile * n_rows, min(len(base), (tile + 1) * n_rows)
+        for i in range(hi - lo):
             for k in range(lanes):
-                m[i, k] = base[start + i] + delta[last, k]
-        find_places_of(leaves, offsets, first_tree, start, n, place)
-        _gather(place, 0, first, table, wide, start, n, delta, m, half_of_lane)
-        for begin in range(0, n, PART):
-            n_part = min(PART, n - begin)
-            for i in range(n_part):
+                m[i, k] = base[lo + i] + bias[k]
+        push(own, starts, rows, first_own[tile], first_own[tile + 1], lines, m, half_of_lane)
+        for start in range(lo, hi, TILE):
+            n = min(TILE, hi - start)
+            mine = m[start - lo : start - lo + n]
+            find_places_of(leaves, offsets, first_tree, start, n, place)
+            _gather(place, 0, first, table, no_wide, start, n, table, mine, half_of_lane)
+            for begin in range(0, n, PART):
+                n_part = min(PART, n - begin)
+                for i in range(n_part):
+                    for k in range(lanes):
+                        s[i, k] = weight[half_of_lane[k], start + begin + i]
+                        y[i, k] = label[start + begin + i]
+                margins = mine[begin : begin + n_part].reshape(-1)
+                _residuals(margins, s.reshape(-1), y.reshape(-1), power.reshape(-1), n_part * lanes)
+                total[:] = 0
+                for i in range(n_part):
+                    add_to_lines(total, (np.uint64(0),), s, np.uint64(i), half_of_lane)
                 for k in range(lanes):
-                    s[i, k] = weight[half_of_lane[k], start + begin + i]
-                    y[i, k] = label[start + begin + i]
-            margins = m[begin : begin + n_part].reshape(-1)
-            _residuals(margins, s.reshape(-1), y.reshape(-1), power.reshape(-1), n_part * lanes)
-            total[:] = 0
-            for i in range(n_part):
-                add_to_lines(total, (np.uint64(0),), s, np.uint64(i), half_of_lane)
-            for k in range(lanes):
-                loss[k] += total[0, k]
-        _scatter(place, 0, first, wide, start, n, m, grad_table, grad, half_of_lane)
+                    loss[k] += total[0, k]
+            _scatter(place, 0, first, no_wide, start, n, mine, grad_table, grad_bias, half_of_lane)
+        pull(starts, rows, first_own[tile], first_own[tile + 1], m, grad_own, half_of_lane)
 
 
 @kernel()

@@ -53,5 +53,37 @@ def _add_to_lines(_typing: Any, dst: Any, js: Any, src: Any, i: Any, lanes: Any)
     return types.void(dst, js, src, i, lanes), generate
 
 
+def _put_line(_typing: Any, dst: Any, i: Any, src: Any, j: Any, lanes: Any) -> Any:
+    """``dst[i, :] = src[j, :]``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        to = _lines(context, builder, signature.args[0], args[0], len(lanes))(args[1])
+        source = _lines(context, builder, signature.args[2], args[2], len(lanes))(args[3])
+        builder.store(builder.load(source, align=4), to, align=4)
+        return context.get_dummy_value()
+
+    return types.void(dst, i, src, j, lanes), generate
+
+
+def _fetch_line(_typing: Any, src: Any, i: Any, lanes: Any) -> Any:
+    """Have line ``src[i, :]`` fetched from memory, but do not wait for it."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        line = _lines(context, builder, signature.args[0], args[0], len(lanes))(args[1])
+        place = builder.bitcast(line, ir.IntType(8).as_pointer())
+        word = ir.IntType(32)
+        kinds = ir.FunctionType(ir.VoidType(), [place.type, word, word, word])
+        name = "llvm.prefetch.p0"
+        function = builder.module.globals.get(name) or ir.Function(builder.module, kinds, name)
+        builder.call(
+            function, [place, *(ir.Constant(word, hint) for hint in (0, 3, 1))]
+        )  # to read, nearest cache, data
+        return context.get_dummy_value()
+
+    return types.void(src, i, lanes), generate
+
+
 add_lines: Any = intrinsic(_add_lines)
 add_to_lines: Any = intrinsic(_add_to_lines)
+put_line: Any = intrinsic(_put_line)
+fetch_line: Any = intrinsic(_fetch_line)

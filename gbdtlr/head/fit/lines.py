@@ -23,7 +23,15 @@ def aligned(lines: Lines, width: int) -> NDArray[np.float32]:
 
 def zeros(n: int, width: int) -> NDArray[np.float32]:
     """``n`` lines of zeros, the first at the start of a cache line."""
-    raw = np.zeros(n * width * 4 + 64, np.uint8)
+    return _at_cache_line(np.zeros(n * width * 4 + 64, np.uint8), n, width)
+
+
+def lines(n: int, width: int) -> NDArray[np.float32]:
+    """``n`` lines that are yet to be written, the first at the start of a cache line."""
+    return _at_cache_line(np.empty(n * width * 4 + 64, np.uint8), n, width)
+
+
+def _at_cache_line(raw: NDArray[np.uint8], n: int, width: int) -> NDArray[np.float32]:
     start = -raw.ctypes.data % 64
     return raw[start : start + n * width * 4].view(np.float32).reshape(n, width)
 

@@ -18,13 +18,17 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr.compute import threads
 from gbdtlr.compute.parts import Parts
+from gbdtlr.compute.sums import TreeSum
 from gbdtlr.head.codes import Codes
 from gbdtlr.head.fit import kernels
 from gbdtlr.head.fit.curvature import Curvature
 from gbdtlr.head.fit.groups import Groups
 from gbdtlr.head.fit.lines import Lanes, Lines, aligned, blocks, zeros
 from gbdtlr.head.fit.sampling import curvature_of
+from gbdtlr.head.fit.tile_kernels import add_own
+from gbdtlr.head.fit.tiles import SPANS
 from gbdtlr.head.fit.window import Part, Window
 from gbdtlr.head.layout import Layout
 
@@ -61,22 +65,61 @@ class Objective:
         self._window = Window.of(window, layout, half_lives, as_of)
         self.layout = self._window.layout
         self._groups = Groups(layout.offsets, self._window.n // max(len(window), 1))
+        self._own = self._window.parts.map(own_of)
 
     def value_and_gradient(self, delta: Lines, lanes: Lanes) -> tuple[NDArray[np.float64], Lines]:
         """Objective of each of these k settings, (k,), and its gradient, float64 (n_params, k)."""
-        l2 = self.l2[lanes]
+        l2, layout = self.l2[lanes], self.layout
+        wide = slice(layout.n_leaves, layout.bias)
         value = l2 / 2 * np.einsum("pk,pk->k", delta, delta)
         gradient = l2 * delta
         for block, width in blocks(len(lanes), kernels.LANES):
-            lines = aligned(delta[:, block], width)
-            halves = [self._half_of_lane[lane] for lane in lanes[block]]
-            halves += halves[:1] * (width - len(halves))
-            table = self._groups.table(lines)
-            loss, slope = self._window.parts.sum(loss_and_gradient, self._groups, tuple(halves), lines, table)
-            self._groups.give_back(table)
-            value[block] += loss[: len(lanes[block])]
-            gradient[:, block] += slope[:, : len(lanes[block])]
+            lines = aligned(delta[wide, block], width)
+            slope_wide = np.empty_like(lines)
+            loss, slope = self.losses(delta[layout.leaves, block], delta[-1, block], lines, lanes[block], slope_wide)
+            value[block] += loss
+            gradient[layout.leaves, block] += slope[:-1]
+            gradient[wide, block] += slope_wide[:, : len(loss)]
+            gradient[-1, block] += slope[-1]
         return value, gradient
+
+    def losses(
+        self,
+        leaves: Lines,
+        bias: NDArray[np.floating],
+        wide: NDArray[np.float32],
+        lanes: Lanes,
+        slope_wide_out: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float64], Lines]:
+        """Discounted log loss of each of these k settings, (k,), and its gradient, without l2.
+
+        Parameters
+        ----------
+        leaves, bias : (n_leaves, k) and (k,)
+        wide : (n_wide_params, width), the k of them first
+        lanes : no more than a line has
+        slope_wide_out : as ``wide``, what the wide parameters' gradient is written to
+
+        Returns
+        -------
+        loss, slope : (k,); float64 (n_leaves + 1, k), of the leaves and the bias
+        """
+        k, width = len(lanes), wide.shape[1]
+        halves = [self._half_of_lane[lane] for lane in lanes]
+        halves += halves[:1] * (width - k)
+        table = self._groups.table(aligned(leaves, width))
+        constant = np.zeros(width, np.float32)
+        constant[:k] = bias
+        found = self._window.parts.map(loss_and_gradient, self._groups, tuple(halves), constant, table, wide)
+        self._groups.give_back(table)
+        total: TreeSum[tuple[NDArray[np.float64], Lines]] = TreeSum(len(found))
+        for p, (loss, slope, _) in enumerate(found):
+            total.add(p, (loss, slope))
+        slopes = [slope for _, _, slope in found]
+        _add_own(self._own, slopes, slope_wide_out)
+        self._groups.give_back(*slopes)
+        loss, slope = total.result()
+        return loss[:k], slope[:, :k]
 
     def curvature(self, at: Lines | None = None) -> Curvature:
         """Approximate Hessian of each setting at the anchor, or at these points, (n_params, lanes)."""
@@ -89,35 +132,71 @@ class Objective:
 
 
 def loss_and_gradient(
-    part: Part, groups: Groups, half_of_lane: tuple[int, ...], delta: NDArray[np.float32], table: NDArray[np.float32]
-) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Discounted log loss of a part's rows for each lane, (lanes,), and its gradient, float32 (n_params, lanes).
+    part: Part,
+    groups: Groups,
+    half_of_lane: tuple[int, ...],
+    bias: NDArray[np.float32],
+    table: NDArray[np.float32],
+    wide: NDArray[np.float32],
+) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.float32]]:
+    """Discounted log loss of a part's rows for each lane, (lanes,), and its gradient.
 
     Parameters
     ----------
     half_of_lane : index into the half-lives of the part's weights
-    delta : (n_params, lanes)
-    table : its leaves' lines, spread over the places of ``groups``
+    bias : (lanes,)
+    table : the leaves' lines, spread over the places of ``groups``
+    wide : (n_wide_params, lanes)
+
+    Returns
+    -------
+    loss, slope, slope_own : (lanes,); (n_leaves + 1, lanes), of leaves and bias; (n_own, lanes), of the part's own wide
+        parameters, tile after tile
     """
     width = len(half_of_lane)
-    loss, gradient, part_table = np.zeros(width), zeros(len(delta), width), groups.zeros(width)
+    loss, slope, part_table = np.zeros(width), zeros(int(groups.offsets[-1]) + 1, width), groups.zeros(width)
+    slope_own = groups.lines(len(part.tiles.own), width)
     kernels.loss_and_gradient(
         part.codes.leaves,
         *groups.arguments,
-        part.wide,
+        *part.tiles.arguments,
         part.base,
         part.codes.label,
         part.weight,
         half_of_lane,
-        delta,
+        bias,
         table,
+        wide,
         part_table,
-        gradient,
+        slope[-1:],
+        slope_own,
         loss,
     )
-    groups.fold(part_table, gradient)
+    groups.fold(part_table, slope)
     groups.give_back(part_table)
-    return loss, gradient
+    return loss, slope, slope_own
+
+
+def own_of(part: Part) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """The own wide parameters of a part's tiles, and where each tile's begin."""
+    return part.tiles.own, part.tiles.first
+
+
+def _add_own(
+    own: Sequence[tuple[NDArray[np.int32], NDArray[np.int64]]],
+    slopes: Sequence[NDArray[np.float32]],
+    out: NDArray[np.float32],
+) -> None:
+    """Sum over the parts, in their order, of what each found for its own wide parameters: (n_wide_params, lanes)."""
+    bounds = [len(out) * s // SPANS for s in range(SPANS + 1)]
+
+    def work(span: int) -> None:
+        low, high = bounds[span : span + 2]
+        out[low:high] = 0
+        for (ids, first), slope in zip(own, slopes, strict=True):
+            add_own(ids, first, slope, low, high, tuple(range(out.shape[1])), out)
+
+    threads.run(SPANS, work)
 
 
 def weight_of_classes(part: Part, half: int) -> tuple[float, float]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +13,8 @@ from numpy.typing import NDArray
 
 from gbdtlr.compute import threads
 from gbdtlr.compute.parts import Parts
-from gbdtlr.head.fit.curvature import Curvature, SampledCurvature, SubsampledNewton
+from gbdtlr.head.fit.core import Core
+from gbdtlr.head.fit.curvature import Curvature, SampledCurvature, SampledRows, SubsampledNewton
 from gbdtlr.head.fit.lines import Lines
 from gbdtlr.head.fit.window import Part, Window
 from gbdtlr.head.layout import Layout
@@ -47,6 +50,9 @@ class Care(NamedTuple):
 SOME, MUCH = Care(768, 6, 0.1), Care(1024, 8, 0.05)
 MUCH_FROM = 400_000
 """Rows from which a pass costs so much more than a step on the larger sample that more care pays; all by trial."""
+
+BUSY = 4
+"""Rows of the larger sample from which a wide bucket is busy: fewer say too little about it."""
 
 FLAT = 0.01
 """Least ``p (1 - p)`` a row is taken to have: what is all but certain at one point need not be so at the next."""
@@ -100,12 +106,11 @@ def sums(strengths: Strengths) -> NDArray[np.float64]:
     return np.array([[each.sum(dtype=np.float64), np.square(each).sum(dtype=np.float64)] for each in groups]).T
 
 
-def diagonal(strengths: Strengths, group: int, n: int) -> NDArray[np.float64]:
-    """Diagonal of the Hessian for the parameters of wide buckets, of one group without l2; zero for all others."""
-    out, strength = np.zeros(n), strengths.of_group(group)
-    for column in strengths.part.wide:
-        out += np.bincount(column, strength, n)
-    return out
+def wide_sums(strengths: Strengths) -> NDArray[np.float32]:
+    """Sums of a part's strengths for its tiles' own wide parameters, of each group, (n_own, n_groups)."""
+    groups = range(len(strengths.half_of_group))
+    sums_of = [strengths.part.tiles.sums(strengths.of_group(group)) for group in groups]
+    return np.stack(sums_of, axis=1).astype(np.float32)
 
 
 def drawn(
@@ -152,26 +157,56 @@ def curvature_of(
     group_of_lane = list(half_of_lane if at is None else range(len(l2)))
     strengths = window.parts.derive(Strengths.of, window.layout, half_of_group, at)
     totals, squares = np.stack(strengths.map(sums), axis=1)  # (n_parts, n_groups) each
+    wide = _wide_diagonal(window, strengths, len(half_of_group))
     subsampled = window.n >= SUBSAMPLE_FROM
     care = MUCH if window.n >= MUCH_FROM else SOME
+    is_busy = np.ones(len(wide), bool)
+    if subsampled:
+        scales = [float(1.0 / np.sqrt(max(total, NOTHING))) for total in totals.sum(axis=0)]
+        rows = _subsample(strengths, scales, max(SUBSAMPLE, window.n // SUBSAMPLE_SHARE))
+        is_busy = np.bincount(rows.wide.ravel() - window.layout.n_leaves, minlength=len(wide)) >= BUSY
+    core = Core.of(window.layout, is_busy)
     samples: dict[int, _Sample] = {}
     for group in range(len(half_of_group)):
         lanes = [lane for lane, own in enumerate(group_of_lane) if own == group]
         most = care.max_rows if subsampled else MAX_ROWS
-        made = _samples(window, strengths, group, totals[:, group], float(squares[:, group].sum()), l2[lanes], most)
-        samples.update(zip(lanes, made, strict=True))
+        diagonal = _diagonal(window.layout, core, wide[:, group], float(totals[:, group].sum()))
+        sample = partial(_samples, window, strengths, group, totals[:, group], float(squares[:, group].sum()))
+        samples.update(zip(lanes, sample(diagonal, l2[lanes], most, core), strict=True))
     inverted: list[SampledCurvature] = [None] * len(l2)  # type: ignore[list-item]  # filled by threads
 
     def invert(lane: int) -> None:
         inverted[lane] = SampledCurvature(*samples[lane], l2[lane], window.layout.leaves)
 
     threads.run(len(l2), invert)
+    guess = Curvature(inverted, core, wide, group_of_lane)
     if not subsampled:
-        return Curvature(inverted)
-    scales = [float(1.0 / np.sqrt(max(total, NOTHING))) for total in totals.sum(axis=0)]
-    leaves, wide, strength = _subsample(strengths, scales, max(SUBSAMPLE, window.n // SUBSAMPLE_SHARE))
-    offsets = window.layout.offsets
-    return SubsampledNewton(inverted, leaves, wide, offsets, strength, group_of_lane, l2, care.steps, care.enough)
+        return guess
+    return SubsampledNewton(guess, rows, window.layout.offsets, l2, care.steps, care.enough)
+
+
+def _wide_diagonal(window: Window, strengths: Parts[Strengths], n_groups: int) -> NDArray[np.float32]:
+    """Diagonal of the Hessian for each wide parameter and group, without l2: float32 (n_wide_params, n_groups)."""
+    out = np.zeros((window.layout.bias - window.layout.n_leaves, n_groups), np.float32)
+    for (own, first), found in zip(strengths.map(own_of_strengths), strengths.map(wide_sums), strict=True):
+        for begin, end in pairwise(first.tolist()):  # in which each parameter is but once
+            out[own[begin:end]] += found[begin:end]
+    return out
+
+
+def own_of_strengths(strengths: Strengths) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """The own wide parameters of a part's tiles, and where each tile's begin."""
+    return strengths.part.tiles.own, strengths.part.tiles.first
+
+
+def _diagonal(layout: Layout, core: Core, wide: NDArray[np.float32], total: float) -> NDArray[np.float64]:
+    """Diagonal of the Hessian without l2 for the core's parameters, of a group whose strengths sum to ``total``."""
+    diagonal, total = np.full(core.n, np.inf), max(total, NOTHING)
+    # The leaves' mean for each leaf: all that is asked of them.
+    diagonal[: core.n_leaves] = total * layout.n_trees / layout.n_leaves
+    diagonal[core.of_busy] = wide[core.busy]
+    diagonal[-1] = total
+    return diagonal
 
 
 class _Sample(NamedTuple):
@@ -189,32 +224,28 @@ def _samples(
     group: int,
     totals: NDArray[np.float64],
     squares: float,
+    diagonal: NDArray[np.float64],
     l2: NDArray[np.float64],
     most: int,
+    core: Core,
 ) -> list[_Sample]:
     """Samples for the lanes of one group, whose strengths sum to ``totals`` in each part, and to so many squares."""
-    layout, total = window.layout, max(float(totals.sum()), NOTHING)
-    whole = strengths.sum(diagonal, group, layout.n) if layout.columns else np.zeros(layout.n)
-    # The leaves' mean for each leaf: all that is asked of them.
-    whole[layout.leaves] = total * layout.n_trees / layout.n_leaves
-    whole[layout.bias] = total
-    sizes = [sample_size(window.n, whole[0] / each, most) for each in l2]
+    total = max(float(totals.sum()), NOTHING)
+    sizes = [sample_size(window.n, diagonal[0] / each, most) for each in l2]
     marks = zip(*(marks_in(totals, m) for m in sizes), strict=True)
-    codes = strengths.map(drawn, layout, group, each=list(marks))
+    codes = strengths.map(drawn, window.layout, group, each=list(marks))
     return [
-        _Sample(np.concatenate(rows), min(1.0, m * squares / total**2), total / m, whole)
+        _Sample(core.place[np.concatenate(rows)], min(1.0, m * squares / total**2), total / m, diagonal)
         for m, rows in zip(sizes, zip(*codes, strict=True), strict=True)
     ]
 
 
-def _subsample(
-    strengths: Parts[Strengths], scales: Sequence[float], m: int
-) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[np.float32]]:
-    """Leaves and wide parameters of one sample for all groups, and its strengths, float32 (n_groups, m or fewer)."""
+def _subsample(strengths: Parts[Strengths], scales: Sequence[float], m: int) -> SampledRows:
+    """One sample for all groups, of m rows or fewer."""
     totals = np.array(strengths.map(total_of_all, scales))
     in_parts = strengths.map(drawn_for_all, scales, each=marks_in(totals, m))
     leaves, wide, strength = (np.concatenate(each, axis=1) for each in zip(*in_parts, strict=True))
-    return leaves, wide, (strength * (totals.sum() / m)).astype(np.float32)
+    return SampledRows(leaves, wide, (strength * (totals.sum() / m)).astype(np.float32))
 
 
 def sample_size(n: int, ratio: float, most: int) -> int:

@@ -6,12 +6,13 @@ lane that has to shorten its step keeps no other waiting.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.compute import threads
+from gbdtlr.head.fit.apart import Apart
 from gbdtlr.head.fit.lines import Lanes, Lines
 
 Vector = NDArray[np.float64]  # (n_params,): one problem's
@@ -31,6 +32,7 @@ def minimise(
     *,
     tolerance: float,
     max_passes: int,
+    apart: Apart | None = None,
 ) -> tuple[Lines, NDArray[np.float64], int, NDArray[np.bool_]]:
     """Minimum of each lane's convex function, to about a relative ``tolerance`` of its value.
 
@@ -45,6 +47,7 @@ def minimise(
         times them; symmetric, positive definite
     tolerance : expected decrease left over, relative to the value
     max_passes : evaluations at most
+    apart : further parameters, which ``evaluate`` reads there and whose gradient it leaves there
 
     Returns
     -------
@@ -57,6 +60,8 @@ def minimise(
     lanes = [_Lane(x) for x in np.ascontiguousarray(start.T)]
     passes = 0
     while passes < max_passes and (going := [k for k, lane in enumerate(lanes) if not lane.done]):
+        if apart is not None:
+            apart.keep(going)
         value, gradient = evaluate(np.stack([lanes[k].trial for k in going], axis=1), going)
         passes += 1
         rows = np.ascontiguousarray(gradient.T)
@@ -66,15 +71,20 @@ def minimise(
 
         threads.run(len(going), accept)
         asking = [i for i, k in enumerate(going) if lanes[k].asks]
+        asked = [going[i] for i in asking]
+        slopes = {} if apart is None else apart.move(asked, {k: lanes[k].length for k in going})
         if not asking:
             continue
-        asked = [going[i] for i in asking]
         rows = np.ascontiguousarray(precondition(rows[asking].T, asked).T)
 
-        def head_on(i: int, rows: Lines = rows, asked: Sequence[int] = asked) -> None:
-            lanes[asked[i]].go(rows[i], tolerance)
+        def head_on(
+            i: int, rows: Lines = rows, asked: Sequence[int] = asked, slopes: Mapping[int, float] = slopes
+        ) -> None:
+            lanes[asked[i]].go(rows[i], tolerance, slopes.get(asked[i], 0.0))
 
         threads.run(len(asked), head_on)
+        if apart is not None:
+            apart.move([], {k: lanes[k].length for k in asked if not lanes[k].done})
     return (
         np.stack([lane.x for lane in lanes], axis=1),
         np.array([lane.value for lane in lanes]),
@@ -86,6 +96,8 @@ def minimise(
 class _Lane:
     """One problem: the best point so far, ``x``, and the one whose value is wanted next, ``trial``.
 
+    ``trial`` is so much of a direction away from ``x`` as ``length`` says, and so it is with parameters apart.
+
     The two-loop recursion is cut in two where the preconditioner stands, which serves all lanes at once: ``asks`` says
     that what :meth:`accept` returned is to be preconditioned and given to :meth:`go`.
     """
@@ -95,7 +107,7 @@ class _Lane:
         self.value = np.inf
         self.done = self.asks = False
         self._gradient = self._direction = np.zeros_like(start)
-        self._length, self._slope, self._shortenings = 1.0, 0.0, 0
+        self.length, self._slope, self._shortenings = 1.0, 0.0, 0
         self._pairs: list[tuple[NDArray[np.float32], NDArray[np.float32], float]] = []
         self._shares: list[np.float32] = []
 
@@ -106,10 +118,10 @@ class _Lane:
         """
         self.asks = False
         # The last term: float32 sums cannot tell smaller decreases apart. A value that is no number is no decrease.
-        if not value <= self.value + ARMIJO * self._length * self._slope + 1e-9 * abs(self.value):
+        if not value <= self.value + ARMIJO * self.length * self._slope + 1e-9 * abs(self.value):
             self._shortenings += 1
-            self._length *= SHORTER
-            self.trial = self.x + self._length * self._direction
+            self.length *= SHORTER
+            self.trial = self.x + self.length * self._direction
             if self._shortenings == MOST_SHORTENINGS:
                 self._stop()
             return gradient
@@ -125,24 +137,30 @@ class _Lane:
             q -= share * change
         return q.astype(np.float64)
 
-    def go(self, preconditioned: Vector, tolerance: float) -> None:
-        """Take the direction towards the minimum that follows from what :meth:`accept` asked for."""
+    def go(self, preconditioned: Vector, tolerance: float, slope_apart: float = 0.0) -> None:
+        """Take the direction towards the minimum that follows from what :meth:`accept` asked for.
+
+        Parameters
+        ----------
+        slope_apart : derivative along the direction of the parameters apart
+        """
         r = preconditioned.astype(np.float32)
         for (step, change, curvature), share in zip(self._pairs, reversed(self._shares), strict=True):
             r += (share - np.float32(change @ r / curvature)) * step
         self._direction = -r.astype(np.float64)
-        self._slope = float(self._gradient @ self._direction)
-        self._length, self._shortenings = 1.0, 0
-        if self._slope >= 0 and self._pairs:  # rounding led astray: from here again, without what led there
+        slope = float(self._gradient @ self._direction)
+        self._slope = slope + slope_apart
+        self.length, self._shortenings = 1.0, 0
+        if slope >= 0 and self._pairs:  # rounding led astray: from here again, without what led there
             self._pairs.clear()
-            self._slope, self.trial = 0.0, self.x
-        elif -self._slope / 2 <= tolerance * self.value:
+            self._slope, self.length, self.trial = 0.0, 0.0, self.x
+        elif -self._slope / 2 - slope_apart / 2 <= tolerance * self.value:  # apart, steps are damped
             self._stop()
         else:
             self.trial = self.x + self._direction
 
     def _stop(self) -> None:
-        self.done, self.trial = True, self.x
+        self.done, self.length, self.trial = True, 0.0, self.x
         self._pairs.clear()
 
     def _remember(self, step: Vector, change: Vector) -> None:

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.compute.parts import Parts
-from gbdtlr.head import kernels
 from gbdtlr.head.codes import Codes
+from gbdtlr.head.fit import kernels
+from gbdtlr.head.fit.tiles import Tiles
+from gbdtlr.head.kernels import add_leaf_weights
 from gbdtlr.head.layout import Layout
 from gbdtlr.times import to_us
 
@@ -24,12 +26,14 @@ class Part:
     ----------
     codes : the samples
     wide : int32 (n_wide, n), parameters of their wide buckets
+    tiles : the rows of each of these
     base : float32 (n,), the anchor's margins
     weight : float32 (n_half_lives, n), discounted by each half-life
     """
 
     codes: Codes
     wide: NDArray[np.int32]
+    tiles: Tiles
     base: NDArray[np.float32]
     weight: NDArray[np.float32]
 
@@ -40,15 +44,16 @@ class Part:
     def of(cls, codes: Codes, layout: Layout, half_lives: Sequence[timedelta], as_of: datetime) -> Part:
         """Coded samples made ready for a fit of these parameters."""
         base = np.zeros(len(codes))
-        kernels.add_leaf_weights(codes.leaves, layout.offsets, layout.leaf_values, base)
+        add_leaf_weights(codes.leaves, layout.offsets, layout.leaf_values, base)
         weight = [codes.weight * decay(codes, half_life, as_of) for half_life in half_lives]
         wide = layout.wide_parameters(codes.buckets)
-        return cls(codes, wide, base.astype(np.float32), np.stack(weight).astype(np.float32))
+        tiles = Tiles.of(wide - np.int32(layout.n_leaves)) if len(wide) else Tiles.of(wide, kernels.TILE)
+        return cls(codes, wide, tiles, base.astype(np.float32), np.stack(weight).astype(np.float32))
 
     def margins(self, layout: Layout, delta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log-odds of the rows so far, (n_params,), from the anchor: float64 (n,)."""
         out = self.base.astype(np.float64)
-        kernels.add_leaf_weights(self.codes.leaves, layout.offsets, delta, out)
+        add_leaf_weights(self.codes.leaves, layout.offsets, delta, out)
         out += delta[layout.bias]
         for column in self.wide:
             out += delta[column]
