@@ -97,7 +97,7 @@ def figures(result: ReplayResult, naive: ReplayResult) -> dict[str, dict[str, An
 
 def run(bench: Bench) -> None:
     bench.measured = "progressive, on the same rows for all"
-    days = FROM, min(DAYS, FROM + max(1, round(8 * bench.scale)))
+    days = FROM, min(DAYS, FROM + max(1, round(4 * bench.scale)))
     with tempfile.TemporaryDirectory("-labels") as name:
         folder = Path(name)
         clickstream.write(folder / "clicks", bench.size(ROWS), DAYS)
