@@ -22,8 +22,44 @@ ONLINE = ("ftrl", "rda", "fobos")
 METHODS = ("refit", "incremental", *ONLINE)
 UNKNOWN_COLUMNS = ("refuse", "ignore")
 """What a service does with columns that its release does not read."""
+UNFINAL = ("wait", "weigh")
+"""What becomes of rows whose window is not over: they wait for its end, or are weighed by what is known of them."""
 L2 = (1e-9, 1e12)
 """Least and largest ridge of a head: beyond them, its single precision says nothing any more."""
+
+
+@dataclass(frozen=True)
+class OutcomesConfig:
+    """Where the outcomes are that make samples of impressions, and how long they are waited for.
+
+    An impression is a 1 where an outcome of its key came within ``window`` of it. ``partition`` places outcomes by
+    their own time. ``landed_time`` is the column that says when an outcome could be read, where that was later;
+    ``value`` one that says whether an outcome is a 1 or a 0; ``weight`` what it multiplies its sample's weight by. At
+    most ``max_outcomes`` are held at once.
+    """
+
+    path: tuple[str, ...]
+    key: str
+    time: str
+    window: timedelta
+    partition: str | None = None
+    unfinal: str = "wait"
+    landed_time: str | None = None
+    value: str | None = None
+    weight: str | None = None
+    max_outcomes: int = 100_000_000
+
+    def __post_init__(self) -> None:
+        _check_lengths("outcomes", self)
+        if not self.path:
+            raise ConfigError("[outcomes] path is empty; name files, folders or globs")
+        if not self.window:
+            raise ConfigError("[outcomes] window must be above zero: it is how long an outcome is waited for")
+        _check_unfinal("outcomes", self.unfinal)
+        _at_least("[outcomes] max_outcomes", self.max_outcomes, 1)
+        columns = [name for name in (self.key, self.time, self.value, self.weight) if name]
+        if twice := sorted({name for name in columns if columns.count(name) > 1}):
+            raise ConfigError(f"[outcomes] names {', '.join(twice)} for two things; key, time, value and weight differ")
 
 
 @dataclass(frozen=True)
@@ -31,7 +67,8 @@ class SamplesConfig:
     """Where the samples are and which of their columns mean what.
 
     ``path`` holds files, folders or globs. ``partition`` is a strftime pattern found in each file's path
-    (``date=%Y-%m-%d/hour=%H``): files whose event times it places outside the window are not opened.
+    (``date=%Y-%m-%d/hour=%H``): files whose event times it places outside the window are not opened. With ``key`` the
+    files hold impressions, which have no label: ``[outcomes]`` gives them theirs.
     """
 
     path: tuple[str, ...]
@@ -46,13 +83,17 @@ class SamplesConfig:
     categorical: tuple[str, ...] = ()
     wide: tuple[str, ...] = ()
     negative_keep_rate: float = 1.0
+    key: str | None = None
+    outcomes: OutcomesConfig | None = field(default=None, metadata={"table": "outcomes"})
 
     def __post_init__(self) -> None:
         _check_lengths("samples", self)
         zone(self.timezone)
         if not self.path:
             raise ConfigError("[samples] path is empty; name files, folders or globs")
-        if (self.label_time is None) == (self.label_delay is None):
+        if self.key is not None:
+            self._check_key()
+        elif (self.label_time is None) == (self.label_delay is None):
             raise ConfigError(
                 "[samples] needs exactly one of label_time (the column saying when the label became known) "
                 'and label_delay (such as "2h": how long after event_time it is final)'
@@ -76,13 +117,34 @@ class SamplesConfig:
             first = crossed.setdefault(frozenset(parts), name)
             if first != name:
                 raise ConfigError(f"[samples] wide has {first!r} and {name!r}, which say the same; remove one")
-        told = {name for name in (self.label, self.event_time, self.label_time, self.weight) if name}
+        told = {name for name in (self.label_column, self.event_time, self.label_time, self.weight) if name}
         leaks = sorted(told & {*features, *self.wide_columns})
         if leaks:
             raise ConfigError(
                 f"[samples] {', '.join(leaks)} is the label, a time or the weight and cannot be a feature too; "
                 "remove it from numeric, categorical or wide"
             )
+
+    def _check_key(self) -> None:
+        """Nothing, if what is said beside the key goes with labels that come from outcomes."""
+        given = {"label": self.label != "label", "label_time": self.label_time, "label_delay": self.label_delay}
+        if wrong := [name for name, is_given in given.items() if is_given]:
+            raise ConfigError(
+                f"[samples] {', '.join(wrong)} cannot stand beside key: the label comes from [outcomes], whose window "
+                "says when it is final; remove it, or remove key and [outcomes]"
+            )
+        if self.key in (self.event_time, self.weight, *self.numeric):
+            raise ConfigError(f"[samples] key {self.key!r} is an id, and cannot be a time, a weight or a number too")
+
+    @property
+    def label_column(self) -> str | None:
+        """The column that holds the label; None where outcomes give it."""
+        return self.label if self.key is None else None
+
+    @property
+    def final_after(self) -> timedelta | None:
+        """How long after its event a sample is final; None where a column says so."""
+        return self.label_delay if self.outcomes is None else self.outcomes.window
 
     @property
     def wide_columns(self) -> tuple[str, ...]:
@@ -196,7 +258,10 @@ class GuardConfig:
     far the odds of a positive may be below the lowest and above the highest of these. The share of a column's rows that
     are missing, or hold categories unseen, may rise by ``missing``; a column may be all of one value where that had a
     share of ``constant`` before. ``auc`` is the lowest the live head may have on labels it had not learned, and
-    ``worse`` the share by which a new head's log loss may exceed its.
+    ``worse`` the share by which a new head's log loss may exceed its. Where outcomes are joined, ``keyless`` is the
+    share of impressions, or outcomes, that may have no key, ``repeated`` the share of them that may be repeats of
+    others, ``unmatched`` the share of outcomes that may have no impression, ``late`` the share that may come after the
+    window.
     """
 
     min_samples: int = 100
@@ -207,6 +272,10 @@ class GuardConfig:
     auc: float = 0.4
     worse: float = 0.05
     calibration: tuple[float, ...] = (0.5, 2.0)
+    keyless: float = 0.1
+    repeated: float = 0.75
+    unmatched: float = 0.5
+    late: float = 0.5
 
     def __post_init__(self) -> None:
         _at_least("[guard] min_samples", self.min_samples, 1)
@@ -214,7 +283,8 @@ class GuardConfig:
             bounds = getattr(self, key)
             if len(bounds) != 2 or not 0 <= bounds[0] < 1 < bounds[1]:
                 raise ConfigError(f"[guard] {key} must be two numbers around 1, such as [0.5, 2.0]")
-        for key, most in (("missing", 1.0), ("constant", 1.0), ("auc", 0.5), ("worse", math.inf)):
+        shares = ("missing", "constant", "keyless", "repeated", "unmatched", "late")
+        for key, most in (*((share, 1.0) for share in shares), ("auc", 0.5), ("worse", math.inf)):
             if not 0 <= getattr(self, key) <= most:
                 raise ConfigError(f"[guard] {key} must be at least 0 and at most {most:g}")
 
@@ -269,6 +339,7 @@ class Config:
     """Everything a job needs; relative paths start at the current folder."""
 
     samples: SamplesConfig
+    outcomes: OutcomesConfig | None = None
     store: str = "store"
     threads: int | None = None
     trees: TreesConfig = field(default_factory=TreesConfig)
@@ -279,6 +350,12 @@ class Config:
     def __post_init__(self) -> None:
         if self.threads is not None:
             _at_least("threads", self.threads, 1)
+        if self.outcomes is not None and self.samples.key is None:
+            raise ConfigError("[outcomes] needs [samples] key: the column that an impression and its outcome share")
+        if self.outcomes is None and self.samples.key is not None:
+            raise ConfigError("[samples] key needs a table [outcomes] with path, key, time and window")
+        # Whoever reads samples needs both.
+        object.__setattr__(self, "samples", dataclasses.replace(self.samples, outcomes=self.outcomes))
 
     @classmethod
     def load(cls, path: str | Path) -> Config:
@@ -333,9 +410,22 @@ def _at_least(key: str, value: int, least: int) -> None:
         raise ConfigError(f"{key} must be at least {least}, not {value}")
 
 
+def _check_unfinal(section: str, unfinal: str) -> None:
+    """Nothing, if rows whose label is not final yet can be treated so."""
+    if unfinal not in UNFINAL:
+        raise ConfigError(f"[{section}] unfinal is {unfinal!r}; choose one of {', '.join(UNFINAL)}")
+    if unfinal == "weigh":
+        raise ConfigError(f'[{section}] unfinal = "weigh" is not to be had in this version; write "wait"')
+
+
+def _own_fields(cls: Any) -> dict[str, dataclasses.Field[Any]]:
+    """Fields that stand in the table itself, and not in one of their own."""
+    return {f.name: f for f in dataclasses.fields(cls) if "table" not in f.metadata}
+
+
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
-        pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+        pairs = ((name, getattr(value, name)) for name in _own_fields(value))
         return {name: _plain(item) for name, item in pairs if item is not None}
     if isinstance(value, timedelta):
         return format_duration(value)
@@ -346,7 +436,7 @@ def _plain(value: Any) -> Any:
 
 def _build(cls: type, table: dict[str, Any], section: str) -> Any:
     hints = typing.get_type_hints(cls)
-    fields = {f.name: f for f in dataclasses.fields(cls)}
+    fields = _own_fields(cls)
     for key in table:
         if key not in fields:
             near = difflib.get_close_matches(key, fields, n=1)

@@ -30,7 +30,16 @@ from test_imports import LAYERS
 
 from gbdtlr.cli.group import group, main
 from gbdtlr.compute.cpus import HOST, LEVELS
-from gbdtlr.config import Config, GuardConfig, HeadConfig, OnlineConfig, SamplesConfig, ServeConfig, TreesConfig
+from gbdtlr.config import (
+    Config,
+    GuardConfig,
+    HeadConfig,
+    OnlineConfig,
+    OutcomesConfig,
+    SamplesConfig,
+    ServeConfig,
+    TreesConfig,
+)
 from gbdtlr.jobs import JobResult
 from gbdtlr.samples import Samples, read
 from gbdtlr.scoring import Scorer
@@ -50,6 +59,7 @@ MOST_README_LINES = 200
 SECTIONS = {
     "Top of the file": Config,
     "[samples]": SamplesConfig,
+    "[outcomes]": OutcomesConfig,
     "[trees]": TreesConfig,
     "[head]": HeadConfig,
     "[head.online]": OnlineConfig,
@@ -57,7 +67,7 @@ SECTIONS = {
     "[serve]": ServeConfig,
 }
 NEEDED = '[samples]\npath = "x"\nevent_time = "t"\nlabel_delay = "1h"\nnumeric = ["n"]\n'
-TABLES = ("samples", "trees", "head", "online", "guard", "serve")
+TABLES = ("samples", "outcomes", "trees", "head", "online", "guard", "serve")
 OTHERS_OPTIONS = {"--now", "--ftrl", "--no-cache-dir", "--no-install-recommends"}  # of others' commands
 
 

@@ -17,7 +17,8 @@ def window_samples(release: Release) -> Samples | None:
     """Samples the release's head learned from, as its own config finds them; the newest ``MAX_ROWS``, None of none."""
     made = release.head_manifest["config"]
     # No more than is needed: a version since may refuse other keys, and the release is to be told all the same.
-    config = Config.from_dict({"samples": made["samples"], "head": {"window": made["head"]["window"]}})
+    needed = {name: made[name] for name in ("samples", "outcomes") if name in made}
+    config = Config.from_dict({**needed, "head": {"window": made["head"]["window"]}})
     as_of = release.head_as_of
     try:
         parts = list(read_batches(config.samples, as_of - config.head.window, as_of + MOMENT, as_of))

@@ -75,7 +75,7 @@ def train_trees(
         gate = run.gate()
         totals = guards.Totals.of(samples.label, samples.weight, config.trees.window)
         try:
-            gate.judge(guards.too_few(n_samples, config.guard))
+            gate.judge([*guards.joined(tally.joined, config.guard), *guards.too_few(n_samples, config.guard)])
             rival = _Rival.look(run, live)
             if reason := rival.is_as_new(as_of):
                 return run.ended("superseded", live, reason, n_samples)
@@ -211,6 +211,7 @@ def _draft(run: Run, slow: Slow, rival: _Rival, gate: guards.Gate, metrics: dict
         served = fresh.served if fresh is not None else []
         fitted = method_of(config).full(window.parts, slow.trees, as_of, rival.release, served)
         told.update(method=config.head.method, rows=len(window), passes=fitted.metrics.get("passes"))
+    metrics.update(window.tally.metrics())
     if served:
         metrics["progressive"] = then.quality(served).as_dict()
     ledger = Ledger.full(config, as_of, window.tally, len(window), counting)

@@ -67,6 +67,7 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
         try:
             gate.judge(
                 [
+                    *guards.joined(news.window.tally.joined, config.guard),
                     *guards.too_few(ledger.learned_since_full, config.guard),
                     *guards.given(base, news.as_live, as_of, config.guard),
                     *guards.contradiction(news.live.model.head, news.known, config.guard),
@@ -190,7 +191,7 @@ class _News:
 
     def metrics(self, ledger: Ledger) -> dict[str, Any]:
         """What is measured before anything is learned."""
-        metrics: dict[str, Any] = {"fresh": self.n_fresh}
+        metrics: dict[str, Any] = {"fresh": self.n_fresh, **self.window.tally.metrics()}
         if self.learn is not None:
             metrics.update(late=ledger.late, late_since_full=ledger.late_since_full)
         if self.served:

@@ -15,12 +15,13 @@ from gbdtlr.values.categories import is_text, text_dictionary, whole_array, writ
 from gbdtlr.values.numbers import is_number, numbers_of
 from gbdtlr.values.times import is_time
 
+IDS = "text or whole numbers"
 TEXT_DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 
 
 def needed_columns(cfg: SamplesConfig) -> tuple[str, ...]:
     """Every column that is read, features first; nothing else of a file is touched."""
-    about = (cfg.label, cfg.event_time, cfg.label_time, cfg.weight)
+    about = (cfg.label_column, cfg.event_time, cfg.label_time, cfg.weight, cfg.key)
     return tuple(dict.fromkeys((*cfg.features, *(name for name in about if name))))
 
 
@@ -86,13 +87,11 @@ def _serves(kind: pa.DataType, name: str, cfg: SamplesConfig) -> bool:
 
 def _expected(cfg: SamplesConfig) -> dict[str, str]:
     """What each needed column should hold, in words."""
-    expected = {cfg.label: "0 or 1", cfg.event_time: "a time"}
-    if cfg.label_time:
-        expected[cfg.label_time] = "a time"
-    if cfg.weight:
-        expected[cfg.weight] = "a number"
+    expected = {cfg.event_time: "a time"}
+    named = {cfg.label_column: "0 or 1", cfg.label_time: "a time", cfg.weight: "a number", cfg.key: IDS}
+    expected.update((name, want) for name, want in named.items() if name)
     for name in text_columns(cfg):
-        expected[name] = "text or whole numbers"
+        expected[name] = IDS
     for name in cfg.numeric:
         expected[name] = "a whole number (it is a wide column too)" if name in cfg.wide_columns else "a number"
     return expected

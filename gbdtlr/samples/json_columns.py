@@ -55,6 +55,8 @@ def role(is_numeric: bool, is_text: bool) -> Role:
 def _role(name: str, cfg: SamplesConfig) -> Role:
     if name in cfg.features:
         return role(name in cfg.numeric, name in cfg.wide_columns)
+    if name == cfg.key:
+        return Role.TEXT
     return Role.NUMBER if name == cfg.weight else Role.ANYTHING
 
 

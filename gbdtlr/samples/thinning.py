@@ -6,11 +6,10 @@ from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from gbdtlr.samples.batch import Samples
-from gbdtlr.values.arrays import from_numpy, real_numbers
+from gbdtlr.values.arrays import real_numbers
 from gbdtlr.values.categories import text_dictionary, texts_of
 from gbdtlr.values.hashing import SPLITMIX64, U64, hash_of, hash_texts, mix
 
@@ -30,7 +29,7 @@ def thin_negatives(samples: Samples, keep_rate: float, numeric: Collection[str])
     if keep_rate >= 1 or not len(samples):
         return samples
     negatives = np.flatnonzero(samples.label == 0)
-    hashes = _row_hash(samples.table.take(from_numpy(negatives)), samples.event_us[negatives], numeric)
+    hashes = row_hashes(samples.take(negatives), numeric)
     uniform = (hashes >> np.uint64(11)) * 2.0**-53
     weight = samples.weight.copy()
     weight[negatives] /= keep_rate
@@ -39,7 +38,9 @@ def thin_negatives(samples: Samples, keep_rate: float, numeric: Collection[str])
     return replace(samples, weight=weight).filter(keep)
 
 
-def _row_hash(table: pa.Table, event_us: npt.NDArray[np.int64], numeric: Collection[str]) -> U64:
+def row_hashes(samples: Samples, numeric: Collection[str]) -> U64:
+    """64 bits of event time and features of each row, (n,); columns named in ``numeric`` as numbers."""
+    table, event_us = samples.table, samples.event_us
     # A sum over columns, each salted with its name: the order of columns in the config does not matter.
     name_hash = hash_of(SPLITMIX64)
     total = mix(event_us.view(np.uint64))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from gbdtlr.errors import SamplesError
 from gbdtlr.metrics import MAX_WEIGHT
 from gbdtlr.samples.batch import Samples
 from gbdtlr.samples.columns import check_types, feature_table
+from gbdtlr.samples.joined import Joined
 from gbdtlr.samples.thinning import thin_negatives
 from gbdtlr.times import format_time, from_us, to_us, zone
 from gbdtlr.values.arrays import from_numpy
@@ -21,7 +23,8 @@ from gbdtlr.values.numbers import numbers
 from gbdtlr.values.times import times
 from gbdtlr.values.truth import truths
 
-_NEVER = np.iinfo(np.int64).max
+NEVER = np.iinfo(np.int64).max
+"""The time of what did not come."""
 
 
 @dataclass
@@ -29,7 +32,8 @@ class Tally:
     """What a reading came across, filled in as it goes.
 
     ``mature`` holds the number of rows returned of each file that was opened (before negatives are thinned),
-    ``unfinished`` in how many CSV files the last line had no end and was left alone.
+    ``unfinished`` in how many CSV files the last line had no end and was left alone, ``joined`` what came of it where
+    outcomes gave the labels.
     """
 
     n_files: int = 0
@@ -40,6 +44,7 @@ class Tally:
     last_us: int | None = None
     next_known_us: int | None = None
     unfinished: int = 0
+    joined: Joined | None = None
 
     @property
     def n_mature(self) -> int:
@@ -48,7 +53,12 @@ class Tally:
 
     def remarks(self) -> dict[str, int]:
         """What a job's log says of a reading, where there is something to say."""
-        return {"unfinished": self.unfinished} if self.unfinished else {}
+        unfinished = {"unfinished": self.unfinished} if self.unfinished else {}
+        return {**unfinished, **({} if self.joined is None else self.joined.remarks())}
+
+    def metrics(self) -> dict[str, dict[str, int]]:
+        """What releases say of a reading."""
+        return {} if self.joined is None else {"joined": self.joined.as_dict()}
 
     def spans(self, first_us: int, last_us: int) -> None:
         """Note that there are events between these moments."""
@@ -118,7 +128,7 @@ class Window:
         cls, cfg: SamplesConfig, start: datetime, end: datetime, as_of: datetime, known_after: datetime | None
     ) -> Window:
         """Window of these moments; the delay is the config's."""
-        delay = None if cfg.label_delay is None else cfg.label_delay // timedelta(microseconds=1)
+        delay = None if cfg.final_after is None else cfg.final_after // timedelta(microseconds=1)
         after = None if known_after is None else to_us(known_after)
         return cls(to_us(start), to_us(end), to_us(as_of), after, delay)
 
@@ -140,8 +150,8 @@ class Window:
         slack = 2 * 3600 * 1_000_000
         return self.delay_us is None or event[1] + self.delay_us + slack > self.known_after_us
 
-    def select(self, batch: pa.RecordBatch, cfg: SamplesConfig, faults: Faults, tally: Tally) -> Samples | None:
-        """Rows of ``batch`` that are in the window and mature; None where there are none, or unsound ones."""
+    def moments(self, batch: pa.RecordBatch, cfg: SamplesConfig, faults: Faults, tally: Tally) -> Moments:
+        """Times of the rows of ``batch``, and which of them are in the window and mature."""
         check_types(batch, cfg, faults.path)
         timezone = zone(cfg.timezone)
         at = batch.column(cfg.event_time)
@@ -154,19 +164,24 @@ class Window:
         if cfg.label_time:
             known_us, has_known, unreadable = times(batch.column(cfg.label_time), timezone, late=True)
             faults.add(f"a {cfg.label_time} that is not a time", len(unreadable), next(iter(unreadable), None))
-            known_us = np.where(has_known, np.maximum(known_us, event_us), _NEVER)
+            known_us = np.where(has_known, np.maximum(known_us, event_us), NEVER)
         else:
             known_us = times(at, timezone, late=True)[0] + (self.delay_us or 0)
 
         inside = has_event & (event_us >= self.start_us) & (event_us < self.end_us)
-        mature = inside & (known_us <= self.as_of_us) & (known_us != _NEVER)
+        mature = inside & (known_us <= self.as_of_us) & (known_us != NEVER)
         tally.n_rows += len(batch)
         tally.n_in_window += int(inside.sum())
-        waiting = known_us[inside & (known_us > self.as_of_us) & (known_us != _NEVER)]
+        waiting = known_us[inside & (known_us > self.as_of_us) & (known_us != NEVER)]
         if len(waiting):
             tally.waits_until(int(waiting.min()))
         if self.known_after_us is not None:
             mature &= known_us > self.known_after_us
+        return Moments(event_us, known_us, has_event, mature)
+
+    def select(self, batch: pa.RecordBatch, cfg: SamplesConfig, faults: Faults, tally: Tally) -> Samples | None:
+        """Rows of ``batch`` that are in the window and mature; None where there are none, or unsound ones."""
+        event_us, known_us, _, mature = self.moments(batch, cfg, faults, tally)
         tally.mature[faults.path] = tally.mature.get(faults.path, 0) + int(mature.sum())
         if not mature.any():
             return None
@@ -175,11 +190,32 @@ class Window:
             event_us, known_us = event_us[mature], known_us[mature]
 
         label = _labels(batch.column(cfg.label), cfg.label, faults)
-        weight = np.ones(len(label)) if cfg.weight is None else _weights(batch.column(cfg.weight), cfg.weight, faults)
+        weight = weights_of(batch, cfg.weight, faults)
         if faults:
             return None
         samples = Samples(feature_table(batch, cfg, faults.path), label, weight, event_us, known_us)
         return thin_negatives(samples, cfg.negative_keep_rate, cfg.numeric)
+
+
+class Moments(NamedTuple):
+    """Times of some rows, (n,) each, in microseconds since 1970 UTC.
+
+    Attributes
+    ----------
+    event_us, known_us : when each happened, and when its label is known
+    has_event : whether it says so
+    mature : whether it is in the window, its label known
+    """
+
+    event_us: npt.NDArray[np.int64]
+    known_us: npt.NDArray[np.int64]
+    has_event: npt.NDArray[np.bool_]
+    mature: npt.NDArray[np.bool_]
+
+
+def weights_of(batch: pa.RecordBatch, name: str | None, faults: Faults) -> npt.NDArray[np.float64]:
+    """Weights of rows, (n,): of their column, if there is one; those that cannot be are faults."""
+    return np.ones(len(batch)) if name is None else _weights(batch.column(name), name, faults)
 
 
 def _labels(column: pa.Array, name: str, faults: Faults) -> npt.NDArray[np.int8]:

@@ -18,6 +18,7 @@ from gbdtlr.config import GuardConfig
 from gbdtlr.errors import Refused
 from gbdtlr.head import Head
 from gbdtlr.jobs.guards.columns import Profile
+from gbdtlr.jobs.guards.joined import joined
 from gbdtlr.jobs.guards.quality import calibration, contest, contradiction, worse
 from gbdtlr.jobs.guards.seen import Observer, Seen, profile_of
 from gbdtlr.jobs.guards.traffic import Totals, Traffic, unpredicted
@@ -37,6 +38,7 @@ __all__ = [
     "contradiction",
     "given",
     "given_to_trees",
+    "joined",
     "not_finite",
     "profile_of",
     "seen_by",
