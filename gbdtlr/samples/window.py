@@ -166,7 +166,9 @@ class Window:
             faults.add(f"a {cfg.label_time} that is not a time", len(unreadable), next(iter(unreadable), None))
             known_us = np.where(has_known, np.maximum(known_us, event_us), NEVER)
         else:
-            known_us = times(at, timezone, late=True)[0] + (self.delay_us or 0)
+            # A time with a zone has one reading.
+            late_us = event_us if getattr(at.type, "tz", None) else times(at, timezone, late=True)[0]
+            known_us = late_us + (self.delay_us or 0)
 
         inside = has_event & (event_us >= self.start_us) & (event_us < self.end_us)
         mature = inside & (known_us <= self.as_of_us) & (known_us != NEVER)
