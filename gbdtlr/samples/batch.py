@@ -53,6 +53,18 @@ class Samples:
             None if self.outcome_us is None else self.outcome_us[indices],
         )
 
+    def slice(self, start: int, stop: int) -> Samples:
+        """Rows from ``start`` up to ``stop``, without copying them."""
+        rows = slice(start, stop)
+        return Samples(
+            self.table.slice(start, stop - start),
+            self.label[rows],
+            self.weight[rows],
+            self.event_us[rows],
+            self.known_us[rows],
+            None if self.outcome_us is None else self.outcome_us[rows],
+        )
+
     def filter(self, mask: npt.NDArray[np.bool_]) -> Samples:
         """Rows where ``mask``, (n,), is true."""
         if mask.all():

@@ -55,7 +55,9 @@ class Finality:
             return np.where(there, np.maximum(found, event_us), NEVER)
 
         def after_event(length: timedelta) -> Moments:
-            return times(batch.column(cfg.event_time), timezone, late=True)[0] + length // timedelta(microseconds=1)
+            at = batch.column(cfg.event_time)  # a time with a zone has one reading
+            late_us = event_us if getattr(at.type, "tz", None) else times(at, timezone, late=True)[0]
+            return late_us + length // timedelta(microseconds=1)
 
         at_once = cfg.of_unfinal == AT_ONCE
         if cfg.label_time is None:

@@ -32,7 +32,7 @@ from gbdtlr.samples.keys import key_hashes
 from gbdtlr.samples.opening import WIDTH, Reading, finish, in_a_bucket, placed
 from gbdtlr.samples.outcome_files import Read, outcomes_of, read_outcomes
 from gbdtlr.samples.outcomes import Outcomes
-from gbdtlr.samples.repeats import Repeats
+from gbdtlr.samples.repeats import Repeats, beside_its_like
 from gbdtlr.samples.thinning import row_hashes, thin_negatives
 from gbdtlr.samples.window import Faults, Tally, Window, weights_of
 from gbdtlr.values.arrays import from_numpy
@@ -96,17 +96,20 @@ class Impressions:
 
     def in_order(self, numeric: Sequence[str]) -> Impressions:
         """The rows by event time and key; of those that share both, by what they hold."""
-        order = np.lexsort((self.key, self.event_us))
-        key, event_us = self.key[order], self.event_us[order]
-        same = (key[1:] == key[:-1]) & (event_us[1:] == event_us[:-1])
-        if same.any() and self.samples is not None:
-            tied = np.append(same, False) | np.insert(same, 0, False)
-            rows = np.flatnonzero(tied & (self.row[order] >= 0))
-            content = np.zeros(len(order), np.uint64)
-            content[rows] = row_hashes(self.samples.take(self.row[order][rows]), numeric)
-            weight = np.zeros(len(order))
-            weight[rows] = self.samples.weight[self.row[order][rows]]
-            order = order[np.lexsort((weight, content, key, event_us))]
+        order = np.argsort(self.event_us, kind="stable")  # of what is in order nearly, as logs are, that takes no time
+        tied = np.flatnonzero(beside_its_like(self.event_us[order]))
+        rows = order[tied]
+        order[tied] = rows[np.lexsort((self.key[rows], self.event_us[rows]))]
+        key, event_us = self.key[order[tied]], self.event_us[order[tied]]
+        tied = tied[beside_its_like(key, event_us)]
+        rows = order[tied]
+        if len(rows) and self.samples is not None:
+            place = self.row[rows]
+            there = place >= 0
+            content, weight = np.zeros(len(rows), np.uint64), np.zeros(len(rows))
+            content[there] = row_hashes(self.samples.take(place[there]), numeric)
+            weight[there] = self.samples.weight[place[there]]
+            order[tied] = rows[np.lexsort((weight, content, self.key[rows], self.event_us[rows]))]
         return self if (order[1:] > order[:-1]).all() else self.take(order)
 
 
@@ -131,10 +134,9 @@ def joined_batches(
         waiting.append(samples)
         while sum(map(len, waiting)) >= batch_rows:
             together = Samples.concat(waiting)
-            yield together.take(np.arange(batch_rows))
-            rest = together.take(np.arange(batch_rows, len(together)))
-            waiting = [rest] if len(rest) else []
-    if waiting:
+            yield together.slice(0, batch_rows)
+            waiting = [together.slice(batch_rows, len(together))]
+    if sum(map(len, waiting)):
         yield Samples.concat(waiting)
     join.count(first_us, min(window.end_us, window.as_of_us + 1))
 
@@ -209,11 +211,9 @@ def _numbered(readings: Sequence[Reading[Item]]) -> Iterator[tuple[int, Item]]:
     def stream(i: int) -> Iterator[tuple[int, Item]]:
         yield from ((i, item) for item in readings[i].items())
 
-    if in_a_bucket(one.file for one in readings):
-        yield from in_order_ahead([partial(stream, i) for i in range(len(readings))], WIDTH)
-    else:
-        for i in range(len(readings)):
-            yield from stream(i)
+    # Of files on a disk the next batch is decoded while this one is sorted and joined.
+    width = WIDTH if in_a_bucket(one.file for one in readings) else 2
+    yield from in_order_ahead([partial(stream, i) for i in range(len(readings))], width)
 
 
 def impressions_of(
@@ -290,7 +290,8 @@ class _Join:
         for block in blocks:
             repeated = repeats.among(block.key, block.event_us)
             self.joined.repeated += int(np.count_nonzero(repeated & (block.row >= 0)))
-            samples = _labelled(block.take(np.flatnonzero(~repeated)), self.read.outcomes)
+            block = block.take(np.flatnonzero(~repeated)) if repeated.any() else block
+            samples = _labelled(block, self.read.outcomes)
             if samples is not None:
                 self.joined.positives += int(samples.label.sum())
                 yield thin_negatives(samples, self.cfg.negative_keep_rate, self.cfg.numeric)

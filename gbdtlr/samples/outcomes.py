@@ -66,9 +66,11 @@ class Outcomes:
         """
         found = np.full(len(key), -1, np.int64)
         rows = np.arange(len(key)) if self._filter is None else self._possible(key)
-        low, high = (self.key.searchsorted(key[rows], side) for side in ("left", "right"))
-        some = high > low
-        rows, low, high = rows[some], low[some], high[some]
+        low = self.key.searchsorted(key[rows])
+        some = np.flatnonzero(low < len(self))
+        some = some[self.key[low[some]] == key[rows[some]]]
+        rows, low = rows[some], low[some]
+        high = self.key.searchsorted(key[rows], "right")
         end, event = high.copy(), event_us[rows]
         while (open_ := low < high).any():
             middle = (low + high) // 2
