@@ -3,7 +3,7 @@
 The click stream, its clicks 1, 6 and 24 times as late, each with a window as long: rows, features and labels are the
 same every time. Four ways to deal with a row whose window is not over are replayed on identical rows: ``wait`` for it,
 take it for a negative (``naive``), ``weigh`` it, and know its label at once, which nobody can. *Gap closed* is how much
-of the way from waiting to knowing at once.
+of the way from waiting to knowing at once; of few rows, chance may leave none.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def figures(result: ReplayResult, naive: ReplayResult) -> dict[str, dict[str, An
         name: {
             "NE": each.ne,
             "calibration": each.calibration,
-            "gap closed": f"{(wait - (each.ne or 0.0)) / (wait - at_once):.0%}" if wait != at_once else "",
+            "gap closed": f"{(wait - (each.ne or 0.0)) / (wait - at_once):.0%}" if wait > at_once else "no gap",
             "weight not final": f"{shares[name]:.1%}" if name in shares else "",
             "rows": each.rows,
         }
