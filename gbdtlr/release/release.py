@@ -152,7 +152,9 @@ class Release:
             return None
         head = OnlineHead.from_bytes(data, self.head.layout)
         if head.wide != self.head.wide or head.dense != self.head.dense:
-            raise DamagedError("the online head has other columns than the weights it is stored with")
+            raise DamagedError(
+                "the online head has other wide columns or dense columns than the weights it is stored with"
+            )
         return head
 
     @cached_property
