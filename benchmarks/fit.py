@@ -7,6 +7,8 @@ a tolerance that gets it below 1e-5 if anything does. A peer that takes more tha
 is stopped.
 
 ``--scale 5`` is the case of 1,000,000 rows, of which the peers fit only one strength of the ridge.
+
+The last case is what dense columns cost: the blend on 80 trees alone, and with a column more, and with 8 and 32.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -27,7 +29,16 @@ from numpy.typing import NDArray
 from benchmarks import fit_peers
 from benchmarks.harness import OURS, Bench
 from gbdtlr.compute.parts import Parts
-from gbdtlr.head import Candidates, Codes, Layout, Setting, fit_candidates, pieces
+from gbdtlr.head import (
+    Candidates,
+    Codes,
+    DenseColumn,
+    DenseColumns,
+    Layout,
+    Setting,
+    fit_candidates,
+    pieces,
+)
 from gbdtlr.head.codes import known_by
 from gbdtlr.head.fit.objective import Objective
 from gbdtlr.head.fit.solver import minimise
@@ -36,6 +47,7 @@ from gbdtlr.times import to_us
 from gbdtlr.trees import FrozenTrees
 
 N_ROWS, N_TREES, N_LEAVES, N_FEATURES = 200_000, 200, 31, 28
+DENSE_TREES, N_DENSE = 80, (0, 1, 8, 32)
 L2 = (10.0, 100.0)
 PATIENCE, LEAST_CAP_S = 25.0, 20.0
 BATCH = 65_536
@@ -118,6 +130,7 @@ def run(bench: Bench) -> None:
         beside_peers(bench, today, l2)
     settings(bench, today)
     beside_refit(bench, today)
+    with_dense(bench, problem(bench.size(N_ROWS), DENSE_TREES, N_LEAVES, bench.n_threads))
 
 
 def beside_peers(bench: Bench, today: Problem, l2: float, cap_s: float | None = None) -> None:
@@ -214,6 +227,30 @@ def settings(bench: Bench, today: Problem) -> None:
         systems,
         tell=lambda _, fitted: {"passes": fitted.passes},
         ours="one setting",
+    )
+
+
+def with_dense(bench: Bench, today: Problem) -> None:
+    """The whole blend without dense columns and with more and more of them: a network's hidden layer, say."""
+    width = max(N_DENSE)
+    hidden = np.tanh(0.3 * today.matrix @ np.random.default_rng(2).normal(size=(N_FEATURES, width)))
+    values = ((hidden - hidden.mean(axis=0)) / hidden.std(axis=0)).T.astype(np.float32)
+    stops = np.cumsum([0, *map(len, today.window)])
+
+    def ours(n: int) -> Callable[[], Candidates]:
+        dense = DenseColumns((DenseColumn("hidden", (0.0,) * n, (1.0,) * n, is_list=True),) if n else ())
+        parts = [
+            replace(part, dense=np.ascontiguousarray(values[:n, start : start + len(part)]))
+            for part, start in zip(today.window, stops[:-1], strict=True)
+        ]
+        return partial(fit_candidates, Parts(parts), Layout.of(today.trees, dense=dense), BLEND, AS_OF)
+
+    names = {n: f"{n} dense" if n else "without dense columns" for n in N_DENSE}
+    bench.compare(
+        f"{len(today.label)} rows, {today.trees.n_trees} trees, blend of {len(BLEND)}",
+        {name: ours(n) for n, name in names.items()},
+        tell=lambda _, fitted: {"passes": fitted.passes},
+        ours=names[0],
     )
 
 

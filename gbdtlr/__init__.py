@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from gbdtlr.config import Config
     from gbdtlr.errors import GbdtlrError
+    from gbdtlr.jobs.by import By
     from gbdtlr.jobs.result import JobResult, OnEvent
     from gbdtlr.scoring import Scorer, score_file
 
@@ -40,6 +41,8 @@ def train_trees(
     as_of: datetime | str | None = None,
     *,
     force: bool = False,
+    candidate: bool = False,
+    reason: str = "",
     on_event: OnEvent | None = None,
 ) -> JobResult:
     """Publish new trees with a head that knows at least as much as the live one; the slow job.
@@ -50,6 +53,8 @@ def train_trees(
     as_of : the moment the job pretends is now, a datetime or ISO 8601, in the config's time zone where it has none;
         the clock's if not given
     force : publish although a guard refuses, and say so in the release
+    candidate : publish to be tried in the shadow, and not to go live
+    reason : why, for the log
     on_event : ``on_event(name, **fields)`` whenever something was done
 
     Returns
@@ -64,7 +69,8 @@ def train_trees(
     from gbdtlr.jobs.train_trees import train_trees
 
     config = _config(config)
-    return train_trees(config, _moment(as_of, config), force=force, on_event=on_event)
+    moment, by = _moment(as_of, config), _by(reason)
+    return train_trees(config, moment, force=force, on_event=on_event, by=by, candidate=candidate)
 
 
 def update_lr(
@@ -72,6 +78,8 @@ def update_lr(
     as_of: datetime | str | None = None,
     *,
     force: bool = False,
+    candidate: bool = False,
+    reason: str = "",
     on_event: OnEvent | None = None,
 ) -> JobResult:
     """Publish a head that knows every label known by ``as_of``, on the live trees; the fast job.
@@ -92,13 +100,20 @@ def update_lr(
     from gbdtlr.jobs.update_lr import update_lr
 
     config = _config(config)
-    return update_lr(config, _moment(as_of, config), force=force, on_event=on_event)
+    moment, by = _moment(as_of, config), _by(reason)
+    return update_lr(config, moment, force=force, on_event=on_event, by=by, candidate=candidate)
 
 
 def _config(config: Config | str | os.PathLike[str]) -> Config:
     from gbdtlr.config import Config
 
     return config if isinstance(config, Config) else Config.load(str(config))
+
+
+def _by(reason: str) -> By:
+    from gbdtlr.jobs.by import By
+
+    return By.here(reason)
 
 
 def _moment(as_of: datetime | str | None, config: Config) -> datetime:

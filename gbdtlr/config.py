@@ -24,6 +24,8 @@ UNFINAL = ("wait", "weigh")
 """What becomes of rows whose label may still change: they wait until it is final, or are weighed by what is known."""
 AT_ONCE = "labels-at-once"
 """What a replay compares these with, and no config file can ask for: every label known as its row happens."""
+TOLD = ("published", "refused", "rolled_back", "error")
+"""Ends of jobs that somebody may be told of."""
 UNKNOWN_COLUMNS = ("refuse", "ignore")
 """What a service does with columns that its release does not read."""
 L2 = (1e-9, 1e12)
@@ -89,6 +91,7 @@ class SamplesConfig:
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     wide: tuple[str, ...] = ()
+    dense: tuple[str, ...] = ()
     negative_keep_rate: float = 1.0
     key: str | None = None
     outcomes: OutcomesConfig | None = field(default=None, metadata={"table": "outcomes"})
@@ -127,11 +130,18 @@ class SamplesConfig:
                 raise ConfigError(f"[samples] wide has {first!r} and {name!r}, which say the same; remove one")
         about = (self.label_column, self.event_time, self.label_time, self.label_deadline, self.weight)
         told = {name for name in about if name}
-        leaks = sorted(told & {*features, *self.wide_columns})
+        if len(set(self.dense)) < len(self.dense):
+            raise ConfigError("[samples] dense lists a column more than once")
+        if both := sorted({*self.dense} & {*self.categorical, *self.wide_columns}):
+            raise ConfigError(
+                f"[samples] {', '.join(both)} is a number under dense, and a category or an id elsewhere; "
+                "remove it from dense, or from categorical and wide"
+            )
+        leaks = sorted(told & {*features, *self.wide_columns, *self.dense})
         if leaks:
             raise ConfigError(
                 f"[samples] {', '.join(leaks)} is the label, a time or the weight and cannot be a feature too; "
-                "remove it from numeric, categorical or wide"
+                "remove it from numeric, categorical, wide or dense"
             )
 
     def _check_key(self) -> None:
@@ -194,7 +204,13 @@ class SamplesConfig:
     @property
     def features(self) -> tuple[str, ...]:
         """Every column a row must have to be scored."""
-        return tuple(dict.fromkeys((*self.numeric, *self.categorical, *self.wide_columns)))
+        return tuple(dict.fromkeys((*self.numeric, *self.categorical, *self.wide_columns, *self.dense)))
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The features that are read as categories or ids, and not as numbers."""
+        numbers = {*self.numeric, *self.dense}
+        return tuple(name for name in self.features if name not in numbers)
 
 
 @dataclass(frozen=True)
@@ -252,7 +268,8 @@ class HeadConfig:
     """The fast speed: how and from which samples the head learns, and the settings its blend weighs.
 
     ``refit`` fits the window at every update. The other methods learn new samples only, and the whole window with new
-    trees and, where it is given, whenever ``full_every`` has passed.
+    trees and, where it is given, whenever ``full_every`` has passed. Fits pull dense columns with the strength
+    ``dense_l2`` towards ``dense_anchor``: log-odds for each unit of a column, or of each number of a list.
     """
 
     window: timedelta = timedelta(days=7)
@@ -266,6 +283,8 @@ class HeadConfig:
     l2: tuple[float, ...] = (3.0, 30.0, 300.0, 3000.0)
     blend_half_life: timedelta = timedelta(days=8)
     wide_buckets: int = 2**18
+    dense_l2: float = 10.0
+    dense_anchor: dict[str, Any] = field(default_factory=dict)
     full_every: timedelta | None = None
     online: OnlineConfig = field(default_factory=OnlineConfig)
 
@@ -285,6 +304,15 @@ class HeadConfig:
         low, high = L2
         if wrong := [value for value in self.l2 if not low <= value <= high]:
             raise ConfigError(f"[head] l2 values must be from {low:g} to {high:g}, not {wrong[0]:g}")
+        if not low <= self.dense_l2 <= high:
+            raise ConfigError(f"[head] dense_l2 must be from {low:g} to {high:g}, not {self.dense_l2:g}")
+        for name, anchor in self.dense_anchor.items():
+            numbers = anchor if isinstance(anchor, list | tuple) else [anchor]
+            if not numbers or not all(type(each) in (int, float) and math.isfinite(each) for each in numbers):
+                raise ConfigError(
+                    f"[head] dense_anchor of {name} must be a number, or a list of one for each of the column's, "
+                    f"not {anchor!r}"
+                )
         _at_least("[head] wide_buckets", self.wide_buckets, 2)
         if self.wide_buckets > 2**28:
             raise ConfigError("[head] wide_buckets must be at most 268435456 (2^28)")
@@ -297,13 +325,13 @@ class GuardConfig:
     ``volume`` is how many labels may become known, as multiples of the same hours of recent days; ``label_rate`` how
     far the odds of a positive may be below the lowest and above the highest of these. The share of a column's rows that
     are missing, or hold categories unseen, may rise by ``missing``; a column may be all of one value where that had a
-    share of ``constant`` before. ``auc`` is the lowest the live head may have on labels it had not learned, and
-    ``worse`` the share by which a new head's log loss may exceed its. ``ages`` is how far labels that become known
-    sooner for one class may bend the odds of a positive. ``early`` refuses nothing: where the outcomes of the youngest
-    rows are that far from what was expected, beside those of older ones, unfinal rows wait. Where outcomes are joined,
-    ``keyless`` is the share of impressions, or outcomes, that may have no key, ``repeated`` the share of them that may
-    be repeats of others, ``unmatched`` the share of outcomes that may have no impression, ``late`` the share that may
-    come after the window.
+    share of ``constant`` before. The mean of a dense column may move by ``drift`` of its standard deviations. ``auc``
+    is the lowest the live head may have on labels it had not learned, and ``worse`` the share by which a new head's log
+    loss may exceed its. ``ages`` is how far labels that become known sooner for one class may bend the odds of a
+    positive. ``early`` refuses nothing: where the outcomes of the youngest rows are that far from what was expected,
+    beside those of older ones, unfinal rows wait. Where outcomes are joined, ``keyless`` is the share of impressions,
+    or outcomes, that may have no key, ``repeated`` the share of them that may be repeats of others, ``unmatched`` the
+    share of outcomes that may have no impression, ``late`` the share that may come after the window.
     """
 
     min_samples: int = 100
@@ -311,6 +339,7 @@ class GuardConfig:
     label_rate: tuple[float, ...] = (0.25, 4.0)
     missing: float = 0.75
     constant: float = 0.5
+    drift: float = 5.0
     auc: float = 0.4
     worse: float = 0.05
     calibration: tuple[float, ...] = (0.5, 2.0)
@@ -328,7 +357,8 @@ class GuardConfig:
             if len(bounds) != 2 or not 0 <= bounds[0] < 1 < bounds[1]:
                 raise ConfigError(f"[guard] {key} must be two numbers around 1, such as [0.5, 2.0]")
         shares = ("missing", "constant", "keyless", "repeated", "unmatched", "late")
-        for key, most in (*((share, 1.0) for share in shares), ("auc", 0.5), ("worse", math.inf)):
+        others = (("drift", math.inf), ("auc", 0.5), ("worse", math.inf))
+        for key, most in (*((share, 1.0) for share in shares), *others):
             if not 0 <= getattr(self, key) <= most:
                 raise ConfigError(f"[guard] {key} must be at least 0 and at most {most:g}")
 
@@ -379,6 +409,31 @@ class ServeConfig:
 
 
 @dataclass(frozen=True)
+class NotifyConfig:
+    """Who is told how jobs end, each key in docs/operating.md.
+
+    ``command`` is a program and its arguments, given a JSON object on stdin; ``url`` is sent the same, signed with
+    what is in ``secret_file``. Neither has longer than ``timeout``.
+    """
+
+    command: tuple[str, ...] = ()
+    url: str | None = None
+    secret_file: str | None = None
+    on: tuple[str, ...] = TOLD
+    timeout: timedelta = timedelta(seconds=10)
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.on if name not in TOLD]:
+            raise ConfigError(f"[notify] on has {unknown[0]!r}; choose of {', '.join(TOLD)}")
+        if self.url is not None and not self.url.startswith(("http://", "https://")):
+            raise ConfigError(f"[notify] url must begin with http:// or https://, not {self.url!r}")
+        if self.secret_file is not None and self.url is None:
+            raise ConfigError("[notify] secret_file signs what is sent to url, which is missing")
+        if not timedelta() < self.timeout <= timedelta(minutes=5):
+            raise ConfigError("[notify] timeout must be above zero and at most 5m: a job waits as long")
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything a job needs; relative paths start at the current folder."""
 
@@ -390,6 +445,7 @@ class Config:
     head: HeadConfig = field(default_factory=HeadConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
+    notify: NotifyConfig = field(default_factory=NotifyConfig)
 
     def __post_init__(self) -> None:
         if self.threads is not None:
@@ -407,6 +463,11 @@ class Config:
                         f"{key} is {format_duration(wait)}, as long as [{section}] window or longer: no row in that "
                         "would be final; give it more time"
                     )
+        if strangers := sorted({*self.head.dense_anchor} - {*self.samples.dense}):
+            raise ConfigError(
+                f"[head] dense_anchor names {', '.join(strangers)}, which [samples] dense does not list; "
+                "list it there, or leave it out"
+            )
 
     @classmethod
     def load(cls, path: str | Path) -> Config:
@@ -450,10 +511,15 @@ class Config:
     def as_dict(self) -> dict[str, Any]:
         """The same configuration, defaults included, in JSON's types; :meth:`from_dict` reads it back.
 
-        Versions record it, so ``[serve]`` is left out: how a service listens makes no other release.
+        Versions record it, so ``[serve]`` and ``[notify]`` are left out: how a service listens, and who is told of a
+        job, makes no other release. So is all that concerns dense columns where there are none: versions before there
+        were any had the same settings.
         """
         table = typing.cast(dict[str, Any], _plain(self))
-        del table["serve"]
+        del table["serve"], table["notify"]
+        if not self.samples.dense:
+            del table["samples"]["dense"], table["head"]["dense_l2"], table["head"]["dense_anchor"]
+            del table["guard"]["drift"]
         return table
 
     def replace(self, **changes: Any) -> Config:

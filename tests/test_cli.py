@@ -41,7 +41,7 @@ DOORS = (
     [sys.executable, "cli.py"],
 )
 COMMANDS = list(group.commands)
-JOB_KEYS = ["status", "release", "trees", "head", "as_of", "samples", "metrics", "reason"]
+JOB_KEYS = ["status", "release", "trees", "head", "as_of", "samples", "metrics", "reason", "candidate", "guards"]
 CONFIG = """
 store = "store"
 threads = 1
@@ -434,6 +434,47 @@ def test_rollback_is_a_release_too(published: Run) -> None:
     assert "worse in town" in entries[3]["reason"]
     assert published("rollback -c model.toml 1 --as-of 2024-03-03T15:00 --json").json["head"] == entries[0]["head"]
     assert "99" in published("rollback -c model.toml 99").error
+
+
+def test_a_candidate_is_tried_shown_and_promoted(published: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"LOGNAME": "ann", "USER": "ann"}.items():
+        monkeypatch.setenv(name, value)
+    tried = published('update-lr -c model.toml --as-of 2024-03-03T15:00 --candidate --reason "a try" --json').json
+    assert (tried["status"], tried["release"], tried["candidate"]) == ("published", 4, True)
+    again = published("update-lr -c model.toml --as-of 2024-03-03T15:00 --candidate").out
+    assert again.startswith("unchanged; the candidate is release 4\n")
+    told = published("status -c model.toml").out
+    assert re.search(r"^release +3$.*^candidate +4$.*^reason +a try$", told, re.MULTILINE | re.DOTALL)
+    assert re.search(r"^made by +update-lr by ann@\S+$", told, re.MULTILINE)
+    assert re.search(
+        r"^ *4 .*update-lr, candidate .* ann@.* a try$", published("releases -c model.toml").out, re.MULTILINE
+    )
+    assert published("score data -o shadow.csv -c model.toml --release candidate --json").json["release"] == 4
+    assert published("explain data -c model.toml --release candidate --json").json["release"] == 4
+    assert "--release" in published("score data -o shadow.csv -c model.toml --release newest").error
+    assert published("promote -c model.toml --as-of 2024-03-03T16:00 --json").json["release"] == 5
+    assert "no candidate stands" in published("promote -c model.toml").error
+    assert "no candidate stands" in published("score data -o shadow.csv -c model.toml --release candidate").error
+    assert published("withdraw -c model.toml").code == 1
+
+
+def test_a_hold_ends_jobs_with_4_and_says_how_to_lift_it(published: Run) -> None:
+    held = published('hold -c model.toml --as-of 2024-03-03T13:00 --reason "clicks are missing"')
+    assert (held.code, held.out.splitlines()[0]) == (0, "held; live is release 3")
+    ended = published("update-lr -c model.toml --as-of 2024-03-03T15:00 --force --json")
+    assert (ended.code, ended.json["status"], ended.json["release"]) == (4, "refused", 3)
+    assert ended.error.startswith("gbdtlr: error: refused: held since 2024-03-03T18:00:00Z by ")
+    assert "clicks are missing; lift it with gbdtlr release-hold" in ended.error
+    assert "mend the samples" not in ended.error
+    assert re.search(r"^held +since .*: clicks are missing$", published("status -c model.toml").out, re.MULTILINE)
+    assert re.search(r"^ *4 +.* hold ", published("releases -c model.toml").out, re.MULTILINE)
+    assert published("report -c model.toml -o page.html").code == 0
+    assert "clicks are missing" in Path("page.html").read_text()
+    assert published("release-hold -c model.toml --as-of 2024-03-03T14:00").out.startswith(
+        "lifted; live is release 3\n"
+    )
+    assert published("status -c model.toml --json").json["held"] is None
+    assert published("update-lr -c model.toml --as-of 2024-03-03T15:00 --json").json["release"] == 6
 
 
 def test_verify_finds_what_was_damaged(published: Run) -> None:

@@ -34,6 +34,7 @@ from gbdtlr.config import (
     Config,
     GuardConfig,
     HeadConfig,
+    NotifyConfig,
     OnlineConfig,
     OutcomesConfig,
     SamplesConfig,
@@ -65,9 +66,10 @@ SECTIONS = {
     "[head.online]": OnlineConfig,
     "[guard]": GuardConfig,
     "[serve]": ServeConfig,
+    "[notify]": NotifyConfig,
 }
 NEEDED = '[samples]\npath = "x"\nevent_time = "t"\nlabel_delay = "1h"\nnumeric = ["n"]\n'
-TABLES = ("samples", "outcomes", "trees", "head", "online", "guard", "serve")
+TABLES = ("samples", "outcomes", "trees", "head", "online", "guard", "serve", "notify")
 OTHERS_OPTIONS = {"--now", "--ftrl", "--no-cache-dir", "--no-install-recommends"}  # of others' commands
 
 
@@ -354,6 +356,8 @@ def test_every_key_stands_in_its_table_with_its_default(heading: str) -> None:
 def spelled(default: object) -> str:
     """A default as the tables spell it."""
     if isinstance(default, tuple):
+        if default and isinstance(default[0], str):
+            return ", ".join(f"`{each}`" for each in default)
         spelt = [format_duration(each) if isinstance(each, timedelta) else f"{each:g}" for each in default]
         return (" to " if len(spelt) == 2 else ", ").join(spelt).replace("1h30m", "90m") or "none"
     if isinstance(default, timedelta):

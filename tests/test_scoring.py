@@ -27,7 +27,7 @@ from gbdtlr.operate.rollback import rollback
 from gbdtlr.release import Release
 from gbdtlr.samples.tables import Piece, Source, read_pieces
 from gbdtlr.scoring import Scorer, score_file
-from gbdtlr.store import Entry, Store
+from gbdtlr.store import Standing, Store
 
 NOW = datetime(2024, 3, 5, tzinfo=UTC)
 FEATURES = ["x", "y", "colour", "shop"]
@@ -187,10 +187,10 @@ class Flaky(Store):
 
     error: Exception | None = None
 
-    def live(self, at_least: int = 0) -> Entry | None:
+    def standing(self, at_least: int = 0) -> Standing | None:
         if self.error is not None:
             raise self.error
-        return super().live(at_least)
+        return super().standing(at_least)
 
 
 def test_a_store_that_is_down_changes_nothing(filled: Config, rows: pa.Table) -> None:
@@ -303,8 +303,9 @@ class Restless(Store):
         self._turn = itertools.cycle([*store.entries(), *store.entries()[::-2]])
         self._versions: dict[tuple[str, ...], Any] = {}
 
-    def live(self, at_least: int = 0) -> Entry:  # noqa: ARG002
-        return next(self._turn)
+    def standing(self, at_least: int = 0) -> Standing:  # noqa: ARG002
+        entry = next(self._turn)
+        return Standing(entry, entry)
 
     def read_version(self, kind: str, name: str, under: str | None = None) -> Any:
         key = (kind, name, under or "")

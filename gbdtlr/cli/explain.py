@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from gbdtlr import tables
-from gbdtlr.cli.session import Session, with_store
+from gbdtlr.cli.session import Session, release, with_store
 from gbdtlr.errors import ConfigError
 
 
@@ -59,11 +59,11 @@ def diff(session: Session, a: int | None, b: int | None, top: int) -> None:
 @click.command("explain")
 @click.argument("source", metavar="INPUT")
 @click.option("--row", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Row, from 0.")
-@click.option("--release", type=click.IntRange(min=1), metavar="N", help="Release to explain, if not the live one.")
+@release("Release to explain, or candidate, if not the live one.")
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="Tell N terms.")
 @click.option("--by-tree", is_flag=True, help="Tell every tree's leaf by its number, and every id's bucket.")
 @with_store
-def explain(session: Session, source: str, row: int, release: int | None, top: int, by_tree: bool) -> None:
+def explain(session: Session, source: str, row: int, release: int | str | None, top: int, by_tree: bool) -> None:
     """Show the terms that make the margin of one row.
 
     \b
@@ -113,7 +113,7 @@ def _diff_text(found: dict[str, Any], session: Session) -> str:
         parts[0] += "; the trees are new, so their leaves cannot be compared"
     if found["probability_a"] is not None and found["probability_b"] is not None:
         parts.append(f"mean probability {found['probability_a']:.4f} before, {found['probability_b']:.4f} after")
-    for kinds, header in ((("leaf", "bias"), "where"), (("id",), "id")):
+    for kinds, header in ((("leaf", "bias"), "where"), (("id",), "id"), (("dense",), "dense column")):
         rows = [
             [
                 *(tables.signed(m[key], 4) for key in ("before", "after")),

@@ -16,7 +16,8 @@ import click
 
 import gbdtlr
 from gbdtlr.cli import compile as compiling
-from gbdtlr.cli import explain, jobs, learn, operate, replay, score, serve
+from gbdtlr.cli import decide, explain, jobs, learn, operate, replay, score, serve
+from gbdtlr.cli.outcome import Notifier
 from gbdtlr.cli.session import Session
 from gbdtlr.errors import GbdtlrError
 
@@ -52,7 +53,7 @@ def group(ctx: click.Context) -> None:
         ctx.exit(USAGE)
 
 
-for part in (jobs, learn, score, serve, operate, explain, replay, compiling):
+for part in (jobs, learn, score, serve, operate, decide, explain, replay, compiling):
     for command in part.COMMANDS:
         group.add_command(command)
 
@@ -89,14 +90,17 @@ def main(args: Sequence[str] | None = None, own_process: bool = False) -> int:
         if hasattr(getattr(sys, name), "reconfigure"):  # a reason in any script, where the terminal cannot show it
             getattr(sys, name).reconfigure(errors="backslashreplace")
     session = Session(own_process)
+    session.watchers.append(Notifier(session).tell)
     with warnings.catch_warnings():
         warnings.showwarning = session.warn
         try:
-            return int(group.main(args, prog_name="gbdtlr", standalone_mode=False, obj=session) or 0)
+            code = int(group.main(args, prog_name="gbdtlr", standalone_mode=False, obj=session) or 0)
         except Exception as error:
-            return _told(error, session)
+            code = _told(error, session)
         finally:
             session.log.close()
+        session.tell_outcome(code=code)
+        return code
 
 
 def _told(error: Exception, session: Session) -> int:

@@ -13,8 +13,9 @@ from typing import Any
 
 import click
 
+from gbdtlr.cli import outcome
 from gbdtlr.cli.jobs import finish
-from gbdtlr.cli.session import Session, duration, wall_clock, with_config
+from gbdtlr.cli.session import Session, by, duration, reason, wall_clock, with_config
 
 _PIECE = 1 << 16
 _LOOK_EVERY_S = 0.5
@@ -28,8 +29,10 @@ _STOPS = (signal.SIGTERM, signal.SIGINT)
 @click.command("learn")
 @duration("--publish-every", default="60s", show_default=True, help="Publish what was learned so often.")
 @click.option("--publish-samples", type=click.IntRange(min=1), metavar="N", help="Publish after so many samples, too.")
+@reason
+@outcome.metrics
 @with_config
-def learn(session: Session, publish_every: timedelta, publish_samples: int | None) -> int:
+def learn(session: Session, publish_every: timedelta, publish_samples: int | None, reason: str) -> int:
     """Learn JSON lines from standard input as they come.
 
     What was learned is published every so often.
@@ -52,6 +55,8 @@ def learn(session: Session, publish_every: timedelta, publish_samples: int | Non
             publish_every=publish_every,
             publish_samples=publish_samples,
             on_event=session.log.event,
+            by=by(reason),
+            on_result=session.tell_outcome,
         )
     code = finish(session, result, "if they are right, allow it under [guard] and send them again")
     if result.metrics["lines_refused"] and not result.samples:

@@ -39,6 +39,7 @@ class Log:
         self._quiet = quiet
         self._bar = not self._json and stream.isatty()
         self._bar_shown = False
+        self.last_error = ""
 
     def event(self, name: str, **fields: Any) -> None:
         """One line: when, what, and the fields in the order given."""
@@ -51,7 +52,7 @@ class Log:
 
     def error(self, message: str, exit_code: int) -> None:
         """The one line an error ends with, in text or JSON as the other lines."""
-        one_line = " ".join(message.split())
+        one_line = self.last_error = " ".join(message.split())
         if self._json:
             self._line("error", {"message": one_line, "exit_code": exit_code})
         else:

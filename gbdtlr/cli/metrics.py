@@ -16,7 +16,7 @@ def text(rows: list[tuple[str, str]], metrics: Mapping[str, Any], reason: str, s
     """Rows, then the metrics under them; a quality is a mapping that has the figure ``ne``."""
     qualities = {name: value for name, value in metrics.items() if isinstance(value, Mapping) and "ne" in value}
     blend = metrics.get("blend", {})
-    rest = {name: value for name, value in metrics.items() if name not in qualities and name != "blend"}
+    rest = {name: value for name, value in metrics.items() if name not in {*qualities, "blend", "guards"}}
     rows = [*rows, *tables.flat(rest)]
     if blend:
         heaviest = sorted(blend.items(), key=lambda item: item[1], reverse=True)[:_MOST_OF_BLEND]

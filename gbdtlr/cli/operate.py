@@ -1,4 +1,4 @@
-"""What an operator does between the jobs: ``status``, ``releases``, ``rollback``, ``verify`` and ``prune``."""
+"""What an operator looks at and tidies between the jobs: ``status``, ``releases``, ``verify`` and ``prune``."""
 
 from __future__ import annotations
 
@@ -9,31 +9,49 @@ import click
 
 from gbdtlr import tables
 from gbdtlr.cli import metrics
-from gbdtlr.cli.jobs import finish
 from gbdtlr.cli.session import Session, as_of, duration, wall_clock, with_store
 from gbdtlr.times import format_duration
 
 TOO_OLD, DAMAGED = 4, 1
-_MOST_OF_REASON = 60
+_MOST_OF_REASON, _MOST_OF_WHO = 60, 24
+WITH_A_PAIR = ("release", "candidate", None)  # None: an entry that cannot be read
 
 
 @click.command("status")
 @duration("--max-head-age", help="Exit with 4 if the live head is older, or dated as far ahead.")
 @duration("--max-trees-age", help="Exit with 4 if the live trees are older, or dated as far ahead.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "prometheus"]),
+    default="text",
+    help="Text, or metrics for Prometheus.",
+)
 @as_of("Take ages at this time")
 @with_store
-def status(session: Session, max_head_age: timedelta | None, max_trees_age: timedelta | None, as_of: str | None) -> int:
+def status(
+    session: Session, max_head_age: timedelta | None, max_trees_age: timedelta | None, form: str, as_of: str | None
+) -> int:
     """Show the live release: its age, and how well it does.
+
+    Then the candidate, and a hold, if they stand.
 
     \b
     Example:
       gbdtlr status -c configs/flights.toml
       gbdtlr status --store s3://models/ctr --max-head-age 30m --max-trees-age 36h
+      gbdtlr status --store s3://models/ctr --format prometheus
     """
     from gbdtlr.operate.status import status
 
-    values = status(session.store(), session.now(as_of))
-    session.result(values, lambda: _status_text(values, session))
+    store, now = session.store(), session.now(as_of)
+    values = status(store, now)
+    if form == "prometheus":
+        from gbdtlr.operate.store_metrics import store_metrics
+
+        session.print(store_metrics(store, now, session.store_url).rstrip("\n"))
+    else:
+        session.result(values, lambda: _status_text(values, session))
     code = 0
     for part, limit, job in (("head", max_head_age, "update-lr"), ("trees", max_trees_age, "train-trees")):
         seconds = values[f"{part}_age_s"]
@@ -66,25 +84,6 @@ def releases(session: Session, last: int | None) -> None:
 
     entries = releases(session.store(), last)
     session.result(entries, lambda: _releases_text(entries, session))
-
-
-@click.command("rollback")
-@click.argument("number", type=click.IntRange(min=1), metavar="[N]", required=False)
-@click.option("--reason", metavar="TEXT", default="", help="Why, for the log.")
-@as_of("Time of the rollback")
-@with_store
-def rollback(session: Session, number: int | None, reason: str, as_of: str | None) -> int:
-    """Make release N, or the one before the live one, live again.
-
-    A rollback is a release too: nothing is lost, and it can be undone by another.
-
-    \b
-    Example:
-      gbdtlr rollback -c configs/flights.toml 2 --reason "clicks were counted twice"
-    """
-    from gbdtlr.operate.rollback import rollback
-
-    return finish(session, rollback(session.store(), number, session.now(as_of), reason))
 
 
 @click.command("verify")
@@ -153,17 +152,37 @@ def prune(session: Session, keep: int, keep_after: str | None, min_age: timedelt
 
 
 def _status_text(values: dict[str, Any], session: Session) -> str:
-    rows = [
-        ("release", str(values["release"])),
-        ("as of", values["as_of"]),
-        ("made by", values["why"] + (", forced" if values["forced"] else "")),
-        ("trees", f"{values['trees']}, {tables.age(values['trees_age_s'])} old"),
-        ("head", f"{values['head']}, {tables.age(values['head_age_s'])} old"),
-    ]
+    rows = [("release", str(values["release"])), *_facts(values)]
+    if held := values["held"]:
+        why = f": {held['reason']}" if held["reason"] else ""
+        rows.append(("held", f"since {held['as_of']}{_who(held, ' by ')}{why}"))
     shown = dict(values["metrics"])
     if values["progressive"] and "progressive" not in shown:
         shown[f"progressive of release {values['progressive']['release']}"] = values["progressive"]
-    return metrics.text(rows, shown, values["reason"], session)
+    parts = [metrics.text(rows, shown, values["reason"], session)]
+    if candidate := values["candidate"]:
+        rows = [("candidate", str(candidate["release"])), *_facts(candidate)]
+        shown = {name: value for name, value in candidate["metrics"].items() if name != "progressive"}
+        if candidate["progressive"]:
+            shown["progressive in the shadow"] = candidate["progressive"]
+        parts.append(metrics.text(rows, shown, candidate["reason"], session))
+    return "\n\n".join(parts)
+
+
+def _facts(values: dict[str, Any]) -> list[tuple[str, str]]:
+    """What there is to say of a release or a candidate, beside its figures."""
+    return [
+        ("as of", values["as_of"]),
+        ("made by", values["why"] + (", forced" if values["forced"] else "") + _who(values, " by ")),
+        ("trees", f"{values['trees']}, {tables.age(values['trees_age_s'])} old"),
+        ("head", f"{values['head']}, {tables.age(values['head_age_s'])} old"),
+    ]
+
+
+def _who(values: dict[str, Any], before: str = "") -> str:
+    """Who made an entry, and where; empty where nobody said."""
+    who = "@".join(filter(None, [values["user"], values["host"]]))
+    return before + who if who else ""
 
 
 def _releases_text(entries: list[dict[str, Any]], session: Session) -> str:
@@ -173,16 +192,21 @@ def _releases_text(entries: list[dict[str, Any]], session: Session) -> str:
         [
             str(entry["release"]),
             entry["as_of"] or "",
-            entry["why"] + (", forced" if entry["forced"] else "") + (", pruned" if entry["pruned"] else ""),
-            _hash(entry["trees"]),
-            _hash(entry["head"]),
+            entry["why"] + "".join(f", {word}" for word in ("forced", "pruned") if entry[word]) + _tried(entry),
+            *(_hash(entry[part] if entry["kind"] in WITH_A_PAIR else "") for part in ("trees", "head")),
             metrics.progressive(entry["metrics"], "ne"),
             metrics.progressive(entry["metrics"], "calibration"),
+            tables.shortened(_who(entry), _MOST_OF_WHO),
             tables.shortened(entry["reason"], _MOST_OF_REASON),
         ]
         for entry in entries
     ]
-    return session.table(["release", "as of", "made by", "trees", "head", "NE", "calibration", "reason"], rows)
+    header = ["release", "as of", "made by", "trees", "head", "NE", "calibration", "by", "reason"]
+    return session.table(header, rows)
+
+
+def _tried(entry: dict[str, Any]) -> str:
+    return ", candidate" if entry["kind"] == "candidate" else ""
 
 
 def _hash(version: str | None) -> str:
@@ -214,4 +238,4 @@ def _kept(values: dict[str, Any], min_age: str) -> str:
     return f"{stay}: {told}" if told else stay
 
 
-COMMANDS = (status, releases, rollback, verify, prune)
+COMMANDS = (status, releases, verify, prune)

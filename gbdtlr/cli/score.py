@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gbdtlr import tables
-from gbdtlr.cli.session import Session, with_store
+from gbdtlr.cli.session import Session, release, with_store
 
 
 @click.command("score")
@@ -13,9 +13,9 @@ from gbdtlr.cli.session import Session, with_store
 @click.option(
     "-o", "--output", metavar="OUTPUT", required=True, help="File to write: .parquet, .csv, .jsonl, or .gz/.zst."
 )
-@click.option("--release", type=click.IntRange(min=1), metavar="N", help="Release to score with, if not the live one.")
+@release("Release to score with, or candidate, if not the live one.")
 @with_store
-def score(session: Session, source: str, output: str, release: int | None) -> None:
+def score(session: Session, source: str, output: str, release: int | str | None) -> None:
     """Add a probability to every row of INPUT.
 
     OUTPUT has all columns of INPUT, the probability, and the release it came from. Files may be
@@ -24,6 +24,7 @@ def score(session: Session, source: str, output: str, release: int | None) -> No
     \b
     Example:
       gbdtlr score -c configs/flights.toml data/flights/2013-02-15.parquet -o scores/2013-02-15.parquet
+      gbdtlr score -c configs/flights.toml data/flights/2013-02-15.parquet -o shadow.parquet --release candidate
     """
     from gbdtlr.scoring import Scorer, score_file
 

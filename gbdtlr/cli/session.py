@@ -17,11 +17,13 @@ import click
 
 from gbdtlr import tables
 from gbdtlr.cli.log import FORMATS, Log, to_json
-from gbdtlr.config import Config, ServeConfig
+from gbdtlr.config import Config, NotifyConfig, ServeConfig
 from gbdtlr.errors import ConfigError, GbdtlrError
 from gbdtlr.times import check_length, check_moment, parse_duration, parse_time
 
 if TYPE_CHECKING:
+    from gbdtlr.jobs import JobResult
+    from gbdtlr.jobs.by import By
     from gbdtlr.store import Store
 
 PIPE_CLOSED = 141  # what a shell says of a command that SIGPIPE ended
@@ -43,9 +45,16 @@ class Session:
         self._json = False
         self._config: Config | None = None
         self._store_url: str | None = None
+        self.begun = False
+        self.command = ""
+        self.watchers: list[Callable[[JobResult | None, int], object]] = []
+        self.candidate = False
+        self._job_result: JobResult | None = None
 
     def begin(self, config_file: str | None, store_url: str | None, as_json: bool, style: str, quiet: bool) -> None:
         """Take the common options."""
+        self.begun, self._store_url = True, store_url
+        self.command = str(click.get_current_context().info_name)
         self.log = Log(sys.stderr, style, wall_clock, quiet)
         self._json = as_json
         self._config = Config.load(config_file) if config_file else None
@@ -66,6 +75,11 @@ class Session:
         return self._config.serve if self._config else ServeConfig()
 
     @property
+    def notified(self) -> NotifyConfig:
+        """Who is told how it ends, by the config where there is one that can be read."""
+        return self._config.notify if self._config else NotifyConfig()
+
+    @property
     def threads(self) -> int | None:
         """Threads of the numerical work, by the config where there is one."""
         return self._config.threads if self._config else None
@@ -76,6 +90,24 @@ class Session:
         if self._store_url is None:
             raise ConfigError("no store is named: add -c FILE or --store URL")
         return self._store_url
+
+    @property
+    def store_if_known(self) -> str:
+        """Where the store is; empty where neither an option nor a config that could be read said so."""
+        return self._store_url or ""
+
+    def clock(self) -> datetime:
+        """The time now, to date what is told of the command with."""
+        return wall_clock()
+
+    def ended(self, result: JobResult) -> None:
+        """Keep what a job came to, for its outcome."""
+        self._job_result = result
+
+    def tell_outcome(self, result: JobResult | None = None, code: int = 0) -> None:
+        """Tell those who watch how the job has ended, with which exit code, or how one without an end does so far."""
+        for watcher in self.watchers if self.begun else ():  # not of --help, nor of a command line that is none
+            watcher(self._job_result if result is None else result, code)
 
     def store(self) -> Store:
         """The store, opened."""
@@ -135,6 +167,19 @@ def duration(*names: str, **attributes: Any) -> Callable[[Function], Function]:
     return click.option(*names, metavar="DURATION", callback=convert, **attributes)
 
 
+def release(about: str) -> Callable[[Function], Function]:
+    """Option ``--release``: the number of a release, or ``candidate``."""
+
+    def convert(ctx: click.Context, param: click.Parameter, value: str | None) -> int | str | None:
+        if value is None or value == "candidate":
+            return value
+        if not value.isascii() or not value.isdigit() or not int(value):
+            raise click.BadParameter(f"{value!r} is no number of a release, and not candidate", ctx, param)
+        return int(value)
+
+    return click.option("--release", metavar="N", callback=convert, help=about)
+
+
 def durations(*names: str, **attributes: Any) -> Callable[[Function], Function]:
     """Option of one or several durations, such as ``1h,3h``."""
 
@@ -166,6 +211,18 @@ def alone(function: Function) -> Function:
         return command(config_file=None, store_url=None, **options)
 
     return without_store
+
+
+def reason(function: Function) -> Function:
+    """The option ``--reason``."""
+    return click.option("--reason", metavar="TEXT", default="", help="Why, for the log.")(function)
+
+
+def by(reason: str) -> By:
+    """Who runs this command line, for the log, which nothing below it asks."""
+    from gbdtlr.jobs.by import By
+
+    return By.here(reason)
 
 
 def as_of(what: str) -> Callable[[Function], Function]:

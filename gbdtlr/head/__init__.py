@@ -1,7 +1,8 @@
-"""The fast speed: the logistic regression on leaves and wide ids, refitted every few minutes."""
+"""The fast speed: the logistic regression on leaves, wide ids and dense columns, refitted every few minutes."""
 
 from gbdtlr.head.blend import Record
 from gbdtlr.head.codes import Codes, concatenate, pieces
+from gbdtlr.head.dense import DenseColumn, DenseColumns
 from gbdtlr.head.fit.candidates import Candidates, fit_candidates
 from gbdtlr.head.fit.objective import Setting
 from gbdtlr.head.head import Head
@@ -13,6 +14,8 @@ from gbdtlr.head.wide import WideColumns
 __all__ = [
     "Candidates",
     "Codes",
+    "DenseColumn",
+    "DenseColumns",
     "Head",
     "Layout",
     "Memory",

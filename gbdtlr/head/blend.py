@@ -26,7 +26,8 @@ from gbdtlr.metrics import sigmoid
 CAUTION = 10.0
 """Weight of the pull towards equal shares, in samples' worth of log loss: stops the blend from chasing noise."""
 
-STEPS = 500
+STEPS, MOST = 500, 300.0
+"""Steps, and the most one of them multiplies a share by, as its logarithm: beyond, shares would be no numbers."""
 
 BLOCK = 16_384
 """Rows worked at together: the margins of all candidates take far more than codes."""
@@ -129,7 +130,7 @@ def _shares(
     shares /= shares.sum()
     for _ in range(STEPS):
         slope = curvature @ shares - pull + CAUTION * np.log(n * shares)
-        shares = shares * np.exp(-step * (slope - slope @ shares))
+        shares = shares * np.exp(np.minimum(-step * (slope - slope @ shares), MOST))
         shares = np.maximum(shares / shares.sum(), 1e-12)
     result: NDArray[np.float64] = shares / shares.sum()
     return result

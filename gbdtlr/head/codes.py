@@ -1,10 +1,10 @@
-"""Codes: what the head reads of a sample, one leaf per tree and one bucket per wide column."""
+"""Codes: what the head reads of a sample: one leaf per tree, one bucket per wide column, the dense columns' values."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +16,8 @@ from gbdtlr.compute.parts import Parts
 PIECES, PIECE_ROWS = 8, 65_536
 """Pieces all rows are cut into at least, and rows of one at most: sums of so many may be in float32, and what is
 worked out for each row of a piece stays small."""
+NO_VALUES = np.empty((0, 0), np.float32)
+"""Values of no dense columns, of however many rows."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,10 @@ class Codes:
     weight : float64 (n,)
     event_us, known_us : int64 (n,), microseconds since 1970 UTC
     beside : uint32 (n_wide of it, n), buckets as another head reads the rows, which hashes ids in another way or has
-        other wide columns and is to be judged on the same rows; None where there is none
+        other columns and is to be judged on the same rows; None where there is none
+    dense : float32 (n_dense, n), values of the dense columns, centred and scaled; whoever knows them gives them, be it
+        :meth:`gbdtlr.head.dense.DenseColumns.values` or something that works them out for these rows
+    dense_beside : as ``beside``, of the other head's dense columns
     """
 
     leaves: NDArray[Any]
@@ -40,13 +45,22 @@ class Codes:
     event_us: NDArray[np.int64]
     known_us: NDArray[np.int64]
     beside: NDArray[np.uint32] | None = None
+    dense: NDArray[np.float32] = field(default_factory=lambda: NO_VALUES)
+    dense_beside: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        if self.dense is NO_VALUES:
+            object.__setattr__(self, "dense", np.empty((0, len(self.label)), np.float32))
 
     @classmethod
-    def unlabelled(cls, leaves: NDArray[Any], buckets: NDArray[np.uint32]) -> Codes:
+    def unlabelled(
+        cls, leaves: NDArray[Any], buckets: NDArray[np.uint32], dense: NDArray[np.float32] = NO_VALUES
+    ) -> Codes:
         """Codes of rows that are only scored: without labels, and of no time."""
         n = leaves.shape[1]
-        none = np.zeros(n, np.int64)
-        return cls(leaves, buckets.reshape(len(buckets), n), np.full(n, np.nan, np.float32), np.ones(n), none, none)
+        none, unknown = np.zeros(n, np.int64), np.full(n, np.nan, np.float32)
+        values = dense.reshape(len(dense), n)
+        return cls(leaves, buckets.reshape(len(buckets), n), unknown, np.ones(n), none, none, dense=values)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -65,6 +79,8 @@ class Codes:
             self.event_us[rows],
             self.known_us[rows],
             None if self.beside is None else np.take(self.beside, rows, axis=1),
+            np.take(self.dense, rows, axis=1),
+            None if self.dense_beside is None else np.take(self.dense_beside, rows, axis=1),
         )
 
     def view(self, start: int, stop: int) -> Codes:
@@ -77,6 +93,8 @@ class Codes:
             self.event_us[start:stop],
             self.known_us[start:stop],
             None if self.beside is None else self.beside[:, start:stop],
+            self.dense[:, start:stop],
+            None if self.dense_beside is None else self.dense_beside[:, start:stop],
         )
 
     def blocks(self, n_rows: int) -> Iterator[Codes]:
@@ -110,7 +128,10 @@ def happened_between(codes: Codes, start_us: int, end_us: int) -> Codes:
 
 def as_other(codes: Codes) -> Codes:
     """The samples as the other head reads them; the same where it reads them alike."""
-    return codes if codes.beside is None else replace(codes, buckets=codes.beside, beside=None)
+    if codes.beside is None:
+        return codes
+    dense = codes.dense if codes.dense_beside is None else codes.dense_beside
+    return replace(codes, buckets=codes.beside, beside=None, dense=dense, dense_beside=None)
 
 
 def concatenate(parts: Sequence[Codes]) -> Codes:
@@ -118,6 +139,7 @@ def concatenate(parts: Sequence[Codes]) -> Codes:
     if len(parts) == 1:
         return parts[0]
     beside = [part.beside for part in parts if part.beside is not None]
+    dense_beside = [part.dense_beside for part in parts if part.dense_beside is not None]
     return Codes(
         np.ascontiguousarray(np.concatenate([part.leaves for part in parts], axis=1)),
         np.ascontiguousarray(np.concatenate([part.buckets for part in parts], axis=1)),
@@ -126,6 +148,8 @@ def concatenate(parts: Sequence[Codes]) -> Codes:
         np.concatenate([part.event_us for part in parts]),
         np.concatenate([part.known_us for part in parts]),
         None if not beside else np.ascontiguousarray(np.concatenate(beside, axis=1)),
+        np.ascontiguousarray(np.concatenate([part.dense for part in parts], axis=1)),
+        None if not dense_beside else np.ascontiguousarray(np.concatenate(dense_beside, axis=1)),
     )
 
 

@@ -1,4 +1,4 @@
-"""The head: a logistic regression with one weight per code and a bias, valid for exactly one trees version."""
+"""The head: a logistic regression on codes and dense columns, valid for exactly one trees version."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from gbdtlr.codec.npz import checked, from_npz, to_npz
 from gbdtlr.errors import DamagedError
 from gbdtlr.head import kernels
 from gbdtlr.head.codes import Codes
+from gbdtlr.head.dense import DenseColumns
 from gbdtlr.head.layout import Layout, lookup
 from gbdtlr.head.wide import WideColumns
 
-FORMAT = 1
+FORMAT, FORMAT_OF_DENSE = 1, 2
+"""Of heads without dense columns and with them: a gbdtlr that knows none would score wrongly."""
 
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """Weights of a logistic regression on codes: ``margin = bias + sum of the weights of a row's codes``.
+    """Weights of a logistic regression: ``margin = bias + sum of the weights of a row's codes + dense . weights``.
 
     Attributes
     ----------
@@ -45,13 +47,18 @@ class Head:
     @classmethod
     def bare(cls, layout: Layout) -> Head:
         """The trees themselves, as a head."""
-        unused = Layout.of(layout, layout.wide)
+        unused = Layout.of(layout, layout.wide, layout.dense)
         return cls(unused, unused.anchor)
 
     @property
     def wide(self) -> WideColumns:
         """Names and number of buckets of the wide columns."""
         return self.layout.wide
+
+    @property
+    def dense(self) -> DenseColumns:
+        """Names and constants of the dense columns."""
+        return self.layout.dense
 
     @cached_property
     def bias(self) -> float:
@@ -68,12 +75,29 @@ class Head:
         """Per wide column, float64 (n_in_use,)."""
         return self.layout.split(self.weights)[1]
 
+    @cached_property
+    def dense_weights(self) -> NDArray[np.float64]:
+        """Weights of all numbers of the dense columns, centred and scaled, float64 (n_dense,)."""
+        return self.weights[self.layout.linear]
+
     def margin(self, codes: Codes) -> NDArray[np.float64]:
         """Log-odds of coded rows, float64 (n,)."""
         out = np.full(len(codes), self.bias)
         kernels.add_leaf_weights(codes.leaves, self.layout.offsets, self.leaf_weights, out)
         self.add_wide(codes.buckets, out)
+        self.add_dense(codes.dense, out)
         return out
+
+    def add_dense(self, values: NDArray[np.float32], margin_out: NDArray[np.float64]) -> None:
+        """Add to each row's margin what its dense values, (n_dense, n), weigh: one number after the other."""
+        for line, weight in zip(values, self.dense_weights, strict=True):
+            margin_out += line.astype(np.float64) * weight
+
+    def add_row_dense(self, values: NDArray[np.float32], margin: float) -> float:
+        """Margin of one row with its dense values, (n_dense,), added, as in :meth:`add_dense`."""
+        for product in (values.astype(np.float64) * self.dense_weights).tolist():
+            margin += product
+        return margin
 
     def add_wide(self, buckets: NDArray[Any], margin_out: NDArray[np.float64]) -> None:
         """Add the wide columns' weights of each row to its margin."""
@@ -109,21 +133,24 @@ class Head:
             "bias": np.array([self.bias]),
             **leaves,
             **self.wide.to_arrays(),
+            **self.dense.to_arrays(),
         }
         for j, (index, weight) in enumerate(zip(self.layout.buckets, self.wide_weights, strict=True)):
             arrays[f"wide_index_{j}"], arrays[f"wide_weights_{j}"] = index, weight
-        return to_npz(arrays, FORMAT)
+        if self.dense.n:
+            arrays["dense_weights"] = self.dense_weights
+        return to_npz(arrays, FORMAT_OF_DENSE if self.dense.n else FORMAT)
 
     @classmethod
     def from_bytes(cls, data: bytes, trees: Layout) -> Head:
-        """Head as :meth:`to_bytes` gave it, on the trees of that layout; wide columns are its own.
+        """Head as :meth:`to_bytes` gave it, on the trees of that layout; wide and dense columns are its own.
 
         Raises
         ------
         DamagedError, FormatError
             Not such bytes; written by a newer gbdtlr.
         """
-        arrays = from_npz(data, "head.npz", FORMAT)
+        arrays = from_npz(data, "head.npz", FORMAT_OF_DENSE)
         try:
             columns = WideColumns.from_arrays(arrays)
             layout = Layout(
@@ -131,12 +158,16 @@ class Head:
                 trees.leaf_values,
                 columns,
                 tuple(checked(arrays[f"wide_index_{j}"], np.uint32, None) for j in range(len(columns.names))),
+                DenseColumns.from_arrays(arrays),
             )
             sizes = [index.shape for index in layout.buckets]
             wide = [checked(arrays[f"wide_weights_{j}"], np.float64, size) for j, size in enumerate(sizes)]
             if any((np.diff(index.astype(np.int64)) <= 0).any() for index in layout.buckets):
                 raise ValueError("wide buckets out of order")
-            head = cls(layout, layout.join(_leaf_weights(arrays, trees.leaf_values), wide, float(arrays["bias"][0])))
+            n_dense = layout.dense.n
+            dense = checked(arrays["dense_weights"], np.float64, (n_dense,)) if n_dense else np.empty(0)
+            leaves = _leaf_weights(arrays, trees.leaf_values)
+            head = cls(layout, layout.join(leaves, wide, float(arrays["bias"][0]), dense))
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise DamagedError(f"the head's weights are damaged: {error}") from None
         if not head.is_finite() or head.wide.n_buckets < 1:

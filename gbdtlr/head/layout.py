@@ -2,9 +2,10 @@
 
 Parameters are one line, a kind of weight after the other::
 
-    | leaves of tree 1 | ... | leaves of tree n | buckets of wide column 1 | ... | bias |
+    | leaves of tree 1 | ... | leaves of tree n | buckets of wide column 1 | ... | dense column 1 | ... | bias |
 
-Of a wide column only the buckets in use have a parameter, in rising order: which they are is the layout's to know.
+Of a wide column only the buckets in use have a parameter, in rising order: which they are is the layout's to know. Of
+a dense column each number has one; they stand right before the bias, where kernels look for them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from gbdtlr.compute.parts import Parts
 from gbdtlr.head.codes import Codes
+from gbdtlr.head.dense import NO_DENSE, DenseColumns
 from gbdtlr.head.wide import WideColumns
 
 NO_WIDE = WideColumns((), 2)
@@ -41,7 +43,7 @@ class Trees(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Parameters of heads on the same trees and wide columns.
+    """Parameters of heads on the same trees, wide columns and dense columns.
 
     Attributes
     ----------
@@ -49,12 +51,14 @@ class Layout:
     leaf_values : float64 (n_leaves,), the trees' own outputs
     wide : the wide columns
     buckets : per wide column, uint32 (n_in_use,), sorted; none in use where it is empty
+    dense : the dense columns
     """
 
     offsets: NDArray[np.int64]
     leaf_values: NDArray[np.float64]
     wide: WideColumns = NO_WIDE
     buckets: Buckets = ()
+    dense: DenseColumns = NO_DENSE
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "buckets", self.buckets or tuple(np.empty(0, np.uint32) for _ in self.wide.names))
@@ -63,12 +67,18 @@ class Layout:
         object.__setattr__(self, "leaf_values", _read_only(self.leaf_values, np.float64))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Layout, (self.offsets, self.leaf_values, self.wide, self.buckets)  # a copy elsewhere is read only too
+        return Layout, (
+            self.offsets,
+            self.leaf_values,
+            self.wide,
+            self.buckets,
+            self.dense,
+        )  # a copy elsewhere is read only too
 
     @classmethod
-    def of(cls, trees: Trees, wide: WideColumns = NO_WIDE) -> Layout:
+    def of(cls, trees: Trees, wide: WideColumns = NO_WIDE, dense: DenseColumns = NO_DENSE) -> Layout:
         """Layout of heads on these trees, without any wide bucket in use yet."""
-        return cls(trees.offsets, trees.leaf_values, wide)
+        return cls(trees.offsets, trees.leaf_values, wide, dense=dense)
 
     def using(self, buckets: Sequence[NDArray[np.uint32]]) -> Layout:
         """The same with these buckets of each wide column in use, each sorted."""
@@ -96,9 +106,11 @@ class Layout:
 
     @cached_property
     def kinds(self) -> Mapping[str, slice]:
-        """Where each kind of weight is: ``leaves``, ``wide NAME`` for each wide column, ``bias``; in this order."""
-        sizes = [self.n_leaves, *map(len, self.buckets), 1]
-        names = ["leaves", *(f"wide {name}" for name in self.wide.names), "bias"]
+        """Where each kind of weight is: ``leaves``, ``wide NAME``, ``dense NAME``, ``bias``; in this order."""
+        dense = self.dense.columns
+        sizes = [self.n_leaves, *map(len, self.buckets), *(column.size for column in dense), 1]
+        wide = (f"wide {name}" for name in self.wide.names)
+        names = ["leaves", *wide, *(f"dense {column.name}" for column in dense), "bias"]
         stops = np.cumsum(sizes).tolist()
         return {name: slice(stop - size, stop) for name, size, stop in zip(names, sizes, stops, strict=True)}
 
@@ -128,24 +140,48 @@ class Layout:
         return tuple(self.kinds[f"wide {name}"] for name in self.wide.names)
 
     @cached_property
+    def ids(self) -> slice:
+        """Where the buckets of all wide columns are."""
+        return slice(self.n_leaves, self.linear.start)
+
+    @cached_property
+    def linear(self) -> slice:
+        """Where the numbers of all dense columns are."""
+        return slice(self.bias - self.dense.n, self.bias)
+
+    @cached_property
     def bias(self) -> int:
         """Where the bias is."""
         return self.kinds["bias"].start  # type: ignore[no-any-return]  # a slice may be of anything
 
     @cached_property
     def anchor(self) -> NDArray[np.float64]:
-        """What each parameter is pulled towards, float64 (n,): leaves to the trees' outputs, all others to zero."""
+        """What each parameter is pulled towards, float64 (n,): leaves to the trees' outputs, dense columns to their
+        anchors, all others to zero."""
         anchor = np.zeros(self.n)
         anchor[self.leaves] = self.leaf_values
+        anchor[self.linear] = self.dense.anchor
         return _read_only(anchor, np.float64)
 
     def split(self, values: NDArray[Any]) -> tuple[NDArray[Any], tuple[NDArray[Any], ...], NDArray[Any]]:
-        """Views of values (n, ...): those of leaves, of each wide column's buckets, and of the bias, (...)."""
+        """Views of values (n, ...): those of leaves, of each wide column's buckets, and of the bias, (...); those of
+        dense columns are at ``linear``."""
         return values[self.leaves], tuple(values[where] for where in self.columns), values[self.bias]
 
-    def join(self, leaves: NDArray[Any], wide: Sequence[NDArray[Any]], bias: Any) -> NDArray[Any]:
-        """The values that :meth:`split` splits into these."""
-        return np.concatenate([leaves, *wide, np.asarray(bias, leaves.dtype)[None]])
+    def join(
+        self, leaves: NDArray[Any], wide: Sequence[NDArray[Any]], bias: Any, dense: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """The values that :meth:`split` splits into these, with those of the dense columns, of which there may be none.
+
+        Raises
+        ------
+        ValueError
+            There are dense columns, and not as many values of theirs.
+        """
+        if (0 if dense is None else len(dense)) != self.dense.n:
+            raise ValueError(f"values of {self.dense.n} dense numbers expected")
+        last = np.asarray(bias, leaves.dtype)[None]
+        return np.concatenate([leaves, *wide, *([] if dense is None else [dense]), last])
 
     def places_in(self, other: Layout) -> NDArray[np.intp]:
         """Where each of these parameters is in a layout that has them all and maybe more, (n,)."""
@@ -153,7 +189,8 @@ class Layout:
             where.start + index.searchsorted(own)
             for where, index, own in zip(other.columns, other.buckets, self.buckets, strict=True)
         ]
-        return self.join(np.arange(self.n_leaves), wide, other.bias).astype(np.intp)
+        dense = np.arange(other.linear.start, other.bias)
+        return self.join(np.arange(self.n_leaves), wide, other.bias, dense).astype(np.intp)
 
     def carried(self, values: NDArray[Any], other: Layout) -> NDArray[Any]:
         """Values (n, ...) of these parameters as those of another layout, (n of it, ...): zero where it has more."""
@@ -162,7 +199,7 @@ class Layout:
             lookup(index, value, buckets)
             for index, value, buckets in zip(self.buckets, wide, other.buckets, strict=True)
         ]
-        return other.join(leaves, carried, bias)
+        return other.join(leaves, carried, bias, values[self.linear])
 
     def wide_parameters(self, buckets: NDArray[np.uint32]) -> NDArray[np.int32]:
         """Parameter of each row's wide buckets, (n_wide, n), all of which are in use; int32 (n_wide, n)."""
@@ -172,7 +209,8 @@ class Layout:
         return out
 
     def parameters(self, leaves: NDArray[Any], wide: NDArray[np.int32]) -> NDArray[np.int32]:
-        """All parameters of each row, int32 (m, n_trees + n_wide + 1), from its leaves and its wide parameters."""
+        """The parameters whose weight is added to a row's margin as it is, int32 (m, n_trees + n_wide + 1): of its
+        leaves, of its wide parameters, which are given, and the bias."""
         bias = np.full((leaves.shape[1], 1), self.bias)
         return np.concatenate([leaves.T + self.offsets[:-1], wide.T, bias], axis=1).astype(np.int32)
 

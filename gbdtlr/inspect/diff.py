@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.errors import NoReleaseError
-from gbdtlr.inspect.moves import Move, bias_move, leaf_moves, most_common_first, wide_moves
+from gbdtlr.inspect.moves import Move, bias_move, dense_moves, leaf_moves, most_common_first, wide_moves
 from gbdtlr.inspect.rows import window_samples
 from gbdtlr.metrics import sigmoid
 from gbdtlr.release import Release
 from gbdtlr.samples import Samples
-from gbdtlr.store import Store
+from gbdtlr.store import Entry, Store
 from gbdtlr.trees import Rules
 
 
@@ -31,7 +31,7 @@ def diff(store: Store, a: int | None = None, b: int | None = None, top: int = 20
     ``a``, ``b`` : numbers; ``trees_differ`` : whether they stand on different trees, whose leaves cannot be compared
     ``rows`` : samples the effects are taken over, at most the newest ``rows.MAX_ROWS``
     ``probability_a``, ``probability_b`` : mean over these rows
-    ``moves`` : the largest, each with its ``kind``, which is ``leaf``, ``id`` or ``bias``, ``what`` in words,
+    ``moves`` : the largest, each with its ``kind``, ``leaf``, ``id``, ``dense`` or ``bias``, ``what`` in words,
         ``before`` and ``after`` in log-odds, the ``rows`` it touches, and ``effect``: what the move alone does to the
         mean probability, given all others. Leaves with one rule, as trees often share, move together
 
@@ -57,15 +57,18 @@ def diff(store: Store, a: int | None = None, b: int | None = None, top: int = 20
     margin = new.head.margin(codes)
     told["probability_b"] = _mean(sigmoid(margin), samples)
     old_codes = codes
-    if told["trees_differ"] or old.head.wide.same_ids(new.head.wide):
-        if told["trees_differ"] or old.head.wide != new.head.wide:  # which may be of another hash
+    readable = {*old.head.dense.names} <= {*samples.table.schema.names}
+    alike = old.head.wide == new.head.wide and old.head.dense.same_values(new.head.dense)  # the hash of ids may differ
+    if readable and (told["trees_differ"] or old.head.wide.same_ids(new.head.wide)):
+        if told["trees_differ"] or not alike:
             old_codes = old.model.encode(samples)
         told["probability_a"] = _mean(sigmoid(old.head.margin(old_codes)), samples)
     rules = Rules(new.trees, most_common_first(samples, new.model))
     of_trees = [bias_move(old.head, new.head, len(samples))]
     if not told["trees_differ"]:
         of_trees += leaf_moves(old.model, new.model, codes, rules)
-    for moves in (of_trees, wide_moves(old.head, new.head, old_codes, codes, samples)):
+    of_dense = dense_moves(old.head, new.head, old_codes, codes) if told["probability_a"] is not None else []
+    for moves in (of_trees, wide_moves(old.head, new.head, old_codes, codes, samples), of_dense):
         told["moves"] += _largest(moves, margin, samples.weight, rules, top)
     return told
 
@@ -76,11 +79,20 @@ def _releases(store: Store, a: int | None, b: int | None) -> tuple[Release, Rele
     if live is None:
         raise NoReleaseError(f"nothing is published in {store.url} yet; run first: gbdtlr train-trees")
     later = store.entry(b) if b is not None else live
-    number = a if a is not None else later.number - 1
+    earlier = store.entry(a) if a is not None else _before(store, later)
+    new = Release.load(store, later)
+    return Release.load(store, earlier, known=new), new
+
+
+def _before(store: Store, later: Entry) -> Entry:
+    """What was live before a release, or is beside a candidate."""
+    if later.live is not None:
+        return store.entry(later.live)
+    number = later.number - 1
     if number < 1:
         raise NoReleaseError(f"there is no release before {later.number} to compare it with; publish another first")
-    new = Release.load(store, later)
-    return Release.load(store, store.entry(number), known=new), new
+    before = store.entry(number)
+    return before if before.live is None else store.entry(before.live)
 
 
 def _largest(
@@ -94,11 +106,11 @@ def _largest(
 
     def effect(move: Move) -> float:
         rows = move.rows()
-        back = sigmoid(margin[rows] - (move.after - move.before))
+        back = sigmoid(margin[rows] - (move.after - move.before if move.shift is None else move.shift))
         return float((probability[rows] - back) @ weight[rows] / weight.sum()) if weight.any() else 0.0
 
     moved = [move for move in moves if move.after != move.before and move.n_rows]
-    moved.sort(key=lambda move: -abs(move.after - move.before) * move.n_rows)
+    moved.sort(key=lambda move: -move.size)
     likely = [(effect(move), move) for move in moved[: 4 * top]]  # a sigmoid for each row of each is too much
     likely.sort(key=lambda each: -abs(each[0]))
     return [

@@ -11,7 +11,7 @@ from gbdtlr.trees import Rules
 
 
 def importance(model: Model, codes: Codes | None) -> list[tuple[str, float]]:
-    """Features by how much of the spread of the margin their trees' splits and their ids carry, largest first.
+    """Features by how much of the spread of the margin their trees' splits, ids and dense values carry, largest first.
 
     A leaf's variance over the rows is shared equally among the splits on its path.
     """
@@ -35,5 +35,8 @@ def importance(model: Model, codes: Codes | None) -> list[tuple[str, float]]:
             head.wide.names, codes.buckets, head.layout.buckets, head.wide_weights, strict=True
         ):
             found[name] = found.get(name, 0.0) + float(np.var(lookup(index, weights, bucket)))
+        for column, where in zip(head.dense.columns, head.dense.places, strict=True):
+            added = head.dense_weights[where] @ codes.dense[where].astype(np.float64)
+            found[column.name] = found.get(column.name, 0.0) + float(np.var(added))
     total_spread = sum(found.values()) or 1.0
     return sorted(((name, part / total_spread) for name, part in found.items()), key=lambda each: (-each[1], each[0]))

@@ -28,11 +28,13 @@ class Move:
 
     Attributes
     ----------
-    kind : ``leaf``, ``id`` or ``bias``
+    kind : ``leaf``, ``id``, ``dense`` or ``bias``
     what : in words; or the code of a leaf, whose words are only made if they are told
-    before, after : log-odds
+    before, after : log-odds; of a dense column, what one of its scales adds, and of a list, the standard deviation of
+        what it adds
     n_rows : rows it stands for
     rows : which; found when asked for, as those of all leaves would fill the memory
+    shift : log-odds it adds to each of them, (n_rows,), where that is not the same for all
     """
 
     kind: str
@@ -41,6 +43,12 @@ class Move:
     after: float
     n_rows: int
     rows: Callable[[], NDArray[np.int64]]
+    shift: NDArray[np.float64] | None = None
+
+    @property
+    def size(self) -> float:
+        """Log-odds it moves all rows by, whichever way."""
+        return abs(self.after - self.before) * self.n_rows if self.shift is None else float(np.abs(self.shift).sum())
 
 
 def bias_move(old: Head, new: Head, n_rows: int) -> Move:
@@ -85,6 +93,28 @@ def wide_moves(old: Head, new: Head, old_codes: Codes, codes: Codes, samples: Sa
             rows = order[starts[i] : ends[i]]
             what = id_in_words(name, [_most_common(column, rows) for column in columns])
             moves.append(Move("id", what, float(before[i]), float(after[i]), len(rows), partial(_itself, rows)))
+    return moves
+
+
+def dense_moves(old: Head, new: Head, old_codes: Codes, codes: Codes) -> list[Move]:
+    """Moves of the dense columns that both heads have, one for each, lists too."""
+    known = dict(zip(old.dense.names, zip(old.dense.columns, old.dense.places, strict=True), strict=True))
+    moves = []
+    for column, where in zip(new.dense.columns, new.dense.places, strict=True):
+        if column.name not in known or known[column.name][0].size != column.size:
+            continue
+        before, place = known[column.name]
+        added = [
+            head.dense_weights[at] @ coded.dense[at].astype(np.float64)
+            for head, at, coded in ((old, place, old_codes), (new, where, codes))
+        ]
+        if column.is_list:
+            one, other = (float(each.std()) for each in added)
+        else:
+            unit = column.scale[0] / before.scale[0]
+            one, other = float(old.dense_weights[place][0]) * unit, float(new.dense_weights[where][0])
+        n, shift = len(codes), added[1] - added[0]
+        moves.append(Move("dense", column.name, one, other, n, partial(np.arange, n), shift))
     return moves
 
 

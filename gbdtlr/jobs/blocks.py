@@ -38,6 +38,7 @@ class Block:
     rows : features of each sample
     label, weight : of each sample
     codes : of each sample, int64 (n_trees + n_wide,)
+    dense : of each sample, float32 (n_dense,)
     n_blank, n_refused : lines that are no samples
     reason : why the first was refused
     """
@@ -46,6 +47,7 @@ class Block:
     label: list[float] = field(default_factory=list)
     weight: list[float] = field(default_factory=list)
     codes: list[NDArray[np.int64]] = field(default_factory=list)
+    dense: list[NDArray[np.float32]] = field(default_factory=list)
     n_blank: int = 0
     n_refused: int = 0
     reason: str = ""
@@ -74,7 +76,7 @@ class Block:
             columns = {name: [row.get(name) for row in rows] for name in config.features}
             if not _are_plain(columns, config):
                 return False
-            self.codes = _coded(columns, model)
+            self.codes, self.dense = _coded(columns, model)
         except (ValueError, KeyError, OverflowError, RecursionError, SamplesError):
             return False  # which line it is, and why, the other way tells
         self.rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
@@ -95,7 +97,8 @@ class Block:
         if not self.rows:
             return
         try:
-            self.codes = _coded({name: [row[name] for row in self.rows] for name in config.features}, model)
+            columns = {name: [row[name] for row in self.rows] for name in config.features}
+            self.codes, self.dense = _coded(columns, model)
         except (SamplesError, ValueError, OverflowError):
             self._code_each(model)
 
@@ -104,10 +107,12 @@ class Block:
         weighed, self.label, self.weight = list(zip(self.label, self.weight, strict=True)), [], []
         for row, (label, weight) in zip(rows, weighed, strict=True):
             try:
-                self.codes.append(model.encode_row(row))
+                codes, dense = model.encode_row(row), model.head.dense.row_values(row)
             except (SamplesError, ValueError) as error:
                 self._refuse(error)
                 continue
+            self.codes.append(codes)
+            self.dense.append(dense)
             self.rows.append(row)
             self.label.append(label)
             self.weight.append(weight)
@@ -120,7 +125,12 @@ class Block:
 def _are_plain(columns: dict[str, list[Any]], config: SamplesConfig) -> bool:
     """Whether columns hold nothing but what is taken as it is, and no row is without any feature."""
     numeric, wide = set(config.numeric), set(config.wide_columns)
+    dense = {*config.dense} - numeric
     for name, values in columns.items():
+        if name in dense:
+            if not _are_vectors(values):
+                return False
+            continue
         kinds = _WHOLE if name in numeric and name in wide else _NUMBERS if name in numeric else _TEXTS
         if not kinds.issuperset(map(type, values)):
             return False
@@ -132,6 +142,15 @@ def _are_plain(columns: dict[str, list[Any]], config: SamplesConfig) -> bool:
     )  # a row that says nothing, or lacks all features
 
 
-def _coded(columns: dict[str, list[Any]], model: Model) -> list[NDArray[np.int64]]:
+def _are_vectors(values: list[Any]) -> bool:
+    """Whether a dense column's values are numbers, or lists of nothing but numbers."""
+    kinds = set(map(type, values))
+    if list not in kinds:
+        return kinds <= _NUMBERS
+    return kinds <= {list, _NOTHING} and all(value is None or _NUMBERS.issuperset(map(type, value)) for value in values)
+
+
+def _coded(columns: dict[str, list[Any]], model: Model) -> tuple[list[NDArray[np.int64]], list[NDArray[np.float32]]]:
     codes = model.encode(columns)
-    return list(np.concatenate([codes.leaves.astype(np.int64), codes.buckets.astype(np.int64)]).T)
+    rows = np.concatenate([codes.leaves.astype(np.int64), codes.buckets.astype(np.int64)]).T
+    return list(rows), list(np.ascontiguousarray(codes.dense.T))

@@ -45,6 +45,7 @@ class Draft:
     as_of : the moment up to which the head knows labels
     live : entry it is built on, None for the first
     metrics : what was measured so far
+    since : the newest entry of the log when it was begun, if that is newer than ``live``
     delays : how soon outcomes came in all it has learned; None where rows do not say
     """
 
@@ -58,6 +59,7 @@ class Draft:
     as_of: datetime
     live: Entry | None
     metrics: dict[str, Any] = field(default_factory=dict)
+    since: int = 0
     delays: Delays | None = None
 
     @cached_property
@@ -79,8 +81,10 @@ class Draft:
         self.metrics["fit"] = quality.as_dict()
         self.metrics.update(self.fitted.metrics)
 
-    def worse(self, rival: Head, parts: Parts[Codes], told: str, of_rival: Parts[Codes] | None = None) -> list[str]:
-        """Objection to its head beside another on the same rows; see :func:`guards.contest` and :func:`guards.worse`.
+    def worse(
+        self, rival: Head, parts: Parts[Codes], told: str, of_rival: Parts[Codes] | None = None
+    ) -> list[guards.Check]:
+        """Check of its head beside another on the same rows; see :func:`guards.contest` and :func:`guards.worse`.
 
         Parameters
         ----------
@@ -88,13 +92,13 @@ class Draft:
         """
         return self.worse_than([(rival, parts if of_rival is None else of_rival, parts)], told)
 
-    def worse_than(self, judged: Sequence[guards.Judged], told: str) -> list[str]:
+    def worse_than(self, judged: Sequence[guards.Judged], told: str) -> list[guards.Check]:
         """As :meth:`worse`, of several heads, each on rows of its own."""
         guard = self.run.config.guard
         return list(guards.worse(guards.contests(self.fitted.head, judged, guard), told, guard))
 
-    def calibration(self, newest: datetime | None = None) -> list[str]:
-        """Objection to its calibration on what it and those before it had just learned; see :func:`guards.calibration`.
+    def calibration(self, newest: datetime | None = None) -> list[guards.Check]:
+        """Check of its calibration on what it and those before it had just learned; see :func:`guards.calibration`.
 
         Parameters
         ----------
@@ -152,17 +156,21 @@ class Written:
     head: Version
 
     def publish(self) -> Published:
-        """Make the head live on the trees that are, unless something since says otherwise; see :func:`publish_head`."""
+        """Make the head live on the trees that are, or the candidate, unless something since says otherwise.
+
+        See :func:`publish_head`.
+        """
         draft = self.draft
         if draft.live is None:
             raise ValueError("a head alone is published on live trees, of which there are none")
-        return publish_head(draft.run.store, draft.live, self.head, self._values())
+        since = max(draft.since, draft.live.number)
+        return publish_head(draft.run.store, draft.live, self.head, self._values(), since, draft.run.candidate)
 
     def publish_with_trees(self) -> Entry | None:
-        """Make trees and head live right behind the release they were judged beside; None if another took its place."""
+        """Make trees and head live, or the candidate, if the release they were judged beside still is; None if not."""
         draft = self.draft
         values = {**self._values(), "as_of": draft.as_of, "trees": draft.slow.trees_name, "head": self.head.name}
-        return try_publish_trees(draft.run.store, draft.live, values)
+        return try_publish_trees(draft.run.store, draft.live, values, draft.run.candidate)
 
     def released(self, entry: Entry) -> Release:
         """The release that it has become."""
@@ -170,5 +178,7 @@ class Written:
 
     def _values(self) -> dict[str, Any]:
         draft = self.draft
-        reason = draft.gate.reason
-        return {"why": draft.run.job, "reason": reason, "forced": bool(reason), "metrics": draft.metrics}
+        overruled = draft.gate.reason
+        metrics = {**draft.metrics, "guards": guards.told(draft.gate.checks)}
+        values = {"why": draft.run.job, "forced": bool(overruled), "metrics": metrics}
+        return {**values, **draft.run.by.values(overruled)}

@@ -15,7 +15,7 @@ from gbdtlr.head.codes import as_other, happened_from, known_after
 from gbdtlr.jobs import guards
 from gbdtlr.jobs.coding import code_window
 from gbdtlr.jobs.live import Live
-from gbdtlr.jobs.methods import wide_of
+from gbdtlr.jobs.methods import dense_of, wide_of
 from gbdtlr.jobs.then import Served, Then
 from gbdtlr.jobs.unfinal import learned_unfinal
 from gbdtlr.model import Model
@@ -54,9 +54,11 @@ class Fresh:
     def of(cls, config: Config, store: Store, base: Release, as_of: datetime) -> Fresh:
         """What became known between the live head and ``as_of``, which is no earlier."""
         since = min(base.head_as_of, as_of - NEWEST)
-        live = Live.of(config, base, wide_of(config), since)
+        # What new trees will know of dense columns, the live ones may not.
+        same = {*config.samples.dense} <= {*base.slow.dense.names}
+        live = Live.of(config, base, wide_of(config), dense_of(config, base.slow) if same else base.head.dense, since)
         observer = guards.Observer(live.coding, base.head_as_of, live.other)
-        then = Then(store, base, base.head_as_of, config.samples.features)
+        then = Then(store, base, base.head_as_of, config.samples)
         window = code_window(config, live, as_of, since, [observer, then])
         fresh = window.known_after(base.head_as_of).derive(as_other)
         start_us = to_us(as_of - config.head.window)
@@ -71,8 +73,8 @@ class Fresh:
             start_us,
         )
 
-    def objections(self, config: Config, base: Release, as_of: datetime) -> list[str]:
-        """What is wrong with the fresh samples."""
+    def checks(self, config: Config, base: Release, as_of: datetime) -> list[guards.Check]:
+        """Checks of the fresh samples."""
         if not self.fresh.sum(len, zero=0):
             return []
         return [

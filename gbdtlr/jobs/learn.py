@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from gbdtlr.config import ONLINE, Config
 from gbdtlr.errors import ConfigError
+from gbdtlr.jobs.by import NOBODY, By
 from gbdtlr.jobs.result import JobResult, OnEvent
 from gbdtlr.jobs.run import running
 from gbdtlr.jobs.stream import Stream
@@ -22,6 +23,8 @@ def learn(
     publish_every: timedelta,
     publish_samples: int | None = None,
     on_event: OnEvent | None = None,
+    by: By = NOBODY,
+    on_result: Callable[[JobResult], object] | None = None,
 ) -> JobResult:
     """Learn samples one at a time for as long as they come; nothing learned is lost when they end.
 
@@ -39,10 +42,13 @@ def learn(
     publish_every : time between releases, if there is anything new
     publish_samples : publish after so many samples, too
     on_event : see :data:`OnEvent`
+    by : who asks, and why
+    on_result : told how the stream would have ended, each time a release was due
 
     Returns
     -------
-    result : ``published``, ``unchanged`` (no sample came) or ``refused`` (the last release a guard did not let pass).
+    result : ``published``, ``unchanged`` (no sample came) or ``refused`` (the last release a guard did not let pass, or
+        a hold: what was learned while it stands is published once it is lifted).
         Its metrics count the lines, of which each is in ``samples``, ``lines_refused`` or ``lines_blank``; of the
         samples, those ``unpublished`` at the end, and those ``lost`` when more were refused than are kept
 
@@ -65,11 +71,13 @@ def learn(
             "gbdtlr learn takes lines whose label is final, and [outcomes] leaves the labels to be joined; run "
             "gbdtlr update-lr, or send joined lines with a config that has [samples] label and no [outcomes]"
         )
-    with running("learn", config, clock(), on_event=on_event) as run:
+    with running("learn", config, clock(), on_event=on_event, by=by) as run:
         stream = Stream(run)
         for lines in pieces:
             stream.learn(lines, clock)
             if stream.is_due(clock(), publish_every, publish_samples):
                 stream.publish_if_there(clock())
+                if on_result is not None:
+                    on_result(stream.result(clock()))
         stream.publish(clock())
         return stream.result(clock())

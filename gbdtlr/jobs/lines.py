@@ -13,10 +13,12 @@ import pyarrow as pa
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SamplesError, SchemaError
 from gbdtlr.samples import MAX_WEIGHT
+from gbdtlr.samples.lists import list_array
 from gbdtlr.values import scalars
 from gbdtlr.values.arrays import from_numpy, with_nulls
 from gbdtlr.values.categories import whole_array, written
 from gbdtlr.values.numbers import numbers
+from gbdtlr.values.vectors import vector, vectors
 
 
 def sample_of(line: bytes | str, config: SamplesConfig) -> tuple[dict[str, Any], float, float]:
@@ -42,13 +44,15 @@ def sample_of(line: bytes | str, config: SamplesConfig) -> tuple[dict[str, Any],
     absent = [name for name in config.features if name not in row]
     if len(absent) == len(config.features):
         raise SchemaError(f"none of the features is there; expected {', '.join(absent)}")
-    numeric, wide = set(config.numeric), set(config.wide_columns)
+    numeric, wide, texts = set(config.numeric), set(config.wide_columns), set(config.texts)
     for name in config.features:
+        if name in config.dense:
+            _read(vector, row, name)
         if name in numeric:
             _read(scalars.number, row, name)
             if name in wide:
                 _read(_whole, row, name)
-        else:
+        elif name in texts:
             _read(scalars.text, row, name)
     return {name: row.get(name) for name in config.features}, label, weight
 
@@ -68,11 +72,13 @@ def _read(meaning: Callable[[Any], Any], row: dict[str, Any], name: str) -> Any:
 
 
 def table_of(rows: Sequence[dict[str, Any]], config: SamplesConfig) -> pa.Table:
-    """Rows as a table: numbers as numbers, categories and ids as the texts they stand for."""
+    """Rows as a table: numbers as numbers, lists of them as lists, categories and ids as the texts they stand for."""
     columns = {}
     for name in config.features:
         values = [row[name] for row in rows]
-        if name not in config.numeric:
+        if name in config.dense and any(isinstance(value, list) for value in values):
+            columns[name] = list_array(vectors(values))
+        elif name in config.texts:
             columns[name] = written(values)
         elif name in config.wide_columns:
             columns[name] = whole_array(values)

@@ -24,9 +24,12 @@ import numpy as np
 
 from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config, HeadConfig
+from gbdtlr.errors import ConfigError, SchemaError
 from gbdtlr.head import (
     Candidates,
     Codes,
+    DenseColumn,
+    DenseColumns,
     Head,
     Layout,
     Memory,
@@ -38,10 +41,11 @@ from gbdtlr.head import (
     concatenate,
     fit_candidates,
 )
+from gbdtlr.head.dense import NO_DENSE
 from gbdtlr.head.past.incremental import fit_on, remember
 from gbdtlr.jobs.then import Served
 from gbdtlr.metrics import Quality
-from gbdtlr.release import Fits, Release
+from gbdtlr.release import Fits, Release, Slow
 from gbdtlr.trees import FrozenTrees
 
 # Strengths of L1 that leave about the same loss; that of FTRL does not grow with the number of samples.
@@ -103,19 +107,47 @@ class Method(Protocol):
         """
 
 
-def method_of(config: Config) -> Method:
-    """The method the configuration names."""
-    wide = wide_of(config)
+def method_of(config: Config, slow: Slow) -> Method:
+    """The method the configuration names, for heads on these slow artifacts; raises as :func:`dense_of`."""
+    wide, dense = wide_of(config), dense_of(config, slow)
     if config.head.method == "refit":
-        return Refit(config.head, wide)
+        return Refit(config.head, wide, dense)
     if config.head.method == "incremental":
-        return Incremental(config.head, wide)
-    return Online(rule_of(config.head), wide)
+        return Incremental(config.head, wide, dense)
+    return Online(rule_of(config.head), wide, dense)
 
 
 def wide_of(config: Config) -> WideColumns:
     """The wide columns the configuration asks for."""
     return WideColumns(config.samples.wide, config.head.wide_buckets)
+
+
+def dense_of(config: Config, slow: Slow) -> DenseColumns:
+    """The dense columns the configuration asks for, with the constants of these slow artifacts.
+
+    Raises
+    ------
+    ConfigError
+        They have none for one of them, or an anchor has another length than its column.
+    """
+    known = {column.name: column for column in slow.dense.columns}
+    if strangers := [name for name in config.samples.dense if name not in known]:
+        raise ConfigError(
+            f"[samples] dense names {', '.join(strangers)}, for which the live trees ({slow.trees_name}) have no "
+            "centre and scale; run first: gbdtlr train-trees"
+        )
+    return anchored([known[name] for name in config.samples.dense], config.head)
+
+
+def anchored(columns: Sequence[DenseColumn], head: HeadConfig) -> DenseColumns:
+    """These columns with the configuration's anchors; ``ConfigError`` where one has another length than its column."""
+    found = []
+    for column in columns:
+        try:
+            found.append(column.anchored(head.dense_anchor.get(column.name, 0.0)))
+        except SchemaError as error:
+            raise ConfigError(f"[head] dense_anchor: {column.name} {error}") from None
+    return DenseColumns(tuple(found), head.dense_l2) if found else NO_DENSE
 
 
 def rule_of(head: HeadConfig) -> Rule:
@@ -131,6 +163,7 @@ class Refit:
 
     config: HeadConfig
     wide: WideColumns
+    dense: DenseColumns = NO_DENSE
 
     def full(
         self,
@@ -143,7 +176,7 @@ class Refit:
     ) -> Fitted:
         settings = [Setting(half_life, l2) for half_life in self.config.half_lives for l2 in self.config.l2]
         fits = base.fits if base is not None else None
-        layout = Layout.of(trees, self.wide)
+        layout = Layout.of(trees, self.wide, self.dense)
         if not window.sum(len, zero=0):
             candidates = Candidates.bare(settings, layout)
             fits = Fits(candidates, Record.blank(candidates.names, as_of), None)
@@ -199,7 +232,7 @@ class Incremental(Refit):
         fits, settings = base.fits, [Setting(h, l2) for h in self.config.half_lives for l2 in self.config.l2]
         if fits is None or fits.memory is None or list(fits.candidates.settings) != settings:
             return None
-        if not base.head.wide.same_ids(self.wide):
+        if not base.head.wide.same_ids(self.wide) or base.head.dense != self.dense:
             return None
         known, memory = fits, fits.memory
 
@@ -241,6 +274,7 @@ class Online:
 
     rule: Rule
     wide: WideColumns
+    dense: DenseColumns = NO_DENSE
 
     def full(
         self,
@@ -251,11 +285,11 @@ class Online:
         served: Sequence[Served],  # noqa: ARG002
         unfinal: Parts[Codes] = NOTHING,
     ) -> Fitted:
-        return _learned(OnlineHead(self.rule, Layout.of(trees, self.wide)), window, unfinal)
+        return _learned(OnlineHead(self.rule, Layout.of(trees, self.wide, self.dense)), window, unfinal)
 
     def on(self, base: Release) -> Continue | None:
         head = base.online()
-        if head is None or head.rule != self.rule or not head.wide.same_ids(self.wide):
+        if head is None or head.rule != self.rule or not head.wide.same_ids(self.wide) or head.dense != self.dense:
             return None
 
         def learn(
@@ -298,4 +332,7 @@ def _in_order(samples: Parts[Codes]) -> Codes:
 def sparsity(head: OnlineHead) -> dict[str, int]:
     """How many samples the head has learned, and how many weights are not at their anchor."""
     leaves, _, wide, _ = head.distances()
-    return {"learned": head.n_learned, "moved_leaves": int(np.count_nonzero(leaves)), "wide_weights": len(wide)}
+    found = {"learned": head.n_learned, "moved_leaves": int(np.count_nonzero(leaves)), "wide_weights": len(wide)}
+    if head.dense.n:
+        found["moved_dense"] = int(np.count_nonzero(head.dense_distances()))
+    return found

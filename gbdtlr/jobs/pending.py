@@ -24,6 +24,7 @@ class Pending:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     codes: list[Row] = field(default_factory=list)
+    dense: list[NDArray[np.float32]] = field(default_factory=list)
     label: list[float] = field(default_factory=list)
     weight: list[float] = field(default_factory=list)
     known_us: list[int] = field(default_factory=list)
@@ -44,6 +45,7 @@ class Pending:
     def encode(self, model: Model) -> None:
         """Code all of them by another model."""
         self.codes = [model.encode_row(row) for row in self.rows]
+        self.dense = [model.head.dense.row_values(row) for row in self.rows]
 
     def coded(self, model: Model) -> Codes:
         """All of them as a head reads them; at least one.
@@ -62,6 +64,7 @@ class Pending:
             np.array(self.weight, np.float64),
             known_us,
             known_us,
+            dense=np.ascontiguousarray(np.stack(self.dense, axis=1)),
         )
 
     def samples(self, coded: Codes, config: SamplesConfig) -> Samples:

@@ -22,12 +22,14 @@ class JobResult:
     Attributes
     ----------
     status : ``published``, ``unchanged``, ``superseded`` or ``refused``
-    release : number of the release that is live as far as this job knows
+    release : number of the release that is live as far as this job knows; of a job for the candidate, its number
     trees, head : names of its versions
     as_of : the moment the job pretended was now
     samples : mature rows it had to learn from
     metrics : what was measured
     reason : why it ended so, for people
+    candidate : whether ``release`` is the candidate, and not live
+    guards : what each measured: its ``value``, the bounds ``low`` and ``high``, and whether it ``objects``
     """
 
     status: str
@@ -38,6 +40,8 @@ class JobResult:
     samples: int
     metrics: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
+    candidate: bool = False
+    guards: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The result in JSON's types."""
@@ -50,6 +54,8 @@ class JobResult:
             "samples": self.samples,
             "metrics": dict(self.metrics),
             "reason": self.reason,
+            "candidate": self.candidate,
+            "guards": dict(self.guards),
         }
 
 

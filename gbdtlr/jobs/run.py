@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from gbdtlr.compute import threads
 from gbdtlr.config import Config
-from gbdtlr.jobs.guards import Gate
-from gbdtlr.jobs.publishing import note_refusal
+from gbdtlr.errors import Refused
+from gbdtlr.jobs.by import NOBODY, By
+from gbdtlr.jobs.guards import Check, Gate, told
+from gbdtlr.jobs.publishing import held_reason, note_refusal
 from gbdtlr.jobs.result import JobResult, OnEvent, Reporter
 from gbdtlr.store import Entry, Store
 
@@ -28,6 +30,9 @@ class Run:
     as_of : the moment the job pretends is now
     say : tells whoever listens what was done
     force : whether guards are overruled
+    by : who asked for it, and why; releases say so
+    candidate : whether what it makes is published to be tried, and not to go live
+    checks : what its guards have measured so far, the newest of each
     """
 
     job: str
@@ -36,13 +41,18 @@ class Run:
     as_of: datetime
     say: Reporter
     force: bool = False
+    by: By = NOBODY
+    candidate: bool = False
+    checks: dict[str, Check] = field(default_factory=dict)
 
     def gate(self, reason: str = "") -> Gate:
         """What objections are put to; ``reason`` is what was overruled before."""
-        return Gate(self.force, self.say, reason)
+        return Gate(self.force, self.say, reason, self.checks)
 
     def note_refusal(self, live: Entry | None, reason: str, as_of: datetime | None = None) -> None:
         """Leave a note in the store that a guard refused at ``as_of``, if that is not the run's, so ``live`` stays."""
+        if self.candidate:  # the live one stays anyhow
+            return
         note_refusal(self.store, live, self.job, self.as_of if as_of is None else as_of, reason)
 
     def ended(
@@ -53,9 +63,11 @@ class Run:
         samples: int = 0,
         metrics: Mapping[str, Any] | None = None,
     ) -> JobResult:
-        """The result of a run that leaves ``live`` as the live release."""
+        """The result of a run that leaves ``live`` as the live release, or as the candidate."""
         number, trees, head = (live.number, live.trees, live.head) if live is not None else (None, None, None)
-        return JobResult(status, number, trees, head, self.as_of, samples, metrics or {}, reason)
+        tried = live is not None and live.kind == "candidate"
+        guards = told(self.checks)
+        return JobResult(status, number, trees, head, self.as_of, samples, metrics or {}, reason, tried, guards)
 
     def refused(
         self, live: Entry | None, reason: str, samples: int = 0, metrics: Mapping[str, Any] | None = None
@@ -64,11 +76,34 @@ class Run:
         self.note_refusal(live, reason)
         return self.ended("refused", live, reason, samples, metrics)
 
+    def check_not_held(self, live: Entry | None) -> None:
+        """Pass if what the run makes may be published: a hold keeps it from going live, not from being tried.
+
+        Parameters
+        ----------
+        live : the live release, as far as is known
+
+        Raises
+        ------
+        Refused
+            A hold stands; not even force overrules it, as that is a person's word.
+        """
+        standing = None if self.candidate or live is None else self.store.standing(live.number)
+        if standing is not None and standing.held is not None:
+            raise Refused(held_reason(self.store.entry(standing.held)))
+
 
 @contextmanager
 def running(
-    job: str, config: Config, as_of: datetime, *, force: bool = False, on_event: OnEvent | None = None
+    job: str,
+    config: Config,
+    as_of: datetime,
+    *,
+    force: bool = False,
+    on_event: OnEvent | None = None,
+    by: By = NOBODY,
+    candidate: bool = False,
 ) -> Iterator[Run]:
     """A run of a job, with what it may use of the machine; what else runs in the process, or after it, has its own."""
     with threads.limited(config.threads):
-        yield Run(job, config, Store.open(config.store), as_of, Reporter(on_event), force)
+        yield Run(job, config, Store.open(config.store), as_of, Reporter(on_event), force, by, candidate)

@@ -16,7 +16,7 @@ from gbdtlr.jobs.blocks import Block
 from gbdtlr.jobs.coding import CodedWindow
 from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.ledger import Ledger
-from gbdtlr.jobs.methods import Fitted, rule_of, sparsity, wide_of
+from gbdtlr.jobs.methods import Fitted, dense_of, rule_of, sparsity, wide_of
 from gbdtlr.jobs.pending import Pending
 from gbdtlr.jobs.result import JobResult
 from gbdtlr.jobs.run import Run
@@ -88,10 +88,15 @@ class Stream:
             told.update(release=live.number)
         head = self._base.online()
         ledger = Ledger.of(self._base, config)
-        made_alike = head is not None and head.rule == rule_of(config.head) and head.wide.same_ids(wide_of(config))
+        made_alike = (
+            head is not None
+            and head.rule == rule_of(config.head)
+            and head.wide.same_ids(wide_of(config))
+            and head.dense == dense_of(config, self._base.slow)
+        )
         if head is None or ledger is None or not made_alike:
             raise ConfigError(
-                f"the head of release {live.number} was not learned as [head] and [samples] wide now say; "
+                f"the head of release {live.number} was not learned as [head] and [samples] wide and dense now say; "
                 "run first: gbdtlr update-lr"
             )
         self._head: OnlineHead = head
@@ -124,7 +129,7 @@ class Stream:
                 told = {"refused": self._lines.refused, "lines": self._lines.n, "reason": block.reason}
                 self._run.say.say("lines.refused", **told)
             self._refusal_told = True
-        return Pending(block.rows, block.codes, block.label, block.weight, [now_us] * len(block.rows))
+        return Pending(block.rows, block.codes, block.dense, block.label, block.weight, [now_us] * len(block.rows))
 
     def is_due(self, now: datetime, every: timedelta, samples: int | None) -> bool:
         """Whether a release is due: that long after the last was, or after so many samples, or as many as are kept."""
@@ -148,15 +153,16 @@ class Stream:
             seen = self._seen(coded)
             draft = self._draft(coded, seen, max(now, self._base.head_as_of))
             try:
+                self._run.check_not_held(self._base.entry)
                 draft.judge()
-                draft.gate.judge(self._objections(draft, coded, seen))
+                draft.gate.judge(self._checks(draft, coded, seen))
+                with self._run.say.timed("release.publish") as told:
+                    written = draft.write()
+                    published = written.publish()
+                    told.update(release=published.entry.number, samples=self.n_new)
             except Refused as refusal:
                 self._refuse(str(refusal), draft.as_of)
                 return
-            with self._run.say.timed("release.publish") as told:
-                written = draft.write()
-                published = written.publish()
-                told.update(release=published.entry.number, samples=self.n_new)
             if published.superseded:
                 self._relearn(published.reason)
                 continue
@@ -185,11 +191,11 @@ class Stream:
             as_of,
             base.entry,
             {"fresh": self.n_new, **self._lines.metrics(self._quality_of_release)},
-            delays_of(base, config),
+            delays=delays_of(base, config),
         )
 
-    def _objections(self, draft: Draft, coded: Codes, seen: guards.Seen) -> list[str]:
-        """What speaks against a release; volume does not, as a stream may carry any part of the traffic.
+    def _checks(self, draft: Draft, coded: Codes, seen: guards.Seen) -> list[guards.Check]:
+        """What may speak against a release; volume does not, as a stream may carry any part of the traffic.
 
         A new stream has no days before it to compare its rate of positives with, but a head that expected another.
         """

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.compute.parts import Parts
+from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import GbdtlrError, StoreUnavailable
 from gbdtlr.head import Candidates, Codes, Head
 from gbdtlr.head.codes import cut, happened_between
@@ -72,18 +73,19 @@ class Then:
     Only rows whose label became known after ``since`` count.
     """
 
-    def __init__(self, store: Store, base: Release, since: datetime, columns: Sequence[str]) -> None:
+    def __init__(self, store: Store, base: Release, since: datetime, samples: SamplesConfig) -> None:
         """What was live in the log that ends with ``base``.
 
         Parameters
         ----------
-        columns : what can be read of the samples; releases that need others judge nothing
+        samples : what can be read; releases that need other columns judge nothing
         """
         self._store, self._base = store, base
         self._since_us = to_us(since)
-        self._columns = set(columns)
+        self._columns = set(samples.features)
         self._timeline = Timeline(store, base.entry)
         self._slow: dict[str, Slow | None] = {base.entry.trees: base.slow}
+        self._dense = {base.entry.trees: base.head.dense}
         self._coded: dict[str, list[Codes]] = {}
 
     def add(self, samples: Samples, codes: Codes) -> None:  # noqa: ARG002 - the other onlookers'
@@ -94,7 +96,7 @@ class Then:
             if trees != self._base.entry.trees and (slow := self._trees(trees)) is not None:
                 mask = np.zeros(len(samples), bool)
                 mask[own] = True
-                coded = slow.bare(self._base.head.wide).encode(samples.filter(mask))
+                coded = slow.bare(self._base.head.wide, self._dense[trees]).encode(samples.filter(mask))
                 self._coded.setdefault(trees, []).append(coded)
 
     def served(self, known: Parts[Codes]) -> list[Served]:
@@ -128,7 +130,8 @@ class Then:
             return Served(entry.number, self._base.head, candidates, rows, entry.trees, start_us, end_us)
         try:
             release = Release.of(entry, slow, self._store.read_version("heads", entry.head, under=entry.trees))
-            if release.head.wide != self._base.head.wide:
+            is_alike = release.head.dense.same_values(self._dense[entry.trees])
+            if release.head.wide != self._base.head.wide or not is_alike:
                 return None
             candidates = published_in(release.learned, release.head.layout)  # without the memory, which is large
             return Served(entry.number, release.head, candidates, rows, entry.trees, start_us, end_us)
@@ -162,7 +165,13 @@ class Then:
             raise
         except GbdtlrError:
             return None
-        return slow if set(slow.trees.schema.names) <= self._columns else None
+        if not set(slow.trees.schema.names) <= self._columns:
+            return None
+        try:
+            self._dense[name] = slow.dense.chosen(self._base.head.dense.names)  # each trees have constants of their own
+        except KeyError:
+            return None
+        return slow
 
 
 def first_and_last(codes: Codes) -> tuple[int, int]:

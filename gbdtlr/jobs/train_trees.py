@@ -9,25 +9,28 @@ from typing import Any
 
 from gbdtlr.codec.documents import table
 from gbdtlr.compute.threads import n_threads
-from gbdtlr.config import Config
+from gbdtlr.config import Config, SamplesConfig
 from gbdtlr.errors import GbdtlrError, Refused, StoreUnavailable
-from gbdtlr.head import pieces
+from gbdtlr.head import DenseColumn, DenseColumns, pieces
 from gbdtlr.jobs import guards, then
+from gbdtlr.jobs.by import NOBODY, By
 from gbdtlr.jobs.coding import code_window
 from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.fresh import NEWEST, Fresh
 from gbdtlr.jobs.ledger import Ledger
-from gbdtlr.jobs.methods import method_of, wide_of
-from gbdtlr.jobs.publishing import rolled_back_since
+from gbdtlr.jobs.methods import anchored, dense_of, method_of, wide_of
+from gbdtlr.jobs.publishing import chosen_since, no_candidate_first
 from gbdtlr.jobs.result import JobResult, OnEvent
 from gbdtlr.jobs.run import Run, running
 from gbdtlr.jobs.unfinal import DelayCounter, Unfinal
 from gbdtlr.jobs.versions import versions
 from gbdtlr.release import Release, Slow
+from gbdtlr.release.slow import DENSE
 from gbdtlr.samples import Samples, Tally, read
 from gbdtlr.store import Entry
 from gbdtlr.trees import train
+from gbdtlr.values.vectors import is_list
 
 Progress = Callable[[int, int, str], None]
 
@@ -39,11 +42,14 @@ def train_trees(
     force: bool = False,
     on_event: OnEvent | None = None,
     progress: Progress | None = None,
+    by: By = NOBODY,
+    candidate: bool = False,
 ) -> JobResult:
     """Publish new trees with a head that knows at least as much as the live one.
 
     Updates that were published while the trees grew moved the moment up to which labels are known: the first head
     is then fitted up to that moment. A rollback while they grew stands: the samples may be what it was made for.
+    So does a promotion.
 
     Parameters
     ----------
@@ -51,10 +57,13 @@ def train_trees(
     force : publish although a guard refuses, and say so in the release
     on_event : see :data:`OnEvent`
     progress : ``progress(iteration, total, text)`` after each tree
+    by : who asks, and why
+    candidate : publish them to be tried, beside the live release, which they are judged against all the same
 
     Returns
     -------
-    result : ``published``, ``superseded`` (trees as new are live, or a rollback was made meanwhile) or ``refused``
+    result : ``published``, ``superseded`` (trees as new are live, or a rollback or a promotion was made meanwhile) or
+        ``refused``, by a guard or a hold
 
     Raises
     ------
@@ -65,8 +74,12 @@ def train_trees(
     ------
     He et al. 2014, section 3.
     """
-    with running("train-trees", config, as_of, force=force, on_event=on_event) as run:
+    with running("train-trees", config, as_of, force=force, on_event=on_event, by=by, candidate=candidate) as run:
         run.store.ensure_put_if_absent()
+        try:
+            _check_may_publish(run)
+        except Refused as refusal:
+            return run.refused(run.store.live(), str(refusal))
         with run.say.timed("samples.read") as told:
             tally = Tally()
             samples = read(config.samples, as_of - config.trees.window, as_of, as_of, tally=tally)
@@ -84,16 +97,24 @@ def train_trees(
                 ]
             )
             rival = _Rival.look(run, live)
-            if reason := rival.is_as_new(as_of):
+            if reason := rival.is_as_new(run):
                 return run.ended("superseded", live, reason, n_samples)
             if rival.release is not None and rival.fresh is not None:
                 gate.judge(guards.given_to_trees(samples, totals, rival.release.slow, config.guard))
-                gate.judge(rival.objections(run))
+                gate.judge(rival.checks(run))
         except Refused as refusal:
             return run.refused(live, str(refusal), n_samples)
         slow = _grow(run, samples, totals, progress)
         del samples
         return _release(run, slow, rival, gate.reason, n_samples)
+
+
+def _check_may_publish(run: Run) -> None:
+    """Pass if trees may be published once they have grown, which takes long; raises as :func:`try_publish_trees`."""
+    live = run.store.live()
+    if run.candidate and live is None:
+        raise no_candidate_first(run.store)
+    run.check_not_held(live)
 
 
 @dataclass(frozen=True)
@@ -125,17 +146,17 @@ class _Rival:
             return cls(live, release, None, as_of)
         return cls(live, release, Fresh.of(run.config, run.store, release, as_of), as_of)
 
-    def is_as_new(self, as_of: datetime) -> str:
-        """Why trees of ``as_of`` are not worth having any more; empty if they are."""
-        if self.release is None or self.release.trees_as_of < as_of:
+    def is_as_new(self, run: Run) -> str:
+        """Why trees of the run's moment are not worth having any more; empty if they are, as all are that are tried."""
+        if self.release is None or run.candidate or self.release.trees_as_of < run.as_of:
             return ""
         return f"release {self.release.entry.number} has trees as new as these"
 
-    def objections(self, run: Run) -> list[str]:
-        """What is wrong with the samples it has not learned."""
+    def checks(self, run: Run) -> list[guards.Check]:
+        """Checks of the samples it has not learned."""
         if self.release is None or self.fresh is None:
             return []
-        return self.fresh.objections(run.config, self.release, self.as_of)
+        return self.fresh.checks(run.config, self.release, self.as_of)
 
 
 def _load(run: Run, live: Entry | None) -> Release | None:
@@ -155,6 +176,8 @@ def _load(run: Run, live: Entry | None) -> Release | None:
 def _grow(run: Run, samples: Samples, totals: guards.Totals, progress: Progress | None) -> Slow:
     """Trees of the samples, in the store; nothing refers to them yet."""
     config = run.config
+    dense = constants_of(samples, config.samples)
+    anchored(dense.columns, config.head)  # a mistake in these is told before the work
     with run.say.timed("trees.train") as told:
         trees = train(samples, config.trees, config.samples, threads=n_threads(), progress=progress)
         told.update(rows=len(samples), trees=trees.n_trees, leaves=trees.n_codes)
@@ -163,12 +186,24 @@ def _grow(run: Run, samples: Samples, totals: guards.Totals, progress: Progress 
             "config": config.as_dict(),
             "samples": len(samples),
             "totals": table(totals),
-            "profile": table(guards.profile_of(samples, trees.schema)),
+            "profile": table(guards.profile_of(samples, trees.schema, dense)),
             "versions": versions(),
         }
-        slow = Slow.of(run.store.write_version("trees", trees.to_files(), manifest, run.as_of), trees)
+        files = trees.to_files()
+        if dense.columns:
+            files[DENSE] = dense.to_json()
+        slow = Slow.of(run.store.write_version("trees", files, manifest, run.as_of), trees)
         told.update(trees=slow.trees_name)
     return slow
+
+
+def constants_of(samples: Samples, config: SamplesConfig) -> DenseColumns:
+    """The dense columns with their centres and scales in these samples."""
+    table, columns = samples.table, []
+    for name in config.dense:
+        kind = table.schema.field(name).type
+        columns.append(DenseColumn.fit(table, name, table.schema.names, is_list(kind)))
+    return DenseColumns(tuple(columns))
 
 
 def _release(run: Run, slow: Slow, rival: _Rival, reason: str, n_samples: int) -> JobResult:
@@ -186,23 +221,23 @@ def _release(run: Run, slow: Slow, rival: _Rival, reason: str, n_samples: int) -
         gate = run.gate(reason)
         try:
             if live != before:
-                if live is not None and before is not None and (back := rolled_back_since(run.store, before, live)):
-                    return run.ended("superseded", live, f"release {back.number} rolled back meanwhile", n_samples)
+                if live is not None and before is not None and (chosen := chosen_since(run.store, before, live)):
+                    return run.ended("superseded", live, f"release {chosen.number} {chosen.did} meanwhile", n_samples)
                 rival = _Rival.look(run, live)
-                if newer := rival.is_as_new(run.as_of):
+                if newer := rival.is_as_new(run):
                     return run.ended("superseded", live, newer, n_samples)
-                gate.judge(rival.objections(run))
+                gate.judge(rival.checks(run))
             draft = _draft(run, slow, rival, gate, metrics)
             draft.judge()
-            gate.judge(_objections(draft, rival))
+            gate.judge(_checks(draft, rival))
+            with run.say.timed("head.write") as told:
+                written = draft.write()
+                told.update(head=written.head.name)
+            with run.say.timed("release.publish") as told:
+                entry = written.publish_with_trees()
+                told.update(release=None if entry is None else entry.number)
         except Refused as refusal:
             return run.refused(live, str(refusal), n_samples, metrics)
-        with run.say.timed("head.write") as told:
-            written = draft.write()
-            told.update(head=written.head.name)
-        with run.say.timed("release.publish") as told:
-            entry = written.publish_with_trees()
-            told.update(release=None if entry is None else entry.number)
         if entry is not None:
             return run.ended("published", entry, gate.reason, n_samples, metrics)
 
@@ -210,7 +245,7 @@ def _release(run: Run, slow: Slow, rival: _Rival, reason: str, n_samples: int) -
 def _draft(run: Run, slow: Slow, rival: _Rival, gate: guards.Gate, metrics: dict[str, Any]) -> Draft:
     """The trees with a head of their own, fitted on the whole window."""
     config, fresh, as_of = run.config, rival.fresh, rival.as_of
-    model = slow.bare(wide_of(config))
+    model = slow.bare(wide_of(config), dense_of(config, slow))
     observer, counter = guards.Observer(model, None), DelayCounter(config, rival.release, as_of)
     with run.say.timed("head.fit") as told:
         counting = Counting.of(config, as_of)
@@ -218,7 +253,8 @@ def _draft(run: Run, slow: Slow, rival: _Rival, gate: guards.Gate, metrics: dict
         served = fresh.served if fresh is not None else []
         unfinal = Unfinal.of(run, as_of, counter.delays, model, None if fresh is None else fresh.margin)
         metrics.update(unfinal.metrics(window.parts))
-        fitted = method_of(config).full(window.parts, slow.trees, as_of, rival.release, served, unfinal.parts)
+        method = method_of(config, slow)
+        fitted = method.full(window.parts, slow.trees, as_of, rival.release, served, unfinal.parts)
         told.update(method=config.head.method, rows=len(window), passes=fitted.metrics.get("passes"))
     metrics.update(window.tally.metrics())
     if served:
@@ -229,11 +265,11 @@ def _draft(run: Run, slow: Slow, rival: _Rival, gate: guards.Gate, metrics: dict
         if fresh is not None
         else guards.seen_by(None, observer.seen, config.guard)
     )
-    return Draft(run, gate, slow, fitted, window, ledger, seen, as_of, rival.entry, metrics, counter.delays)
+    return Draft(run, gate, slow, fitted, window, ledger, seen, as_of, rival.entry, metrics, delays=counter.delays)
 
 
-def _objections(draft: Draft, rival: _Rival) -> list[str]:
-    """What speaks against a new pair, beside the live one on the same rows; against a first one, its bare trees."""
+def _checks(draft: Draft, rival: _Rival) -> list[guards.Check]:
+    """What may speak against a new pair, beside the live one on the same rows; against a first one, its bare trees."""
     parts, fresh = draft.window.parts, rival.fresh
     if fresh is not None:
         told = "the new trees with their head are worse than the live release"

@@ -15,13 +15,14 @@ from gbdtlr.errors import ConfigError, NoReleaseError, Refused
 from gbdtlr.head import Codes
 from gbdtlr.head.codes import as_other, happened_between
 from gbdtlr.jobs import guards, then
+from gbdtlr.jobs.by import NOBODY, By
 from gbdtlr.jobs.coding import CodedWindow, Onlooker, code_window
 from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.fresh import NEWEST
 from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.live import Live
-from gbdtlr.jobs.methods import Continue, Fitted, method_of, wide_of
+from gbdtlr.jobs.methods import Continue, Fitted, dense_of, method_of, wide_of
 from gbdtlr.jobs.result import JobResult, OnEvent
 from gbdtlr.jobs.run import Run, running
 from gbdtlr.jobs.then import Served, Then
@@ -31,7 +32,15 @@ from gbdtlr.samples import Delays, Samples
 from gbdtlr.times import format_time
 
 
-def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event: OnEvent | None = None) -> JobResult:
+def update_lr(
+    config: Config,
+    as_of: datetime,
+    *,
+    force: bool = False,
+    on_event: OnEvent | None = None,
+    by: By = NOBODY,
+    candidate: bool = False,
+) -> JobResult:
     """Publish a head that knows every label known by ``as_of``, on the live trees; or leave the live release.
 
     Parameters
@@ -39,10 +48,12 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
     as_of : the moment the job pretends is now
     force : publish although a guard refuses, and say so in the release
     on_event : see :data:`OnEvent`
+    by : who asks, and why
+    candidate : go on from the candidate, or from the live release where none stands, and publish the head to be tried
 
     Returns
     -------
-    result : ``published``, ``unchanged`` (no new label), ``superseded`` or ``refused``
+    result : ``published``, ``unchanged`` (no new label), ``superseded`` or ``refused``, by a guard or a hold
 
     Raises
     ------
@@ -57,11 +68,16 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
     ------
     He et al. 2014, section 3.
     """
-    with running("update-lr", config, as_of, force=force, on_event=on_event) as run:
+    with running("update-lr", config, as_of, force=force, on_event=on_event, by=by, candidate=candidate) as run:
+        since = _newest(run)
         base = _base(run)
         if as_of <= base.head_as_of:
             knows = format_time(base.head_as_of)
             return run.ended("unchanged", base.entry, f"the live head knows the labels up to {knows} already")
+        try:
+            run.check_not_held(base.entry)
+        except Refused as refusal:
+            return run.refused(base.entry, str(refusal))
         run.store.ensure_put_if_absent()
         news = _News.read(run, base)
         if not news.n_fresh:
@@ -83,18 +99,20 @@ def update_lr(config: Config, as_of: datetime, *, force: bool = False, on_event:
             metrics.update(unfinal.metrics(news.window.parts))
             fitted = news.fit(run, base, unfinal)
             seen = guards.seen_by(base, news.seen, config.guard)
-            delays = news.delays
-            draft = Draft(run, gate, base.slow, fitted, news.window, ledger, seen, as_of, base.entry, metrics, delays)
+            entry = base.entry
+            draft = Draft(
+                run, gate, base.slow, fitted, news.window, ledger, seen, as_of, entry, metrics, since, news.delays
+            )
             draft.judge()
-            gate.judge(_objections(draft, base, news))
+            gate.judge(_checks(draft, base, news))
+            with run.say.timed("head.write") as told:
+                written = draft.write()
+                told.update(head=written.head.name)
+            with run.say.timed("release.publish") as told:
+                published = written.publish()
+                told.update(release=published.entry.number)
         except Refused as refusal:
             return run.refused(base.entry, str(refusal), len(news.window), metrics)
-        with run.say.timed("head.write") as told:
-            written = draft.write()
-            told.update(head=written.head.name)
-        with run.say.timed("release.publish") as told:
-            published = written.publish()
-            told.update(release=published.entry.number)
         status = "superseded" if published.superseded else "published"
         return run.ended(status, published.entry, published.reason or gate.reason, len(news.window), metrics)
 
@@ -104,14 +122,22 @@ def settings_changed(config: Config, base: Release) -> bool:
     made, now = base.head_manifest.get("config"), config.as_dict()
     made = made if isinstance(made, dict) else {}
     samples = made.get("samples")
-    wide = samples.get("wide") if isinstance(samples, dict) else None
-    return bool(made.get("head") != now["head"] or wide != now["samples"]["wide"])
+    samples = samples if isinstance(samples, dict) else {}
+    columns = any(samples.get(key) != now["samples"].get(key) for key in ("wide", "dense"))
+    return bool(made.get("head") != now["head"] or columns)
+
+
+def _newest(run: Run) -> int:
+    """Number of the newest entry, which may be newer than what a candidate is built on; 0 where none can be."""
+    standing = run.store.standing() if run.candidate else None
+    return 0 if standing is None else standing.newest.number
 
 
 def _base(run: Run) -> Release:
-    """The live release, whose trees can be given the configuration's samples."""
+    """The release to go on from, whose trees can be given the configuration's samples."""
     with run.say.timed("release.load") as told:
-        base = Release.live(run.store)
+        base = Release.candidate(run.store) if run.candidate else None
+        base = Release.live(run.store) if base is None else base
         if base is None:
             raise NoReleaseError(f"nothing is published in {run.store.url} yet; run first: gbdtlr train-trees")
         live = base.entry
@@ -157,11 +183,13 @@ class _News:
     def read(cls, run: Run, base: Release) -> _News:
         config, as_of = run.config, run.as_of
         ledger = Ledger.of(base, config)
-        learn = None if ledger is None or ledger.full_is_due(config, as_of) else method_of(config).on(base)
+        method = method_of(config, base.slow)
+        learn = None if ledger is None or ledger.full_is_due(config, as_of) else method.on(base)
         # A head that is learned on keeps the hash it was begun with.
-        live = Live.of(config, base, wide_of(config) if learn is None else base.head.wide, base.head_as_of)
+        wide = wide_of(config) if learn is None else base.head.wide
+        live = Live.of(config, base, wide, dense_of(config, base.slow), base.head_as_of)
         observer = guards.Observer(live.coding, base.head_as_of, live.other)
-        then = Then(run.store, base, base.head_as_of, config.samples.features)
+        then = Then(run.store, base, base.head_as_of, config.samples)
         counter = DelayCounter(config, base, as_of)
         onlookers: list[Onlooker] = [observer, then, counter]
         with run.say.timed("samples.code") as told:
@@ -237,7 +265,7 @@ class _News:
         """The head that has learned these, and rows that are not final on top."""
         with run.say.timed("head.fit") as told:
             if self.learn is None:
-                method = method_of(run.config)
+                method = method_of(run.config, base.slow)
                 fitted = method.full(self.window.parts, base.trees, run.as_of, base, self.served, unfinal.parts)
             else:
                 fitted = self.learn(self.window.parts, run.as_of, self.served, unfinal.parts)
@@ -246,18 +274,19 @@ class _News:
         return fitted
 
 
-def _objections(draft: Draft, base: Release, news: _News) -> list[str]:
-    """What speaks against the new head: beside the live one on what that has not learned, and by itself."""
+def _checks(draft: Draft, base: Release, news: _News) -> list[guards.Check]:
+    """What may speak against the new head: beside the live one on what that has not learned, and by itself."""
     config, judged = draft.run.config, news.judged(base)
-    objections = [
+    checks = [
         *draft.worse_than(judged, "the new head is worse than the live one"),
         *draft.calibration(min(base.head_as_of, draft.as_of - NEWEST)),
     ]
     if news.learn is None and settings_changed(config, base):
         with draft.run.say.timed("head.hold_out"):
             known = news.window.known_by(base.head_as_of)
-            held_out = method_of(config).full(known, base.trees, base.head_as_of, None, []).head
+            method = method_of(config, base.slow)
+            held_out = method.full(known, base.trees, base.head_as_of, None, []).head
         beside_live = guards.contests(held_out, judged, config.guard)
         told = "a head of these settings is worse than the live one, neither having learned these rows"
-        objections += guards.worse(beside_live, told, config.guard)
-    return objections
+        checks += guards.worse(beside_live, told, config.guard)
+    return checks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -29,7 +30,7 @@ class Golden:
     margins : (n_rows,), log-odds
     """
 
-    rows: list[dict[str, bool | str | int | Finite | None]]
+    rows: list[dict[str, bool | str | int | Finite | list[Finite | None] | None]]
     leaves: list[list[Whole]]
     margins: list[Finite]
 
@@ -103,7 +104,8 @@ def _in_json(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _json_can_say(row: dict[str, Any]) -> bool:
-    return all(
-        value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and np.isfinite(value))
-        for value in row.values()
-    )
+    return all(_is_said(value) or (isinstance(value, list) and all(map(_is_said, value))) for value in row.values())
+
+
+def _is_said(value: Any) -> bool:
+    return value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value))

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from gbdtlr.compute.parts import Parts
 from gbdtlr.errors import SchemaError
-from gbdtlr.head import Codes, Head, Layout, WideColumns
+from gbdtlr.head import Codes, DenseColumns, Head, Layout, WideColumns
+from gbdtlr.head.dense import NO_DENSE
 from gbdtlr.metrics import Quality
 from gbdtlr.samples import Samples
 from gbdtlr.trees import FrozenTrees
@@ -35,23 +36,24 @@ class Model:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that rows are scored by."""
-        return tuple(dict.fromkeys((*self.trees.schema.names, *self.head.wide.columns)))
+        return tuple(dict.fromkeys((*self.trees.schema.names, *self.head.wide.columns, *self.head.dense.names)))
 
     @classmethod
-    def of(cls, trees: FrozenTrees, wide: WideColumns) -> Model:
-        """The trees themselves as a model: their leaves' own outputs, and nothing of ``wide`` yet."""
-        return cls(trees, Head.bare(Layout.of(trees, wide)))
+    def of(cls, trees: FrozenTrees, wide: WideColumns, dense: DenseColumns = NO_DENSE) -> Model:
+        """The trees themselves as a model: their leaves' own outputs, nothing of ``wide`` yet, ``dense``'s anchors."""
+        return cls(trees, Head.bare(Layout.of(trees, wide, dense)))
 
-    def bare(self, wide: WideColumns | None = None) -> Model:
-        """The same slow artifacts under a head that has learned nothing, with other wide columns if they are given."""
-        return Model.of(self.trees, self.head.wide if wide is None else wide)
+    def bare(self, wide: WideColumns | None = None, dense: DenseColumns | None = None) -> Model:
+        """The same slow artifacts under a head that has learned nothing, with other columns if they are given."""
+        head = self.head
+        return Model.of(self.trees, head.wide if wide is None else wide, head.dense if dense is None else dense)
 
     def with_head(self, head: Head) -> Model:
         """The same slow artifacts under another head."""
         return replace(self, head=head)
 
     def encode(self, rows: Any) -> Codes:
-        """Codes of rows: leaves of these trees, buckets of this head's wide columns.
+        """Codes of rows: leaves of these trees, buckets of this head's wide columns, values of its dense columns.
 
         Parameters
         ----------
@@ -64,14 +66,16 @@ class Model:
             Columns missing or of the wrong type; the message lists them.
         """
         frame = rows.table if isinstance(rows, Samples) else frame_of(rows)
-        codes = Codes.unlabelled(self.trees.encode(frame), self.head.wide.buckets(frame))
+        head = self.head
+        codes = Codes.unlabelled(self.trees.encode(frame), head.wide.buckets(frame), head.dense.values(frame))
         if not isinstance(rows, Samples):
             return codes
         label = rows.label.astype(np.float32)
         return replace(codes, label=label, weight=rows.weight, event_us=rows.event_us, known_us=rows.known_us)
 
     def encode_row(self, row: Mapping[str, Any]) -> NDArray[np.int64]:
-        """Codes of one row: its leaves, then its buckets, int64 (n_trees + n_wide,)."""
+        """Codes of one row: its leaves, then its buckets, int64 (n_trees + n_wide,); its dense values are
+        ``head.dense.row_values``."""
         leaves = self.trees.encode_row(row)
         return np.concatenate([leaves.astype(np.int64), np.array(self.head.wide.row_buckets(row), np.int64)])
 
@@ -87,9 +91,11 @@ class Model:
         try:
             out = self.trees.margin(frame, self.head.leaf_weights, self.head.bias)
         except SchemaError as error:
-            raise _all_problems(error, self.head.wide.buckets, frame) from None
+            raise _all_problems(error, frame, self.head.wide.buckets, self.head.dense.values) from None
         if self.head.wide.names:
             self.head.add_wide(self.head.wide.buckets(frame), out)
+        if self.head.dense.n:
+            self.head.add_dense(self.head.dense.values(frame), out)
         return out
 
     @cached_property
@@ -102,9 +108,11 @@ class Model:
         try:
             margin = self.values_margin(self.trees.schema.row(row))
         except SchemaError as error:
-            raise _all_problems(error, self.head.wide.row_buckets, row) from None
+            raise _all_problems(error, row, self.head.wide.row_buckets, self.head.dense.row_values) from None
         if self.head.wide.names:
             margin = self.head.add_row_wide(self.head.wide.row_buckets(row), margin)
+        if self.head.dense.n:
+            margin = self.head.add_row_dense(self.head.dense.row_values(row), margin)
         return margin
 
     def margins(self, parts: Parts[Codes]) -> NDArray[np.float64]:
@@ -126,10 +134,12 @@ def quality_of(codes: Codes, head: Head) -> Quality:
     return Quality.of(head.margin(codes), codes.label, codes.weight)
 
 
-def _all_problems(of_trees: SchemaError, buckets: Callable[[Any], Any], rows: Any) -> SchemaError:
-    """The trees' problems with some rows and those of the wide columns: they are mended together."""
-    try:
-        buckets(rows)
-    except SchemaError as of_wide:
-        return SchemaError(f"{of_trees}; {of_wide}")
-    return of_trees
+def _all_problems(of_trees: SchemaError, rows: Any, *others: Callable[[Any], Any]) -> SchemaError:
+    """The trees' problems with some rows and those of the wide and dense columns: they are mended together."""
+    problems = [str(of_trees)]
+    for read in others:
+        try:
+            read(rows)
+        except SchemaError as error:
+            problems.append(str(error))
+    return SchemaError("; ".join(problems))

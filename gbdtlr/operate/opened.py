@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from gbdtlr.errors import DamagedError, FormatError, NoReleaseError
-from gbdtlr.store import Entry, Store
+from gbdtlr.store import Entry, Standing, Store
 
 AnyStore = str | os.PathLike[str] | Store
 
@@ -26,12 +26,17 @@ def empty(store: Store) -> NoReleaseError:
     return NoReleaseError(f"{store.url} is empty; check its name, or run first: gbdtlr train-trees")
 
 
-def live_entry(store: Store, at_least: int = 0) -> Entry:
-    """The live entry; ``NoReleaseError`` if nothing is published."""
-    live = store.live(at_least)
-    if live is None:
-        raise NoReleaseError(f"nothing is published in {store.url} yet; run first: gbdtlr train-trees")
-    return live
+def standing_of(store: Store, at_least: int = 0) -> Standing:
+    """Where the log stands; ``NoReleaseError`` if nothing is published."""
+    standing = store.standing(at_least)
+    if standing is None:
+        raise nothing_published(store)
+    return standing
+
+
+def nothing_published(store: Store) -> NoReleaseError:
+    """What to raise of a store without a release."""
+    return NoReleaseError(f"nothing is published in {store.url} yet; run first: gbdtlr train-trees")
 
 
 def readable(store: Store, number: int) -> Entry | str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from gbdtlr.errors import DamagedError
 from gbdtlr.jobs.publishing import as_of_version
-from gbdtlr.operate.opened import AnyStore, live_entry, opened, readable
+from gbdtlr.operate.opened import AnyStore, opened, readable, standing_of
 from gbdtlr.operate.releases import values_of
 from gbdtlr.store import Entry, Store
 from gbdtlr.store.backend import each
@@ -30,7 +30,9 @@ def status(store: AnyStore, now: datetime) -> dict[str, Any]:
     -------
     status : the entry in JSON's types, its number as ``release``; ``trees_age_s`` and ``head_age_s``, seconds since the
         moment up to which each knows labels; ``progressive``, the quality last measured on labels not yet learned, with
-        the ``release`` it was recorded in, or None
+        the ``release`` it was recorded in, or None; ``candidate``, the same of the candidate, whose ``progressive`` is
+        that of the candidates before it, and None for the first of them; None where none stands; ``held``, the entry of
+        the hold that stands, or None
 
     Raises
     ------
@@ -38,28 +40,52 @@ def status(store: AnyStore, now: datetime) -> dict[str, Any]:
         Nothing is published.
     """
     store = opened(store)
-    live = live_entry(store)
+    standing = standing_of(store)
+    live = standing.live
+    held = None if standing.held is None else store.entry(standing.held)
+    tried = None if standing.candidate is None else store.entry(standing.candidate)
     return {
-        **values_of(live),
-        "trees_age_s": _age_s(live.trees, now),
-        "head_age_s": _age_s(live.head, now),
+        **_values(live, now),
         "progressive": _progressive(store, live),
+        "candidate": None if tried is None else {**_values(tried, now), "progressive": _of_candidates(store, tried)},
+        "held": None if held is None else values_of(held),
     }
+
+
+def ages_of(entry: Entry, now: datetime) -> dict[str, float]:
+    """``trees_age_s`` and ``head_age_s`` of an entry's pair, by the names of its versions."""
+    return {"trees_age_s": _age_s(entry.trees, now), "head_age_s": _age_s(entry.head, now)}
+
+
+def _values(entry: Entry, now: datetime) -> dict[str, Any]:
+    """An entry of a pair and its ages; what stands after it is told of the newest alone."""
+    values = {name: value for name, value in values_of(entry).items() if name not in ("live", "candidate", "held")}
+    return {**values, **ages_of(entry, now)}
 
 
 def _age_s(version: str, now: datetime) -> float:
     try:
         as_of = datetime.strptime(as_of_version(version), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:
-        raise DamagedError(f"the live release names {version}, which is of no day there is") from None
+        raise DamagedError(f"a release names {version}, which is of no day there is") from None
     return (now - as_of).total_seconds()
 
 
 def _progressive(store: Store, live: Entry) -> dict[str, Any] | None:
-    if "progressive" in live.metrics:
-        return {**live.metrics["progressive"], "release": live.number}
+    if recorded := _recorded(live):
+        return recorded
     before = range(live.number - 1, max(0, live.number - LOOK_BACK), -1)
     for entry in each(store.backend, partial(readable, store), before):
-        if isinstance(entry, Entry) and "progressive" in entry.metrics:
-            return {**entry.metrics["progressive"], "release": entry.number}
+        if isinstance(entry, Entry) and entry.kind == "release" and (recorded := _recorded(entry)):
+            return recorded
     return None
+
+
+def _of_candidates(store: Store, tried: Entry) -> dict[str, Any] | None:
+    """What candidates gave in the shadow; what is built on the live release has measured that one."""
+    base = None if tried.base is None else readable(store, tried.base)
+    return _recorded(tried) if isinstance(base, Entry) and base.kind == "candidate" else None
+
+
+def _recorded(entry: Entry) -> dict[str, Any] | None:
+    return {**entry.metrics["progressive"], "release": entry.number} if "progressive" in entry.metrics else None

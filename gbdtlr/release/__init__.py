@@ -2,7 +2,7 @@
 
 from gbdtlr.release.fits import Fits
 from gbdtlr.release.past import Past
-from gbdtlr.release.release import COUNTS, Release
+from gbdtlr.release.release import COUNTS, Release, no_candidate
 from gbdtlr.release.slow import Slow
 
-__all__ = ["COUNTS", "Fits", "Past", "Release", "Slow"]
+__all__ = ["COUNTS", "Fits", "Past", "Release", "Slow", "no_candidate"]

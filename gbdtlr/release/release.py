@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from gbdtlr.errors import DamagedError, GbdtlrError
+from gbdtlr.errors import DamagedError, GbdtlrError, NoReleaseError
 from gbdtlr.head import Head, OnlineHead
 from gbdtlr.model import Model
 from gbdtlr.release.fits import CANDIDATES, Fits
@@ -73,17 +73,28 @@ class Release:
         DamagedError, FormatError, MismatchError
             As :meth:`load`; no older release is taken in its stead.
         """
+        return cls.follow(store, store.live, known)
+
+    @classmethod
+    def candidate(cls, store: Store, known: Release | None = None) -> Release | None:
+        """The candidate, loaded, or None if none stands; otherwise as :meth:`live`."""
+        return cls.follow(store, store.candidate, known)
+
+    @classmethod
+    def follow(cls, store: Store, find: Callable[[int], Entry | None], known: Release | None = None) -> Release | None:
+        """The release whose entry ``find``, given a number that is in the log, finds; otherwise as :meth:`live`."""
         seen = known.entry.number if known is not None else 0
-        while True:
-            entry = store.live(seen)
-            if entry is None or (known is not None and entry == known.entry):
-                return known if entry is not None else None
+        entry = find(seen)
+        while entry is not None:
+            if known is not None and entry == known.entry:
+                return known
             try:
                 return cls.load(store, entry, known)
             except DamagedError:
-                seen = store.newest()
-                if seen <= entry.number:
+                overtaken, entry = entry, find(entry.number)
+                if entry == overtaken:
                     raise
+        return None
 
     @classmethod
     def of(cls, entry: Entry, slow: Slow, head: Version, model: Model | None = None) -> Release:
@@ -140,8 +151,10 @@ class Release:
         if data is None:
             return None
         head = OnlineHead.from_bytes(data, self.head.layout)
-        if head.wide != self.head.wide:
-            raise DamagedError("the online head has other wide columns than the weights it is stored with")
+        if head.wide != self.head.wide or head.dense != self.head.dense:
+            raise DamagedError(
+                "the online head has other wide columns or dense columns than the weights it is stored with"
+            )
         return head
 
     @cached_property
@@ -164,3 +177,10 @@ class Release:
         """
         self.fits, self.counts  # noqa: B018 - reading them is the check
         self.online()
+
+
+def no_candidate(store: Store) -> NoReleaseError:
+    """What to raise where a candidate is asked for and none stands."""
+    return NoReleaseError(
+        f"no candidate stands in {store.url}; gbdtlr train-trees and gbdtlr update-lr publish one with --candidate"
+    )

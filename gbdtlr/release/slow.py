@@ -8,13 +8,16 @@ from datetime import datetime
 from typing import Any
 
 from gbdtlr.errors import ConfigError, DamagedError, MismatchError
-from gbdtlr.head import Head, Layout, WideColumns
+from gbdtlr.head import DenseColumns, Head, Layout, WideColumns
+from gbdtlr.head.dense import NO_DENSE
 from gbdtlr.model import Golden, Model
 from gbdtlr.store import Store, Version
 from gbdtlr.trees import FrozenTrees
 
 HEAD, GOLDEN = "head.npz", "golden.json"
 """Files of every head; the others are what the next update starts from."""
+DENSE = "dense.json"
+"""File of trees that are to have heads with dense columns."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,14 @@ class Slow:
     trees : they
     trees_manifest : of their version
     trees_as_of : the moment up to which they know labels
+    dense : dense columns with the constants that the samples of these trees gave them
     """
 
     trees_name: str
     trees: FrozenTrees
     trees_manifest: Mapping[str, Any]
     trees_as_of: datetime
+    dense: DenseColumns = NO_DENSE
 
     @classmethod
     def of(cls, version: Version, trees: FrozenTrees | None = None) -> Slow:
@@ -44,16 +49,18 @@ class Slow:
             They cannot be trusted here.
         """
         trees = FrozenTrees.from_files(version.files) if trees is None else trees
-        return cls(version.name, trees, version.manifest, as_of_of(version))
+        constants = version.files.get(DENSE)
+        dense = NO_DENSE if constants is None else DenseColumns.from_json(constants)
+        return cls(version.name, trees, version.manifest, as_of_of(version), dense)
 
     @classmethod
     def load(cls, store: Store, trees_name: str) -> Slow:
         """The slow artifacts of that name, every byte checked; raises as :meth:`of`."""
         return cls.of(store.read_version("trees", trees_name))
 
-    def bare(self, wide: WideColumns) -> Model:
-        """The model of these alone, under a head of ``wide`` columns that has learned nothing."""
-        return Model.of(self.trees, wide)
+    def bare(self, wide: WideColumns, dense: DenseColumns = NO_DENSE) -> Model:
+        """The model of these alone, under a head of ``wide`` and ``dense`` columns that has learned nothing."""
+        return Model.of(self.trees, wide, dense)
 
     def tie(self) -> dict[str, Any]:
         """What ties a head to them, for its manifest: their version, and the hash of every file of it.
@@ -83,6 +90,12 @@ class Slow:
             if name not in head.files:
                 raise DamagedError(f"head {head.name} has no file {name}")
         weights = Head.from_bytes(head.files[HEAD], Layout.of(self.trees))
+        try:
+            told = self.dense.chosen(weights.dense.names)
+        except KeyError as error:
+            raise MismatchError(f"trees {self.trees_name} know no dense column {error}, which the head has") from None
+        if not told.same_values(weights.dense):
+            raise MismatchError(f"head {head.name} has other constants of dense columns than trees {self.trees_name}")
         model = Model(self.trees, weights)
         Golden.from_bytes(head.files[GOLDEN]).replay(model)
         return model

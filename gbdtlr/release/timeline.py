@@ -10,15 +10,17 @@ from gbdtlr.times import to_us
 
 
 class Timeline:
-    """The log read backwards from its live entry, no further than it is asked about.
+    """The log read backwards from its live release, no further than it is asked about.
 
-    A release counts as live from its ``as_of`` until that of the next one, rollbacks among them.
+    A release counts as live from its ``as_of`` until that of the next one, rollbacks among them. Read from a candidate,
+    candidates count as what the rows of their time were tried with, and the live release where none stood.
     """
 
     def __init__(self, store: Store, live: Entry) -> None:
         self._store = store
         self._entries: dict[int, Entry | None] = {live.number: live}
         self._live = live
+        self._tried = live.kind == "candidate"
 
     def at(self, moment_us: int) -> Entry | None:
         """What was live at a moment, microseconds since 1970 UTC; None before the log, or where it cannot be read.
@@ -35,9 +37,15 @@ class Timeline:
         return self.entry(low)
 
     def entry(self, number: int) -> Entry | None:
-        """The entry of that number; None where there is none that can be read."""
+        """The release that was live after the entry of that number; None where there is none that can be read."""
         if number not in self._entries:
-            self._entries[number] = self._read(number)
+            entry = self._read(number)
+            if entry is not None:
+                live = (entry.candidate if self._tried else None) or entry.live_number
+                if live != number:
+                    entry = self._entries[live] if live in self._entries else self._read(live)
+                    self._entries[live] = entry
+            self._entries[number] = entry
         return self._entries[number]
 
     def between(self, first_us: int, last_us: int, most: int) -> list[Entry]:
@@ -47,8 +55,8 @@ class Timeline:
             return []
         low = 1 if first is None else min(first.number, last.number)
         numbers = np.unique(np.linspace(low, last.number, min(most, last.number - low + 1)).astype(int))
-        entries = [self.entry(int(number)) for number in numbers]
-        return sorted((each for each in entries if each is not None), key=lambda each: (each.as_of, each.number))
+        entries = {each.number: each for number in numbers if (each := self.entry(int(number))) is not None}
+        return sorted(entries.values(), key=lambda each: (each.as_of, each.number))
 
     def _by(self, number: int, moment_us: int) -> bool:
         entry = self.entry(number)

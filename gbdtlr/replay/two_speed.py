@@ -14,7 +14,7 @@ import numpy as np
 from gbdtlr import jobs
 from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, GbdtlrError, NoReleaseError, StoreError
-from gbdtlr.head import Codes, WideColumns
+from gbdtlr.head import Codes, DenseColumns, WideColumns
 from gbdtlr.release import Past, Release
 from gbdtlr.replay.journal import Arrays, Journal, segment_name
 from gbdtlr.replay.rows import by_event, joined, read_all
@@ -178,7 +178,7 @@ class TwoSpeed:
         }
         if rows is None:
             return out
-        codes: dict[tuple[str, WideColumns], Codes] = {}
+        codes: dict[tuple[str, WideColumns, DenseColumns], Codes] = {}
         first = self._release_at(self._segments[0].start)
         for step in segment.steps:
             low, high = (int(i) for i in rows.event_us.searchsorted([to_us(step.at), to_us(step.until)]))
@@ -188,7 +188,7 @@ class TwoSpeed:
 
             def coded(release: Release, part: slice = part) -> Codes:
                 """Codes of the step's rows on that release's trees."""
-                key = release.entry.trees, release.head.wide
+                key = release.entry.trees, release.head.wide, release.head.dense
                 if key not in codes:
                     codes[key] = release.model.encode(rows)
                 return codes[key].take(np.arange(part.start, part.stop))

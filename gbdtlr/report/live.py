@@ -34,10 +34,11 @@ def store_page(store: Store, last: int = 500) -> str:
     NoReleaseError
         Nothing is published.
     """
-    entries = store.entries(last)
-    if not entries:
+    live = store.live()
+    if live is None:
         raise NoReleaseError(f"nothing is published in {store.url} yet; run first: gbdtlr train-trees")
-    live = entries[-1]
+    log = store.entries(last)
+    entries = [entry for entry in log if entry.kind == "release"] or [live]
     release = Release.load(store, live)
     timezone = str(release.head_manifest["config"]["samples"].get("timezone", "UTC"))
     told = [entry for entry in entries if _progressive(entry).get("log_loss") is not None]
@@ -52,7 +53,7 @@ def store_page(store: Store, last: int = 500) -> str:
         else page.words("No release has judged another yet."),
         *joined.section(live),
         *_refusals(store, entries[0].number, timezone),
-        *_events(entries, timezone),
+        *_events(log, timezone),
         *_changes(store, entries),
         *_features(release),
         page.heading("The newest releases"),
@@ -167,16 +168,19 @@ def _blend(entries: Sequence[Entry], timezone: str) -> str:
 
 
 def _events(entries: Sequence[Entry], timezone: str) -> list[str]:
-    notable = [entry for entry in entries if entry.forced or entry.rolled_back_to is not None]
+    notable = [e for e in entries if e.forced or e.stands_against_jobs or e.kind not in ("release", "candidate")]
     if not notable:
         return []
     rows = [[str(e.number), _when(e.as_of, timezone), _made_by(e), e.reason or tables.NONE] for e in notable[-20:]]
-    return [page.heading("Overruled guards, and rollbacks"), page.table(["release", "as of", "made by", "why"], rows)]
+    heading = page.heading("Overruled guards, rollbacks, promotions and holds")
+    return [heading, page.table(["release", "as of", "made by", "why"], rows)]
 
 
 def _made_by(entry: Entry) -> str:
     if entry.rolled_back_to is not None:
         return f"{entry.why} to {entry.rolled_back_to}"
+    if entry.promoted is not None:
+        return f"{entry.why} of {entry.promoted}"
     return entry.why + (", forced" if entry.forced else "")
 
 
@@ -207,7 +211,7 @@ def changes(found: Mapping[str, Any]) -> list[str]:
         )
     if found["trees_differ"]:
         parts.append(page.words("The trees are new, so their leaves cannot be compared with the ones before."))
-    for kinds, header in ((("leaf", "bias"), "where"), (("id",), "id")):
+    for kinds, header in ((("leaf", "bias"), "where"), (("id",), "id"), (("dense",), "dense column")):
         rows = [
             [m["what"], f"{m['before']:+.4f}", f"{m['after']:+.4f}", f"{m['rows']:,}", f"{100 * m['effect']:+.2g}%"]
             for m in found["moves"]

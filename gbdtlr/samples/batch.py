@@ -13,8 +13,10 @@ import pyarrow.types as pt
 
 from gbdtlr.errors import SamplesError
 from gbdtlr.samples.columns import to_text_dictionary
+from gbdtlr.samples.lists import alike
 from gbdtlr.values.arrays import from_numpy
 from gbdtlr.values.numbers import is_number
+from gbdtlr.values.vectors import is_list
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def concat_tables(tables: Sequence[pa.Table]) -> pa.Table:
         chunks = [chunk for table in tables for chunk in table.column(name).chunks]
         types = {table.schema.field(name).type for table in tables}
         if len(types) > 1:
-            chunks = _alike(chunks, types)
+            chunks = alike(chunks, types, name) if any(map(is_list, types)) else _alike(chunks, types)
         columns.append(pa.chunked_array(chunks, chunks[0].type if chunks else first.field(name).type))
     return pa.table(columns, names=first.names)
 

@@ -10,6 +10,7 @@ import pyarrow.types as pt
 
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SchemaError
+from gbdtlr.samples.lists import dense_column, serves
 from gbdtlr.values.arrays import from_numpy, has_value, simple_type, with_nulls
 from gbdtlr.values.categories import is_text, text_dictionary, whole_array, written_of
 from gbdtlr.values.numbers import is_number, numbers_of
@@ -27,7 +28,7 @@ def needed_columns(cfg: SamplesConfig) -> tuple[str, ...]:
 
 def text_columns(cfg: SamplesConfig) -> tuple[str, ...]:
     """Feature columns read as categories or ids and not as numbers."""
-    return tuple(name for name in cfg.features if name not in cfg.numeric)
+    return cfg.texts
 
 
 def check_columns(schema: pa.Schema, cfg: SamplesConfig, file: str) -> None:
@@ -82,7 +83,9 @@ def check_types(batch: pa.RecordBatch, cfg: SamplesConfig, file: str) -> None:
 def _serves(kind: pa.DataType, name: str, cfg: SamplesConfig) -> bool:
     if name in (cfg.event_time, cfg.label_time, cfg.label_deadline):
         return True  # these are looked at on their own
-    return is_number(kind) if name in (*cfg.numeric, cfg.weight) else is_text(kind)
+    if name in (*cfg.numeric, cfg.weight):
+        return is_number(kind)
+    return serves(kind) if name in cfg.dense else is_text(kind)
 
 
 def _expected(cfg: SamplesConfig) -> dict[str, str]:
@@ -93,6 +96,8 @@ def _expected(cfg: SamplesConfig) -> dict[str, str]:
     expected.update((name, want) for name, want in named.items() if name)
     for name in text_columns(cfg):
         expected[name] = IDS
+    for name in cfg.dense:
+        expected[name] = "a number or a list of numbers"
     for name in cfg.numeric:
         expected[name] = "a whole number (it is a wide column too)" if name in cfg.wide_columns else "a number"
     return expected
@@ -121,10 +126,13 @@ def feature_table(batch: pa.RecordBatch, cfg: SamplesConfig, file: str) -> pa.Ta
         Values that cannot be what the config takes them for; the message lists all such columns of ``file``.
     """
     numeric, wide = set(cfg.numeric), set(cfg.wide_columns)
+    vectors = set(cfg.dense) - numeric
     columns, faults = [], []
     for name in cfg.features:
+        column = batch.column(name)
         try:
-            columns.append(feature_column(batch.column(name), name in numeric, name in wide))
+            is_vector = name in vectors
+            columns.append(dense_column(column) if is_vector else feature_column(column, name in numeric, name in wide))
         except SchemaError as error:
             faults.append(f"{name} {error}")
     _none(faults, file)

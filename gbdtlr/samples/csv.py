@@ -15,6 +15,7 @@ from gbdtlr.samples import csv_faults
 from gbdtlr.samples.columns import check_columns, needed_columns
 from gbdtlr.samples.csv_records import csv_header
 from gbdtlr.samples.files import File
+from gbdtlr.samples.lists import gathered, in_file, numbered_lists, with_lists
 from gbdtlr.samples.texts import LONGEST, whole_lines
 from gbdtlr.values import scalars
 from gbdtlr.values.arrays import empty_as_null, from_numpy, from_texts, present, true_rows, with_nulls
@@ -32,22 +33,23 @@ def csv_batches(file: File, cfg: SamplesConfig, seen: set[str]) -> Iterator[pa.R
     while among categories these are names like any other. A last line without an end is left alone where somebody may
     be appending to the file. Features are added to ``seen`` where there are rows.
     """
-    numbers = {*cfg.numeric, *([cfg.weight] if cfg.weight else [])}
+    header = csv_header(file, skip_torn=True)
+    lists = numbered_lists(header, cfg)
+    numbers = {*cfg.numeric, *in_file(cfg.dense, lists), *([cfg.weight] if cfg.weight else [])}
     # A number that is hashed as an id too has to be whole, and exact.
     types = {
         name: (pa.int64() if name in cfg.wide_columns else pa.float64()) if name in numbers else pa.string()
-        for name in needed_columns(cfg)
+        for name in in_file(needed_columns(cfg), lists)
     }
-    header = csv_header(file, skip_torn=True)
     fields = [(name, types.get(name, pa.string())) for name in header]
     if {*types} - {*header} or len({*header}) < len(header):
         if not has_rows(file, header, skip_torn=True):
             return
         csv_faults.check_delimiter(file, header, types)
-        check_columns(pa.schema(fields), cfg, file.path)
+        check_columns(with_lists(pa.schema(fields), lists), cfg, file.path)
     for batch in typed_csv(file, types, skip_torn=True):
         seen.update(cfg.features)
-        yield batch
+        yield gathered(batch, lists)
 
 
 def has_rows(file: File, header: Sequence[str], *, skip_torn: bool = False) -> bool:

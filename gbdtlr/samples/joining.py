@@ -94,7 +94,7 @@ class Impressions:
             Samples.concat(samples) if samples else None,
         )
 
-    def in_order(self, numeric: Sequence[str]) -> Impressions:
+    def in_order(self, numeric: Sequence[str], dense: Sequence[str] = ()) -> Impressions:
         """The rows by event time and key; of those that share both, by what they hold."""
         order = np.argsort(self.event_us, kind="stable")  # of what is in order nearly, as logs are, that takes no time
         tied = np.flatnonzero(beside_its_like(self.event_us[order]))
@@ -107,7 +107,7 @@ class Impressions:
             place = self.row[rows]
             there = place >= 0
             content, weight = np.zeros(len(rows), np.uint64), np.zeros(len(rows))
-            content[there] = row_hashes(self.samples.take(place[there]), numeric)
+            content[there] = row_hashes(self.samples.take(place[there]), numeric, dense)
             weight[there] = self.samples.weight[place[there]]
             order[tied] = rows[np.lexsort((weight, content, self.key[rows], self.event_us[rows]))]
         return self if (order[1:] > order[:-1]).all() else self.take(order)
@@ -193,11 +193,11 @@ def _blocks(
             together = Impressions.concat(pending)
             early = together.event_us < first
             if 2 * np.count_nonzero(early) >= len(early):
-                yield together.take(np.flatnonzero(early)).in_order(cfg.numeric)
+                yield together.take(np.flatnonzero(early)).in_order(cfg.numeric, cfg.dense)
                 together = together.take(np.flatnonzero(~early))
             pending = [together]
     if pending:
-        yield Impressions.concat(pending).in_order(cfg.numeric)
+        yield Impressions.concat(pending).in_order(cfg.numeric, cfg.dense)
     finish(readings, cfg, tally, () if window.unfinal else only)
 
 
@@ -294,7 +294,7 @@ class _Join:
             samples = _labelled(block, self.read.outcomes)
             if samples is not None:
                 self.joined.positives += int(samples.label.sum())
-                yield thin_negatives(samples, self.cfg.negative_keep_rate, self.cfg.numeric)
+                yield thin_negatives(samples, self.cfg.negative_keep_rate, self.cfg.numeric, self.cfg.dense)
 
     def count(self, first_us: int, end_us: int) -> None:
         """Count the outcomes of a time, all impressions of which, and of a window before, have been seen."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from gbdtlr.config import SamplesConfig
@@ -19,18 +20,21 @@ from gbdtlr.errors import SamplesError, SchemaError
 from gbdtlr.samples.columns import check_columns, needed_columns
 from gbdtlr.samples.files import File
 from gbdtlr.samples.jsonl import Block, blocks, check_utf8
+from gbdtlr.samples.lists import list_array
 from gbdtlr.values import scalars
-from gbdtlr.values.arrays import from_values
+from gbdtlr.values.arrays import from_numpy, from_values, with_nulls
 from gbdtlr.values.categories import from_optional
+from gbdtlr.values.vectors import vector, vectors
 
 _NULL = re.compile(rb"^\s*null\s*$", re.MULTILINE)
 _PROBED = 20  # lines that tell the types to try first
 
 
 class Role(Enum):
-    """What a column is read as: a number, a text (of a category or id), both, or whatever is there."""
+    """What a column is read as: a number, a text (of a category or id), both, whatever is there, or a dense column's
+    number or list of numbers."""
 
-    NUMBER, TEXT, BOTH, ANYTHING = range(4)
+    NUMBER, TEXT, BOTH, ANYTHING, DENSE = range(5)
 
 
 def json_batches(file: File, cfg: SamplesConfig, seen: set[str]) -> Iterator[pa.RecordBatch]:
@@ -53,6 +57,8 @@ def role(is_numeric: bool, is_text: bool) -> Role:
 
 
 def _role(name: str, cfg: SamplesConfig) -> Role:
+    if name in cfg.dense and name not in cfg.numeric:
+        return Role.DENSE
     if name in cfg.features:
         return role(name in cfg.numeric, name in cfg.wide_columns)
     if name == cfg.key:
@@ -135,7 +141,10 @@ def _type_of(values: Sequence[Any], role: Role, before: pa.DataType | None) -> p
     """The type Arrow can read such values as, with nothing lost; None if there is none, or they are mixed."""
     kinds = set(map(type, values)) - {type(None)}
     if not kinds:
-        return before or {Role.NUMBER: pa.float64(), Role.BOTH: pa.int64()}.get(role, pa.string())
+        numbers = {Role.NUMBER: pa.float64(), Role.DENSE: pa.float64(), Role.BOTH: pa.int64()}
+        return before or numbers.get(role, pa.string())
+    if role is Role.DENSE:
+        return pa.list_(pa.float64()) if kinds == {list} else pa.float64() if kinds <= {int, float} else None
     if kinds == {bool}:
         return pa.bool_()
     if kinds == {str}:
@@ -151,6 +160,8 @@ def _type_of(values: Sequence[Any], role: Role, before: pa.DataType | None) -> p
 
 
 def _array(values: list[Any], role: Role) -> pa.Array:
+    if role is Role.DENSE:
+        return _vectors(values)
     kind = _type_of(values, role, None)
     if kind is not None and not (role is Role.NUMBER and kind == pa.float64()):
         return pa.nulls(len(values), kind) if all(value is None for value in values) else from_values(values)
@@ -161,6 +172,13 @@ def _array(values: list[Any], role: Role) -> pa.Array:
         return _whole_numbers([None if value is None else _whole(value) for value in values])
     spell = scalars.written if role is Role.TEXT else _spelled
     return from_optional([None if value is None else spell(value) for value in values])
+
+
+def _vectors(values: list[Any]) -> pa.Array:
+    found = vectors(values)
+    if any(isinstance(value, list) for value in values):
+        return list_array(found)
+    return with_nulls(from_numpy(found[:, 0]), np.isnan(found[:, 0]))
 
 
 def _whole(value: Any) -> int:
@@ -184,11 +202,20 @@ def _spelled(value: Any) -> str:
 
 def _fault(name: str, role: Role, numbers: list[int], values: list[Any]) -> str:
     """What is wrong with the first value that is not what its role asks for."""
-    read: Callable[[Any], Any] = {Role.NUMBER: scalars.number, Role.BOTH: _whole}.get(role, scalars.written)
+    read: Callable[[Any], Any] = {
+        Role.NUMBER: scalars.number,
+        Role.BOTH: _whole,
+        Role.DENSE: vector,
+    }.get(role, scalars.written)
     for number, value in zip(numbers, values, strict=True):
         try:
             if value is not None:
                 read(value)
         except SchemaError as error:
             return f"line {number}, column {name} {error}"
+    if role is Role.DENSE:
+        try:
+            vectors(values)
+        except SchemaError as error:
+            return f"column {name} {error}"
     return f"column {name} cannot be read"

@@ -14,6 +14,7 @@ from gbdtlr.config import AT_ONCE, SamplesConfig
 from gbdtlr.errors import SamplesError
 from gbdtlr.samples.columns import check_columns, needed_columns, text_columns
 from gbdtlr.samples.files import File
+from gbdtlr.samples.lists import gathered, in_file, numbered_lists, with_lists
 from gbdtlr.samples.window import Tally, Window
 from gbdtlr.times import zone
 from gbdtlr.values.arrays import from_numpy, is_string, present, whole_numbers, with_nulls
@@ -34,13 +35,14 @@ def parquet_batches(
     """
     from pyarrow import parquet
 
-    names = list(needed_columns(cfg))
     with file.random_access() as source:
         reader = parquet.ParquetFile(source, **sparing(file))
         schema = reader.schema_arrow
         if not reader.metadata.num_rows:
             return
-        check_columns(schema, cfg, file.path)
+        lists = numbered_lists(schema.names, cfg)
+        check_columns(with_lists(schema, lists), cfg, file.path)
+        names = in_file(needed_columns(cfg), lists)
         seen.update(cfg.features)
         texts = [name for name in text_columns(cfg) if is_string(schema.field(name).type)]
         if texts:
@@ -51,7 +53,7 @@ def parquet_batches(
             rows = rows_at_once(reader.metadata, groups, batch_rows, names)
             batches = reader.iter_batches(rows, row_groups=groups, columns=names)
             for batch in _with_far_times(batches, file, reader, groups, rows, names):
-                yield checked(batch, file)
+                yield gathered(checked(batch, file), lists)
 
 
 def sparing(file: File) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from gbdtlr.samples.common import common_schema
 from gbdtlr.samples.files import File
 from gbdtlr.samples.finding import find_files
 from gbdtlr.samples.json_columns import Role, role
+from gbdtlr.values.vectors import numbered
 
 _BATCH_ROWS = 65536
 
@@ -53,11 +54,12 @@ class Source(Protocol):
         """Its rows in order; no piece is empty."""
 
 
-def read_tables(path: str, numeric: Collection[str] = ()) -> Iterator[pa.Table]:
+def read_tables(path: str, numeric: Collection[str] = (), dense: Collection[str] = ()) -> Iterator[pa.Table]:
     """Every row of the files ``path`` names, all columns kept; at least one table, if only an empty one.
 
     The column types of one file are the same in all its tables. CSV says nothing of types: columns named in
-    ``numeric`` are numbers and all others the text that is there, so that ``007`` stays ``007``.
+    ``numeric`` are numbers, as are those of the lists in ``dense``, and all others the text that is there, so that
+    ``007`` stays ``007``.
 
     Raises
     ------
@@ -67,7 +69,7 @@ def read_tables(path: str, numeric: Collection[str] = ()) -> Iterator[pa.Table]:
         A file that cannot be read.
     """
     n_tables = 0
-    sources = open_sources(find_files([path]), dict.fromkeys(numeric, Role.NUMBER))
+    sources = open_sources(find_files([path]), roles_of(numeric, (), dense))
     for source in sources:
         for piece in read_pieces(source):
             n_tables += 1
@@ -76,9 +78,10 @@ def read_tables(path: str, numeric: Collection[str] = ()) -> Iterator[pa.Table]:
         yield common_types(sources).empty_table()
 
 
-def roles_of(numeric: Collection[str], texts: Collection[str]) -> dict[str, Role]:
-    """What the columns of a model are read as: numbers, categories and ids, or both."""
-    return {name: role(name in numeric, name in texts) for name in dict.fromkeys([*numeric, *texts])}
+def roles_of(numeric: Collection[str], texts: Collection[str], dense: Collection[str] = ()) -> dict[str, Role]:
+    """What the columns of a model are read as: numbers, categories and ids, both, or dense columns."""
+    roles = {name: role(name in numeric, name in texts) for name in dict.fromkeys([*numeric, *texts])}
+    return {**dict.fromkeys(dense, Role.DENSE), **roles}
 
 
 def open_sources(files: Sequence[File], roles: Mapping[str, Role], *, as_lines: bool = False) -> list[Source]:
@@ -163,31 +166,37 @@ def _fits(source: Source, name: str, kind: pa.DataType) -> bool:
 
 def _open(file: File, roles: Mapping[str, Role], as_lines: bool) -> Source:
     if file.format == "parquet":
-        return _Parquet.of(file)
+        return _Parquet.of(file, roles)
     if file.format == "csv":
         return _Csv.of(file, roles)
     return _Lines(file, roles) if as_lines else _Json.of(file, roles)
 
 
+def _with_numbered(names: set[str], roles: Mapping[str, Role]) -> set[str]:
+    """The names, and those of lists whose numbers have columns of their own."""
+    return names | {name for name, role in roles.items() if role is Role.DENSE and numbered(names, name)}
+
+
 @dataclass
 class _Parquet:
     file: File
+    roles: Mapping[str, Role]
     schema: pa.Schema
     is_empty: bool
 
     @classmethod
-    def of(cls, file: File) -> _Parquet:
+    def of(cls, file: File, roles: Mapping[str, Role]) -> _Parquet:
         from pyarrow import parquet
 
         from gbdtlr.samples.parquet import sparing
 
         with file.random_access() as source:
             reader = parquet.ParquetFile(source, **sparing(file))
-            return cls(file, reader.schema_arrow.remove_metadata(), not reader.metadata.num_rows)
+            return cls(file, roles, reader.schema_arrow.remove_metadata(), not reader.metadata.num_rows)
 
     @property
     def seen(self) -> Collection[str]:
-        return {*self.schema.names}
+        return _with_numbered({*self.schema.names}, self.roles)
 
     def pieces(self) -> Iterator[Piece]:
         from pyarrow import parquet
@@ -223,12 +232,15 @@ class _Csv:
             raise SamplesError(f"{file.path} has more than one column {', '.join(twice)}; give each its own name")
         if {*roles} - {*header}:
             check_delimiter(file, header, roles)
-        kinds = [(name, pa.float64() if roles.get(name) is Role.NUMBER else pa.string()) for name in header]
+        dense = [name for name, role in roles.items() if role is Role.DENSE]
+        numbers = {name for name, role in roles.items() if role in (Role.NUMBER, Role.DENSE)}
+        numbers |= {part for name in dense if name not in header for part in numbered(header, name)}
+        kinds = [(name, pa.float64() if name in numbers else pa.string()) for name in header]
         return cls(file, roles, pa.schema(kinds), not has_rows(file, header))
 
     @property
     def seen(self) -> Collection[str]:
-        return {*self.schema.names}
+        return _with_numbered({*self.schema.names}, self.roles)
 
     def pieces(self) -> Iterator[Piece]:
         from gbdtlr.samples.csv import read_column, typed_csv

@@ -75,7 +75,7 @@ class _Job:
         numeric = {feature.name for feature in schema.features if feature.vocabulary is None}
         ids = {*release.head.wide.columns}
         self.texts = {*schema.names, *ids} - numeric
-        self.roles = roles_of(sorted(numeric), sorted(self.texts | ids))
+        self.roles = roles_of(sorted(numeric), sorted(self.texts | ids), release.head.dense.names)
         self._unseen = {*self.roles}
         self._number = release.entry.number
 

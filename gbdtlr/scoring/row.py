@@ -26,11 +26,12 @@ class Serving:
         self.release = release
         self.model = release.model
         self.number = release.entry.number
-        schema, wide = release.trees.schema, release.head.wide
+        schema, head = release.trees.schema, release.head
         self._orders: dict[tuple[str, ...], NDArray[np.intp]] = {}
-        self._is_numeric = not wide.names and all(feature.vocabulary is None for feature in schema.features)
+        alone = not head.wide.names and not head.dense.n
+        self._is_numeric = alone and all(feature.vocabulary is None for feature in schema.features)
         # The first call, too, finds everything compiled and built.
-        columns = (*schema.names, *wide.columns)
+        columns = release.model.columns
         release.model.row_margin(dict.fromkeys(columns))
         release.model.margin(dict.fromkeys(columns, pa.nulls(1)))
 

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr.errors import ConfigError, NoReleaseError
+from gbdtlr.errors import ConfigError
 from gbdtlr.metrics import sigmoid
 from gbdtlr.release import Release
+from gbdtlr.scoring.pointer import CANDIDATE, Pointer
 from gbdtlr.scoring.refresher import Refresher
 from gbdtlr.scoring.row import Names, Serving
 from gbdtlr.store import Store
@@ -41,10 +42,11 @@ class Scorer:
     threads do not survive a fork.
     """
 
-    def __init__(self, store: Store, release: Release, pinned: bool = False) -> None:
+    def __init__(self, store: Store, release: Release, pinned: bool = False, pointer: Pointer | None = None) -> None:
         self.store = store
         self._serving = Serving(release)
         self._pinned = pinned
+        self._pointer = Pointer() if pointer is None else pointer
         self._refreshing = threading.Lock()
         self._checked_s = time.monotonic()
         self._error: str | None = None
@@ -52,17 +54,19 @@ class Scorer:
         self._refresher: Refresher | None = None
 
     @classmethod
-    def open(cls, store: str | os.PathLike[str] | Store, release: int | None = None) -> Scorer:
-        """Scorer of the live release of a store, or of release number ``release``, which it then keeps.
+    def open(cls, store: str | os.PathLike[str] | Store, release: int | str | None = None) -> Scorer:
+        """Scorer of the live release of a store; of its candidate; or of one release, which it then keeps.
 
         Parameters
         ----------
         store : path or URL, or a store that is open
+        release : number of a release, or ``candidate``, to score in the shadow of what is live. Once its candidate is
+            withdrawn or goes live, such a Scorer keeps it until another stands, and :meth:`health` says so
 
         Raises
         ------
         NoReleaseError
-            Nothing is published, or no such release.
+            Nothing is published, no such release, or no candidate stands.
         DamagedError, FormatError, MismatchError
             The release cannot be trusted here; the message says why. No older one is taken in its stead.
         StoreUnavailable
@@ -70,8 +74,12 @@ class Scorer:
         """
         if not isinstance(store, Store):
             store = Store.open(os.fspath(store))
-        loaded = _live(store) if release is None else Release.load(store, store.entry(release))
-        return cls(store, loaded, pinned=release is not None)
+        if release is None or release == CANDIDATE:
+            pointer = Pointer(to_candidate=release is not None)
+            return cls(store, pointer.load(store), pointer=pointer)
+        if isinstance(release, str):
+            raise ConfigError(f"a release is a number or {CANDIDATE!r}, not {release!r}")
+        return cls(store, Release.load(store, store.entry(release)), pinned=True)
 
     @property
     def release(self) -> int:
@@ -147,7 +155,7 @@ class Scorer:
         with self._refreshing:
             known = self._serving.release
             try:
-                live = _live(self.store, known)
+                live = self._pointer.load(self.store, known)
                 changed = live is not known
                 if changed:
                     self._serving = Serving(live)
@@ -171,10 +179,11 @@ class Scorer:
         -------
         health : ``release``, ``trees``, ``head``; ``trees_as_of``, ``head_as_of`` and their ages ``trees_age_s``,
             ``head_age_s``; ``pinned``; ``refreshing``, whether a background thread does; ``checked_age_s``, since the
-            store last confirmed the release; ``failures``, refreshes failed since; ``error``, the last one's or None
+            store last confirmed the release; ``failures``, refreshes failed since; ``error``, the last one's or None;
+            ``candidate``, number of the one that stood then, and ``held``, of the hold; None where there was none
         """
         now = now or datetime.now(UTC)
-        release, refresher = self._serving.release, self._refresher
+        release, refresher, standing = self._serving.release, self._refresher, self._pointer.standing
         return {
             "release": release.entry.number,
             "trees": release.entry.trees,
@@ -188,6 +197,8 @@ class Scorer:
             "checked_age_s": round(time.monotonic() - self._checked_s, 3),
             "failures": self._failures,
             "error": self._error,
+            "candidate": None if standing is None else standing.candidate,
+            "held": None if standing is None else standing.held,
         }
 
     def start_refreshing(
@@ -235,13 +246,6 @@ class Scorer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _live(store: Store, known: Release | None = None) -> Release:
-    release = Release.live(store, known)
-    if release is None:
-        raise NoReleaseError(f"nothing is published in {store.url}; run first: gbdtlr train-trees")
-    return release
 
 
 def _sigmoid(margin: float) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from gbdtlr.errors import SchemaError
-from gbdtlr.head import WideColumns
+from gbdtlr.head import DenseColumns, WideColumns
 from gbdtlr.release import Release
 from gbdtlr.trees.schema import Feature, Schema
 
@@ -30,6 +30,7 @@ class Columns:
     release : the release
     features : those of the trees, in their order
     ids : those that are only hashed into the head
+    dense : the dense columns, by name, but those that are numbers of the trees too
     names : all of them
     """
 
@@ -40,13 +41,20 @@ class Columns:
         parts = release.head.wide.columns
         of_trees = {feature.name for feature in self.features}
         self.ids = tuple(part for part in parts if part not in of_trees)
-        self.names = frozenset((*of_trees, *self.ids))
-        self.numeric = frozenset(feature.name for feature in self.features if feature.vocabulary is None)
+        self.dense = {each.name: each for each in release.head.dense.columns if each.name not in of_trees}
+        self.names = frozenset((*of_trees, *self.ids, *self.dense))
+        numbers = (name for name, column in self.dense.items() if not column.is_list)
+        of_features = (feature.name for feature in self.features if feature.vocabulary is None)
+        self.numeric = frozenset((*of_features, *numbers))
         self._wide = frozenset(parts)
 
     def ordered(self) -> tuple[str, ...]:
-        """The names as people expect them: the trees' features, then the ids."""
-        return (*(feature.name for feature in self.features), *self.ids)
+        """The names as people expect them: the trees' features, then the ids, then the dense columns."""
+        return (*(feature.name for feature in self.features), *self.ids, *self.dense)
+
+    def lists(self) -> dict[str, int]:
+        """How many numbers the lists of each dense column have that holds lists."""
+        return {name: column.size for name, column in self.dense.items() if column.is_list}
 
     def missing(self, present: Collection[str]) -> Problems:
         """A problem for every column that is not there."""
@@ -84,6 +92,16 @@ class Columns:
                     alone_wide.row_buckets({name: values[name]})
                 else:
                     alone_wide.buckets({name: values[name]})
+            except UNREADABLE as error:
+                yield name, _told(error, name)
+
+        for name in sorted(self.dense.keys() & values.keys()):
+            try:
+                alone_dense = DenseColumns((self.dense[name],))
+                if single:
+                    alone_dense.row_values({name: values[name]})
+                else:
+                    alone_dense.values({name: values[name]})
             except UNREADABLE as error:
                 yield name, _told(error, name)
 

@@ -89,7 +89,13 @@ class Inference(Handlers):
         """The tensors it takes and gives."""
         columns = self.service.columns
         _check_version(version, columns.number)
-        inputs = [_tensor(name, "FP64" if name in columns.numeric else "BYTES") for name in columns.ordered()]
+        lists = columns.lists()
+        inputs = [
+            {**_tensor(name, "FP64"), "shape": [-1, lists[name]]}
+            if name in lists
+            else _tensor(name, "FP64" if name in columns.numeric else "BYTES")
+            for name in columns.ordered()
+        ]
         document = {
             "name": self.settings.name,
             "versions": [str(columns.number)],
@@ -140,6 +146,7 @@ class Inference(Handlers):
             raise Refusal(400, "inputs must be a list of tensors, one for each column")
         frame: dict[str, list[Any]] = {}
         problems: dict[str, str] = {}
+        sizes = self.service.columns.lists()
         for tensor in inputs:
             name = tensor.get("name")
             if type(name) is not str:
@@ -147,7 +154,7 @@ class Inference(Handlers):
             if name in frame:
                 problems[name] = "is there more than once"
             try:
-                frame[name] = _values(tensor)
+                frame[name] = _values(tensor) if name not in sizes else _lists(tensor, sizes[name])
             except ValueError as error:
                 problems[name] = str(error)
         if problems:
@@ -176,6 +183,27 @@ def _check_outputs(outputs: Any) -> None:
         return
     if type(outputs) is not list or not all(type(each) is dict and each.get("name") == OUTPUT for each in outputs):
         raise Refusal(422, f"the only output is {OUTPUT}")
+
+
+def _lists(tensor: dict[str, Any], size: int) -> list[Any]:
+    """The lists of a tensor of shape [n, size], whose data are the lists or all their numbers in a row.
+
+    Raises
+    ------
+    ValueError
+        What is wrong with it.
+    """
+    shape, data = tensor.get("shape"), tensor.get("data")
+    if type(shape) is not list or len(shape) != 2 or shape[1] != size or type(shape[0]) is not int or shape[0] < 0:
+        raise ValueError(f"has shape {str(shape)[:40]}; [n, {size}] expected, a list of {size} for each row")
+    if type(data) is not list:
+        raise ValueError("needs data, a list of values")
+    if data and all(type(each) is list for each in data):
+        if len(data) != shape[0] or any(len(each) != size for each in data):
+            raise ValueError(f"has shape {shape} and lists of other lengths")
+        data = [value for each in data for value in each]
+    numbers = _values({**tensor, "shape": [shape[0] * size], "data": data})
+    return [numbers[i : i + size] for i in range(0, len(numbers), size)]
 
 
 def _values(tensor: dict[str, Any]) -> list[Any]:

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from gbdtlr.samples.lists import list_array
 from gbdtlr.scoring import Scored
 from gbdtlr.serving.answer import JSON, Answer, Refusal
 from gbdtlr.serving.arrow import Rows, Sent
 from gbdtlr.serving.handlers import Aside, Handlers, Route, most_values, unsupported
 from gbdtlr.serving.request import Request
 from gbdtlr.values.arrays import empty_as_null
+from gbdtlr.values.vectors import vectors
 
 CSV = b"text/csv"
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
@@ -77,8 +80,10 @@ class Mlflow(Handlers):
         """Rows of a CSV with a line of names, read as files are: numeric columns as numbers, all others as text."""
         from pyarrow import csv
 
-        numeric = self.service.columns.numeric
-        header = _header(body)
+        numeric, header = self.service.columns.numeric, _header(body)
+        lists = {name: [f"{name}_{i}" for i in range(size)] for name, size in self.service.columns.lists().items()}
+        lists = {name: parts for name, parts in lists.items() if {*parts} <= {*header} and name not in header}
+        numeric = numeric.union(*lists.values())
         try:
             texts = csv.read_csv(
                 io.BytesIO(body),
@@ -102,6 +107,9 @@ class Mlflow(Handlers):
             for column in texts.columns
         ]
         table = pa.table(columns, names=header)
+        for name, parts in lists.items():
+            numbers = np.stack([vectors(table.column(part), 1)[:, 0] for part in parts], axis=1)
+            table = table.drop_columns(parts).append_column(name, list_array(numbers))
         return Rows(Sent.of(table.schema), table, self.settings.max_rows)
 
 

@@ -156,7 +156,10 @@ def _version_parameter(number: int) -> Document:
 
 
 def _schemas(columns: Columns, settings: ServeConfig) -> Document:
-    of_column = {name: _MISSING_NUMBER if name in columns.numeric else _CATEGORY for name in columns.ordered()}
+    of_list = {name: _missing_list(size) for name, size in columns.lists().items()}
+    of_column = {
+        name: of_list.get(name, _MISSING_NUMBER if name in columns.numeric else _CATEGORY) for name in columns.ordered()
+    }
     row = _object(of_column, closed=settings.unknown_columns == "refuse")
     loose_row = _object(of_column, closed=False)
     few = {"maxItems": settings.max_rows}
@@ -224,6 +227,11 @@ def _schemas(columns: Columns, settings: ServeConfig) -> Document:
         },
         "InferenceError": _object({"error": _text(), "model_version": _text()}),
     }
+
+
+def _missing_list(size: int) -> Document:
+    """A list of so many numbers, or none."""
+    return {"oneOf": [{**_list(_MISSING_NUMBER), "minItems": size, "maxItems": size}, {"type": "null"}]}
 
 
 def _refusals(schema: str) -> Document:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from gbdtlr.errors import GbdtlrError
 from gbdtlr.model.golden import Golden
 from gbdtlr.serving.columns import Columns
 from gbdtlr.store import Entry, Store
-from gbdtlr.times import format_time
+from gbdtlr.times import format_time, parse_time
 
 MAX_ENTRIES = 200
 MAX_ALONE = 10
@@ -27,17 +28,26 @@ class History:
         self._store = store
         self._lock = threading.Lock()
         self._entries: dict[int, Entry] = {}
+        self._candidate: Entry | None = None
         self._example: tuple[str, dict[str, Any] | None] = ("", None)
 
     def entries(self, newest: int) -> list[Entry]:
-        """Those up to release ``newest``, newest last; where the store does not answer, those that are known."""
+        """Releases up to ``newest``, newest last; where the store does not answer, those that are known."""
         wanted = range(max(1, newest - MAX_ENTRIES + 1), newest + 1)
         with self._lock:
             missing = [number for number in wanted if number not in self._entries]
             if missing:
                 self._entries.update((entry.number, entry) for entry in self._read(missing))
             self._entries = {number: entry for number, entry in self._entries.items() if number in wanted}
-            return [self._entries[number] for number in sorted(self._entries)]
+            found = [self._entries[number] for number in sorted(self._entries)]
+        return [entry for entry in found if entry.kind == "release"]
+
+    def candidate(self, number: int | None) -> Entry | None:
+        """The candidate of that number; None for none, or where the store does not answer."""
+        with self._lock:
+            if number is not None and (self._candidate is None or self._candidate.number != number):
+                self._candidate = next(iter(self._read([number])), None)
+            return None if number is None else self._candidate
 
     def _read(self, numbers: Sequence[int]) -> list[Entry]:
         if len(numbers) > MAX_ALONE:
@@ -70,12 +80,21 @@ def status(columns: Columns, history: History, health: Mapping[str, Any], counte
     health : as the Scorer tells it
     counted : sums of the metrics
     """
+    from gbdtlr.operate.status import ages_of
+
     live = columns.release.entry
     entries = history.entries(columns.number)
     example = history.example(live)
+    now = parse_time(health["head_as_of"]) + timedelta(seconds=health["head_age_s"])
+    ages = {"trees_age_s": health["trees_age_s"], "head_age_s": health["head_age_s"]}
+    role = "live" if live.kind == "release" else live.kind
+    cards = [_card(role, live, ages)]
+    candidate = history.candidate(health["candidate"])
+    if candidate is not None and candidate.number != live.number:
+        cards.append(_card("candidate", candidate, ages_of(candidate, now)))
     return {
         "release": columns.number,
-        "releases": [_card("live", live, health)],
+        "releases": cards,
         "health": dict(health),
         "history": _points(entries),
         "counted": dict(counted),
@@ -84,7 +103,7 @@ def status(columns: Columns, history: History, health: Mapping[str, Any], counte
     }
 
 
-def _card(role: str, entry: Entry, health: Mapping[str, Any]) -> dict[str, Any]:
+def _card(role: str, entry: Entry, ages: Mapping[str, float]) -> dict[str, Any]:
     """One release that serves in some role, as the page heads it."""
     return {
         "role": role,
@@ -95,8 +114,7 @@ def _card(role: str, entry: Entry, health: Mapping[str, Any]) -> dict[str, Any]:
         "forced": entry.forced,
         "trees": entry.trees,
         "head": entry.head,
-        "trees_age_s": health["trees_age_s"],
-        "head_age_s": health["head_age_s"],
+        **ages,
     }
 
 
@@ -132,5 +150,7 @@ def _column(columns: Columns, name: str) -> dict[str, Any]:
     vocabulary = next((feature.vocabulary for feature in columns.features if feature.name == name), None)
     if name in columns.numeric:
         return {"name": name, "kind": "number"}
+    if size := columns.lists().get(name):
+        return {"name": name, "kind": "list", "size": size}
     choices = list(vocabulary[:MAX_CHOICES]) if vocabulary is not None else []
     return {"name": name, "kind": "id" if vocabulary is None else "category", "choices": choices}

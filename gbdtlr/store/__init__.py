@@ -15,13 +15,24 @@ from gbdtlr.store.backend import Backend, Stat
 from gbdtlr.store.check import Finding, check_store
 from gbdtlr.store.entry import Entry
 from gbdtlr.store.exclusive import ensure_put_if_absent
-from gbdtlr.store.log import ReleaseLog
+from gbdtlr.store.log import ReleaseLog, Standing
 from gbdtlr.store.manifest import VersionId, version_of
 from gbdtlr.store.prune import PREFIXES, PruneReport, prune_store
 from gbdtlr.store.refusals import Refusal, note, noted
 from gbdtlr.store.versions import Version, exists, read, read_manifest, write
 
-__all__ = ["Backend", "Entry", "Finding", "PruneReport", "Refusal", "Stat", "Store", "Version", "VersionId"]
+__all__ = [
+    "Backend",
+    "Entry",
+    "Finding",
+    "PruneReport",
+    "Refusal",
+    "Standing",
+    "Stat",
+    "Store",
+    "Version",
+    "VersionId",
+]
 
 
 class Store:
@@ -114,9 +125,20 @@ class Store:
         """Whether nothing is here: no job has ever written to it, or its name is mistyped."""
         return not any(True for prefix in PREFIXES for _ in self.backend.list(prefix))
 
+    def standing(self, at_least: int = 0) -> Standing | None:
+        """Where the log stands, or None if nothing is published; see :meth:`ReleaseLog.standing`."""
+        return self._log.standing(at_least)
+
     def live(self, at_least: int = 0) -> Entry | None:
-        """Newest entry of the log, or None if nothing is published; see :meth:`ReleaseLog.live`."""
-        return self._log.live(at_least)
+        """The live release, or None if nothing is published; see :meth:`ReleaseLog.standing`."""
+        standing = self._log.standing(at_least)
+        return None if standing is None else standing.live
+
+    def candidate(self, at_least: int = 0) -> Entry | None:
+        """The candidate, or None if none stands; as :meth:`live`."""
+        standing = self._log.standing(at_least)
+        number = None if standing is None else standing.candidate
+        return None if number is None else self._log.entry(number)
 
     def newest(self) -> int:
         """Number of the newest entry, whether it can be read or not; 0 if there is none."""
@@ -165,7 +187,8 @@ class Store:
 
         Parameters
         ----------
-        keep : how many of the newest releases, the live one among them, keep their versions; at least 1
+        keep : how many of the newest releases, the live one among them, keep their versions; at least 1. Candidates
+            among them do, too, and the one that stands always does
         min_age : nothing written in this time before ``now`` is removed; a job may be about to publish it, so it
             must be longer than any job runs
         now : the time of the clock, by which the backend dates what is written

@@ -9,7 +9,7 @@ from functools import partial
 from gbdtlr.errors import DamagedError, FormatError, NoReleaseError
 from gbdtlr.store import versions
 from gbdtlr.store.backend import Backend
-from gbdtlr.store.entry import Entry, key_of, number_of
+from gbdtlr.store.entry import PAIRS, Entry, key_of, number_of
 from gbdtlr.store.log import ReleaseLog
 from gbdtlr.store.manifest import VersionId, version_of
 
@@ -35,7 +35,7 @@ def check_store(backend: Backend, log: ReleaseLog) -> Iterator[Finding]:
 
     It may take long, and jobs go on meanwhile: what was published or pruned since the first look is no damage.
     """
-    live_then = log.newest()
+    newest_then, standing_then = log.newest(), _standing(log)
     whole: dict[VersionId, bool] = {}
     for kind in ("trees", "heads"):
         for stat in backend.list(kind):
@@ -55,10 +55,10 @@ def check_store(backend: Backend, log: ReleaseLog) -> Iterator[Finding]:
     for number in range(1, newest + 1):
         if number not in found:
             yield Finding(key_of(number), False, f"missing, though the log goes on to {newest}; restore it")
-        elif number < live_then:
-            yield _entry(log, number, listed.__contains__, False)
+        elif number < newest_then and number not in standing_then:
+            yield _entry(log, number, listed.__contains__)
         else:
-            yield _entry(log, number, partial(versions.exists, backend), log.newest() == number)
+            yield _entry(log, number, partial(versions.exists, backend), _standing(log).get(number, ""))
 
 
 def _version(backend: Backend, version: VersionId) -> Finding:
@@ -71,13 +71,26 @@ def _version(backend: Backend, version: VersionId) -> Finding:
     return Finding(version.folder, True)
 
 
-def _entry(log: ReleaseLog, number: int, is_there: Callable[[VersionId], bool], live: bool) -> Finding:
+def _standing(log: ReleaseLog) -> dict[int, str]:
+    """Releases that readers may ask for at any moment, by number, and what they are."""
+    try:
+        standing = log.standing()
+    except (DamagedError, FormatError, NoReleaseError):  # which the entry's own finding says
+        return {log.newest(): "live"}
+    if standing is None:
+        return {}
+    candidate = {} if standing.candidate is None else {standing.candidate: "the candidate"}
+    return {**candidate, standing.live.number: "live"}
+
+
+def _entry(log: ReleaseLog, number: int, is_there: Callable[[VersionId], bool], role: str = "") -> Finding:
     try:
         entry: Entry = log.entry(number)
     except (DamagedError, FormatError, NoReleaseError) as error:
         return Finding(key_of(number), False, str(error))
-    gone = [str(version) for version in (entry.trees_id, entry.head_id) if not is_there(version)]
+    needed = (entry.trees_id, entry.head_id) if entry.kind in PAIRS else ()
+    gone = [str(version) for version in needed if not is_there(version)]
     if gone:
         lost = f"{' and '.join(gone)} {'are' if len(gone) > 1 else 'is'} no longer in the store"
-        return Finding(key_of(number), not live, lost + (", though this release is live" if live else ""))
+        return Finding(key_of(number), not role, lost + (f", though this release is {role}" if role else ""))
     return Finding(key_of(number), True)

@@ -1,25 +1,35 @@
-"""The entry: one line of the release log, saying which head goes live on which trees, and why."""
+"""The entry: one line of the release log, saying which head goes live on which trees, and why.
+
+Most entries are releases. Others leave the live release as it is: a candidate, which is published to be tried, its
+withdrawal, a hold, and the lifting of it. Every entry says what stands after it, so that the newest tells all. What
+old readers would take for a live release, or overlook, is written in a format that they refuse by name.
+"""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from gbdtlr.codec.documents import Meta, Time, read, table, typed
 from gbdtlr.errors import ConfigError, DamagedError, StoreError
-from gbdtlr.store.manifest import VersionId, plain, seal, unseal
+from gbdtlr.store.manifest import FORMAT, VersionId, plain, seal, unseal
 from gbdtlr.times import parse_time
 
 MAX_NUMBER = 99_999_999
 Number = Annotated[int, Meta(ge=1, le=MAX_NUMBER)]
+Kind = Literal["release", "candidate", "withdrawal", "hold", "lift"]
+PAIRS: tuple[Kind, ...] = ("release", "candidate")
+"""Kinds of entries that bring a pair of their own; the others name that of the live release."""
+NEWEST_FORMAT = FORMAT + 1
+_DERIVED = ("number", "live", "candidate", "held")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One release: immutable, numbered without gaps from 1.
+    """One release, or a decision about releases: immutable, numbered without gaps from 1.
 
     Attributes
     ----------
@@ -32,6 +42,11 @@ class Entry:
     base : number of the release it was built on, if any
     rolled_back_to : for a rollback, number of the release whose versions it brings back
     metrics : whatever was measured, as JSON
+    kind : ``release``, which goes live; ``candidate``, ``withdrawal``, ``hold`` or ``lift``, which leave what is live
+    promoted : for a promotion, number of the candidate whose versions it makes live
+    live : for what leaves it, number of the release that is live
+    candidate, held : numbers of the candidate and of the hold that stand after this entry, if any
+    user, host : who made it, and on which machine; empty where nobody said
     """
 
     number: Number
@@ -44,9 +59,34 @@ class Entry:
     base: Number | None = None
     rolled_back_to: Number | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    kind: Kind = "release"
+    promoted: Number | None = None
+    live: Number | None = None
+    candidate: Number | None = None
+    held: Number | None = None
+    user: str = ""
+    host: str = ""
 
     def __post_init__(self) -> None:
         VersionId("heads", self.head, self.trees)  # which are names of versions, or damaged
+        for name in ("promoted", "live", "candidate", "held"):
+            if (getattr(self, name) or 0) > self.number:
+                raise ValueError(f"{name}: of release {self.number}, it cannot be release {getattr(self, name)}")
+
+    @property
+    def live_number(self) -> int:
+        """Number of the release that is live after this entry."""
+        return self.number if self.live is None else self.live
+
+    @property
+    def did(self) -> str:
+        """In words, what a person has done by it to what is live; empty where it was no person."""
+        return "rolled back" if self.rolled_back_to is not None else "promoted a candidate" if self.promoted else ""
+
+    @property
+    def stands_against_jobs(self) -> bool:
+        """Whether a person has chosen what is live, which no job that began before it may undo."""
+        return self.rolled_back_to is not None or self.promoted is not None
 
     @property
     def trees_id(self) -> VersionId:
@@ -77,7 +117,7 @@ def number_of(key: str) -> int | None:
 
 
 def make(values: Entry | Mapping[str, Any], number: int) -> Entry:
-    """Entry of that number from a caller's values; the number among them, if any, is ignored.
+    """Entry of that number from a caller's values; what follows from its place in the log is ignored among them.
 
     Raises
     ------
@@ -85,6 +125,7 @@ def make(values: Entry | Mapping[str, Any], number: int) -> Entry:
         Values missing, unknown or of the wrong type.
     """
     given = dict(values.to_dict() if isinstance(values, Entry) else values)
+    given = {name: value for name, value in given.items() if name not in _DERIVED}
     unknown = sorted(set(given) - {each.name for each in fields(Entry)})
     if unknown:
         raise StoreError(f"a release has no {', '.join(unknown)}; put what was measured into metrics")
@@ -100,9 +141,37 @@ def make(values: Entry | Mapping[str, Any], number: int) -> Entry:
         raise StoreError(f"release {number} cannot be written: {error}") from error
 
 
+def following(entry: Entry, before: Entry | None) -> Entry:
+    """The entry with what stands after it: what stood after the one before, where it says nothing else.
+
+    Parameters
+    ----------
+    before : None for the first, or where none before can be read: then nothing stood
+
+    Raises
+    ------
+    StoreError
+        It leaves the live release, of which nothing is known.
+    """
+    kind, number = entry.kind, entry.number
+    if before is None:
+        if kind != "release":
+            raise StoreError(f"release {number} cannot be written: there is no live release before that {kind}")
+        return replace(entry, live=None, candidate=None, held=None)
+    candidate = {"candidate": number, "withdrawal": None}.get(kind, before.candidate)
+    return replace(
+        entry,
+        live=None if kind == "release" else before.live_number,
+        candidate=None if candidate is not None and candidate == entry.promoted else candidate,
+        held={"hold": number, "lift": None}.get(kind, before.held),
+    )
+
+
 def dump(entry: Entry) -> bytes:
     """Bytes of the entry, unlike those of any other writer's: so a writer can tell its own after a lost answer."""
-    return seal({**entry.to_dict(), "writer": secrets.token_hex(8)}, f"release {entry.number}")
+    is_plain = entry.kind == "release" and entry.candidate is None and entry.held is None
+    values = {**entry.to_dict(), "writer": secrets.token_hex(8)}
+    return seal(values, f"release {entry.number}", FORMAT if is_plain else NEWEST_FORMAT)
 
 
 def load(data: bytes, number: int, where: str) -> Entry:
@@ -115,7 +184,9 @@ def load(data: bytes, number: int, where: str) -> Entry:
     FormatError
         A format newer than this reader.
     """
-    entry = read(unseal(data, where), Entry, where)
+    entry = read(unseal(data, where, NEWEST_FORMAT), Entry, where)
     if entry.number != number:
         raise DamagedError(f"{where} is damaged: it says it is release {entry.number}")
+    if (entry.kind == "release") != (entry.live is None) or entry.live == number:
+        raise DamagedError(f"{where} is damaged: a {entry.kind} that says release {entry.live} is live")
     return entry

@@ -1,23 +1,50 @@
 """The release log: ``releases/00000042.json``, one immutable entry a release, numbered without gaps.
 
-Whoever writes number N with put-if-absent wins it; that is the only agreement between jobs. The live release is
-the entry with the highest number, found by asking which numbers exist.
+Whoever writes number N with put-if-absent wins it; that is the only agreement between jobs. The newest entry, found by
+asking which numbers exist, is the live release, or says which is; and which candidate stands, and whether a hold does.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from gbdtlr.errors import Conflict, DamagedError, NoReleaseError, StoreError, StoreUnavailable
+from gbdtlr.errors import Conflict, DamagedError, FormatError, NoReleaseError, StoreError, StoreUnavailable
 from gbdtlr.store import versions
 from gbdtlr.store.backend import Backend, NotFound, each
-from gbdtlr.store.entry import MAX_NUMBER, Entry, dump, key_of, load, make
+from gbdtlr.store.entry import MAX_NUMBER, PAIRS, Entry, dump, following, key_of, load, make
 from gbdtlr.store.manifest import MAX_JSON
 
 HINT = "releases/hint"
 _HINT_SIZE = 16
+_LOOK_BACK = 16
+"""Entries that cannot be read, one after the other, before whatever stood before them is given up."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the log stands.
+
+    Attributes
+    ----------
+    newest : its newest entry
+    live : the live release, which is that entry unless that leaves another
+    """
+
+    newest: Entry
+    live: Entry
+
+    @property
+    def candidate(self) -> int | None:
+        """Number of the candidate, if one stands."""
+        return self.newest.candidate
+
+    @property
+    def held(self) -> int | None:
+        """Number of the hold, if one stands."""
+        return self.newest.held
 
 
 class ReleaseLog:
@@ -25,9 +52,11 @@ class ReleaseLog:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._seen = 0
 
-    def live(self, at_least: int = 0) -> Entry | None:
-        """Newest entry, or None if nothing is published, in a few requests however long the log is.
+    def standing(self, at_least: int = 0) -> Standing | None:
+        """The newest entry and the live release, or None if nothing is published, in a few requests however long the
+        log is: one more where they are not the same.
 
         The search starts from ``releases/hint``, a number each writer leaves behind after its entry, or from
         ``at_least`` where the caller knows a release. That is no "latest" that could disagree with the
@@ -38,9 +67,21 @@ class ReleaseLog:
         Raises
         ------
         DamagedError, FormatError
-            The newest entry cannot be read; no older one is taken in its stead.
+            The newest entry, or the live one, cannot be read; no older one is taken in its stead.
         """
-        start = at_least if 0 < at_least < MAX_NUMBER else self._hint()
+        newest = self._newest_entry(at_least)
+        if newest is None:
+            return None
+        self._seen = newest.number
+        live = newest if newest.kind == "release" else self.entry(newest.live_number)
+        if live.kind != "release":
+            where = f"{self._backend.url}/{key_of(newest.number)}"
+            raise DamagedError(f"{where} is damaged: release {live.number}, which it says is live, is a {live.kind}")
+        return Standing(newest, live)
+
+    def _newest_entry(self, at_least: int) -> Entry | None:
+        # A caller knows a release, and maybe not what was written since without going live.
+        start = max(at_least, self._seen) if 0 < at_least < MAX_NUMBER else self._hint()
         if self._exists(start + 1):
             number = self._last_from(start + 1)
         else:
@@ -50,7 +91,7 @@ class ReleaseLog:
         return self.entry(number) if number else None
 
     def newest(self) -> int:
-        """Number of the newest entry, 0 if there is none, without reading any entry; as :meth:`live`."""
+        """Number of the newest entry, 0 if there is none, without reading any entry; as :meth:`standing`."""
         start = self._hint()
         if self._exists(start + 1):
             return self._last_from(start + 1)
@@ -129,17 +170,31 @@ class ReleaseLog:
             The versions are not in the store, the release before is not in the log, or values are wrong.
         """
         entry = make(values, number)
-        if number > 1 and not self._exists(number - 1):
-            raise StoreError(f"release {number} cannot be written before release {number - 1}")
-        for version in (entry.trees_id, entry.head_id):
+        entry = following(entry, self._before(number))
+        for version in (entry.trees_id, entry.head_id) if entry.kind in PAIRS else ():
             try:
-                versions.ensure_whole(self._backend, version, renew=entry.rolled_back_to is not None)
+                versions.ensure_whole(self._backend, version, renew=entry.stands_against_jobs)
             except DamagedError as error:
                 raise StoreError(f"release {number} cannot be written: {error}") from error
         self._create(key_of(number), dump(entry))
+        self._seen = number
         with contextlib.suppress(StoreError):  # only a hint; the release stands without it
             self._backend.put(HINT, str(number).encode())
         return entry
+
+    def _before(self, number: int) -> Entry | None:
+        """The entry before that number, or the newest that can be read of the few before it; None where there is none.
+
+        A rollback is the cure for a newest entry that cannot be read, and must not depend on it.
+        """
+        for before in range(number - 1, max(0, number - 1 - _LOOK_BACK), -1):
+            try:
+                return self._read(before)
+            except NotFound as error:
+                raise StoreError(f"release {number} cannot be written before release {before}") from error
+            except (DamagedError, FormatError):
+                continue
+        return None
 
     def _create(self, key: str, data: bytes) -> None:
         for _ in range(3):

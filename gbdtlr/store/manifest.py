@@ -117,17 +117,17 @@ def plain(value: Mapping[str, object], what: str) -> dict[str, Any]:
     return result
 
 
-def seal(payload: Mapping[str, object], what: str) -> bytes:
-    """Bytes that :func:`unseal` reads back and whose every change it notices."""
-    document = plain({**payload, "format": FORMAT}, what)
+def seal(payload: Mapping[str, object], what: str, number: int = FORMAT) -> bytes:
+    """Bytes in format ``number`` that :func:`unseal` reads back and whose every change it notices."""
+    document = plain({**payload, "format": number}, what)
     data = canonical({**document, "sha256": sha256(canonical(document))}) + b"\n"
     if len(data) > MAX_JSON:
         raise StoreError(f"{what} would be {len(data)} bytes, more than the {MAX_JSON} allowed; record less in it")
     return data
 
 
-def unseal(data: bytes, what: str) -> dict[str, Any]:
-    """What was sealed, format number included.
+def unseal(data: bytes, what: str, newest: int = FORMAT) -> dict[str, Any]:
+    """What was sealed, format number included; ``newest`` is the newest format that is understood.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def unseal(data: bytes, what: str) -> dict[str, Any]:
         A format newer than this reader.
     """
     document: dict[str, Any] = parse_json(data, what)
-    check_format(document, what, FORMAT)
+    check_format(document, what, newest)
     expected = document.pop("sha256", None)
     try:
         found = sha256(canonical(document))

@@ -152,14 +152,22 @@ def _is_young(backend: Backend, key: str, cutoff: datetime) -> bool:
 
 
 def _kept(log: ReleaseLog, keep: int, keep_after: datetime | None) -> list[Entry]:
+    """Entries whose versions are needed, by number: those asked for, and what the newest says is live or tried."""
     entries = log.entries(keep)
-    while keep_after and entries and (first := entries[0].number) > 1:
+    while entries and (first := entries[0].number) > 1:
+        is_enough = sum(entry.kind == "release" for entry in entries) >= keep
+        if is_enough and not keep_after:
+            break
         page = [log.entry(number) for number in range(max(1, first - _PAGE), first)]
         entries = page + entries
-        if all(entry.as_of < keep_after for entry in page):
+        if is_enough and keep_after and all(entry.as_of < keep_after for entry in page):
             break
-    oldest = entries[-keep].number if len(entries) >= keep else 1
-    return [e for e in entries if e.number >= oldest or (keep_after and e.as_of >= keep_after)]
+    numbers = [entry.number for entry in entries if entry.kind == "release"]
+    oldest = numbers[-keep] if len(numbers) >= keep else 1
+    kept = [e for e in entries if e.number >= oldest or (keep_after and e.as_of >= keep_after)]
+    if entries and (candidate := entries[-1].candidate) is not None and candidate < kept[0].number:
+        kept.insert(0, log.entry(candidate))
+    return kept
 
 
 def _named_by(entries: Iterable[Entry]) -> set[VersionId]:

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from benchmarks import fit_peers
-from benchmarks.fit import AS_OF, beside_peers, beside_refit, objective_of, problem, settings, without_anchor
+from benchmarks.fit import (
+    AS_OF,
+    beside_peers,
+    beside_refit,
+    objective_of,
+    problem,
+    settings,
+    with_dense,
+    without_anchor,
+)
 from benchmarks.harness import OURS, Bench
 from gbdtlr.head.fit.objective import Objective, Setting
 
@@ -66,6 +75,14 @@ def test_settings_and_refits_are_told_with_their_loss(today, bench):
     assert rows["blend of 16 settings"]["passes"] >= rows["one setting"]["passes"]
     assert all(row["log loss"] < 1 for row in bench.rows if "log loss" in row)
     assert sum("log loss" in row for row in bench.rows) == 4
+
+
+def test_the_cost_of_dense_columns_is_beside_a_fit_without_any(today, bench):
+    with_dense(bench, today)
+    rows = {row["system"]: row for row in bench.rows}
+    assert [*rows] == ["without dense columns", "1 dense", "8 dense", "32 dense"]
+    assert rows["without dense columns"]["ratio"] == 1.0
+    assert all(row["passes"] > 0 for row in bench.rows)
 
 
 def _rows(today):

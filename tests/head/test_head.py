@@ -15,6 +15,8 @@ from gbdtlr.errors import DamagedError, FormatError
 from gbdtlr.head import (
     Candidates,
     Codes,
+    DenseColumn,
+    DenseColumns,
     Head,
     Layout,
     Memory,
@@ -24,15 +26,21 @@ from gbdtlr.head import (
     WideColumns,
     fit_candidates,
 )
+from gbdtlr.head.dense import NO_DENSE
 from gbdtlr.head.past.incremental import remember
 
 TREES = Layout(np.array([0, 4, 11]), np.linspace(-1.0, 1.0, 11))
 
 
-def make_head(n_wide=2, seed=0):
+DENSE = DenseColumns(
+    (DenseColumn("score", (0.5,), (2.0,)), DenseColumn("hidden", (0.0, 1.0), (1.0, 3.0), True, (0.5, 0.0))), 7.0
+)
+
+
+def make_head(n_wide=2, seed=0, dense=NO_DENSE):
     rng = np.random.default_rng(seed)
     index = tuple(np.unique(rng.integers(0, 500, 30)).astype(np.uint32) for _ in range(n_wide))
-    layout = Layout.of(TREES, WideColumns(tuple(f"w{j}" for j in range(n_wide)), 500)).using(index)
+    layout = Layout.of(TREES, WideColumns(tuple(f"w{j}" for j in range(n_wide)), 500), dense).using(index)
     return Head(layout, rng.normal(size=layout.n))
 
 
@@ -58,6 +66,34 @@ def test_a_head_survives_its_bytes(n_wide):
     assert again.to_bytes() == data
     np.testing.assert_array_equal(again.leaf_weights, head.leaf_weights)
     assert again.wide == head.wide
+
+
+def test_a_head_with_dense_columns_survives_its_bytes_in_a_format_of_its_own():
+    head = make_head(dense=DENSE)
+    data = head.to_bytes()
+    again = Head.from_bytes(data, TREES)
+    assert again.to_bytes() == data
+    assert again.dense == DENSE
+    np.testing.assert_array_equal(again.weights, head.weights)
+    arrays = from_npz(data, newest=2)
+    assert arrays["format"].tolist() == [2]
+    assert from_npz(make_head().to_bytes())["format"].tolist() == [1]
+    with pytest.raises(FormatError, match="newer than the 1"):
+        from_npz(data, "head.npz", 1)
+    for name in arrays.keys() - {"dense_names"}:
+        if name.startswith("dense_"):
+            with pytest.raises(DamagedError):
+                Head.from_bytes(to_npz({**arrays, name: arrays[name][:-1]}, 2), TREES)
+
+
+def test_what_dense_columns_add_is_the_same_by_rows_and_together():
+    head = make_head(dense=DENSE)
+    values = np.random.default_rng(3).normal(size=(3, 40)).astype(np.float32)
+    leaves, buckets = np.zeros((2, 40), np.uint8), np.full((2, 40), 499, np.uint32)
+    margins = head.margin(Codes.unlabelled(leaves, buckets, values))
+    without = head.margin(Codes.unlabelled(leaves, buckets, np.zeros_like(values)))
+    assert [head.add_row_dense(values[:, i], without[i]) for i in range(40)] == margins.tolist()
+    np.testing.assert_allclose(margins - without, values.T.astype(float) @ head.dense_weights, atol=1e-12)
 
 
 def test_a_head_of_other_trees_is_refused():
@@ -92,10 +128,10 @@ def test_damaged_bytes_are_refused_or_harmless(data):
     assert head.is_finite()
 
 
-@pytest.mark.parametrize("many", [0, 2**20])
+@pytest.mark.parametrize("many", [0, 4, 2**20])
 def test_candidates_survive_their_bytes(monkeypatch, many):
     monkeypatch.setattr("gbdtlr.head.fit.candidates.MANY", many)
-    problem = Problem(300, n_wide=1)
+    problem = Problem(300, n_wide=1, n_dense=many % 5)
     one = fit_candidates(problem.window, problem.layout, [Setting(AS_OF - AS_OF.replace(day=1, month=4), 2.0)], AS_OF)
     data = one.to_bytes()
     again = Candidates.from_bytes(data, problem.layout)
@@ -106,6 +142,9 @@ def test_candidates_survive_their_bytes(monkeypatch, many):
         Candidates.from_bytes(data, Layout(np.array([0, 3]), np.zeros(3), problem.layout.wide))
     with pytest.raises(DamagedError, match="wide columns"):
         Candidates.from_bytes(data, Layout.of(problem.layout))
+    if problem.layout.dense.n:
+        with pytest.raises(DamagedError):
+            Candidates.from_bytes(data, Layout.of(problem.layout, problem.layout.wide))
     with pytest.raises(DamagedError):
         Candidates.from_bytes(data[:-20], problem.layout)
 
@@ -132,17 +171,18 @@ def test_newer_formats_are_refused_by_name():
     fitted = fit_candidates(problem.window, problem.layout, [Setting(timedelta(hours=6), 3.0)], AS_OF)
     memory = remember(problem.window, fitted, AS_OF)
     online = OnlineHead(Rule("ftrl", 0.1, 1.0, 0.0, 0.0), problem.layout)
-    for name, data, read in (
-        ("head.npz", make_head().to_bytes(), lambda data: Head.from_bytes(data, TREES)),
-        ("candidates.npz", fitted.to_bytes(), lambda data: Candidates.from_bytes(data, problem.layout)),
-        ("memory.npz", memory.to_bytes(), lambda data: Memory.from_bytes(data, fitted)),
-        ("online.npz", online.to_bytes(), lambda data: OnlineHead.from_bytes(data, problem.layout)),
+    for name, newest, data, read in (
+        ("head.npz", 2, make_head().to_bytes(), lambda data: Head.from_bytes(data, TREES)),
+        ("candidates.npz", 2, fitted.to_bytes(), lambda data: Candidates.from_bytes(data, problem.layout)),
+        ("memory.npz", 1, memory.to_bytes(), lambda data: Memory.from_bytes(data, fitted)),
+        ("online.npz", 2, online.to_bytes(), lambda data: OnlineHead.from_bytes(data, problem.layout)),
     ):
         arrays = from_npz(data)
         assert arrays["format"].tolist() == [1]
         assert read(to_npz({key: array for key, array in arrays.items() if key != "format"})) is not None
-        with pytest.raises(FormatError, match=f"{name} has format 2, newer than the 1 this gbdtlr reads; upgrade"):
-            read(to_npz(arrays, 2))
+        told = f"{name} has format {newest + 1}, newer than the {newest} this gbdtlr reads; upgrade"
+        with pytest.raises(FormatError, match=told):
+            read(to_npz(arrays, newest + 1))
         for bad in (np.array([0]), np.array([1.0]), np.array([1, 1])):
             with pytest.raises(DamagedError, match="format"):
                 read(to_npz({**arrays, "format": bad}))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from problems import Problem
 
-from gbdtlr.head import Codes, Head, Layout, WideColumns, pieces
+from gbdtlr.head import Codes, DenseColumn, DenseColumns, Head, Layout, WideColumns, pieces
 from gbdtlr.head.codes import as_other
 from gbdtlr.head.layout import distinct, lookup, places
 
@@ -26,7 +26,10 @@ def layouts(draw: st.DrawFn, n_columns: int | None = None) -> Layout:
     n = draw(st.integers(0, 3)) if n_columns is None else n_columns
     offsets = np.cumsum([0, *sizes])
     wide = WideColumns(tuple(f"w{j}" for j in range(n)), N_BUCKETS)
-    return Layout(offsets, np.linspace(-1, 1, offsets[-1]), wide).using([draw(buckets) for _ in range(n)])
+    found = draw(st.lists(st.integers(1, 3), max_size=2))
+    columns = [DenseColumn(f"d{j}", (0.0,) * k, (2.0,) * k, k > 1, (0.25,) * k) for j, k in enumerate(found)]
+    layout = Layout(offsets, np.linspace(-1, 1, offsets[-1]), wide, dense=DenseColumns(tuple(columns)))
+    return layout.using([draw(buckets) for _ in range(n)])
 
 
 @st.composite
@@ -38,37 +41,49 @@ def pairs(draw: st.DrawFn) -> tuple[Layout, Layout]:
 
 @given(layouts())
 def test_kinds_are_laid_end_to_end_and_cover_every_parameter(layout: Layout) -> None:
-    assert list(layout.kinds) == ["leaves", *(f"wide {name}" for name in layout.wide.names), "bias"]
+    wide, dense = (f"wide {name}" for name in layout.wide.names), [f"dense {name}" for name in layout.dense.names]
+    assert list(layout.kinds) == ["leaves", *wide, *dense, "bias"]
     assert np.concatenate([np.arange(layout.n)[where] for where in layout.kinds.values()]).tolist() == [
         *range(layout.n)
     ]
-    assert layout.n == layout.n_leaves + sum(map(len, layout.buckets)) + 1
+    assert layout.n == layout.n_leaves + sum(map(len, layout.buckets)) + layout.dense.n + 1
+    assert (layout.ids.stop, layout.linear.stop) == (layout.linear.start, layout.bias)
+    assert [layout.linear.start + at.start for at in layout.dense.places] == [layout.kinds[d].start for d in dense]
     assert [where.stop - where.start for where in layout.columns] == [len(index) for index in layout.buckets]
     assert layout.kinds["bias"] == slice(layout.bias, layout.n)
     assert layout.anchor[layout.leaves].tolist() == layout.leaf_values.tolist()
-    assert not layout.anchor[layout.n_leaves :].any()
+    assert not layout.anchor[layout.ids].any()
+    assert (layout.anchor[layout.linear] == 0.5).all()
+    assert layout.anchor[layout.bias] == 0
 
 
 @given(layouts(), st.sampled_from([(), (3,)]))
 def test_what_is_split_joins_again(layout: Layout, tail: tuple[int, ...]) -> None:
     values = np.random.default_rng(0).normal(size=(layout.n, *tail)).astype(np.float32)
-    leaves, wide, bias = layout.split(values)
+    (leaves, wide, bias), dense = layout.split(values), values[layout.linear]
     assert len(leaves) == layout.n_leaves
     assert [len(each) for each in wide] == [len(index) for index in layout.buckets]
-    again = layout.join(leaves, wide, bias)
+    assert len(dense) == layout.dense.n
+    again = layout.join(leaves, wide, bias, dense)
     assert again.dtype == values.dtype
     np.testing.assert_array_equal(again, values)
+    if layout.dense.n:
+        with pytest.raises(ValueError, match="dense numbers expected"):
+            layout.join(leaves, wide, bias)
 
 
 @given(pairs())
 def test_values_keep_their_meaning_in_another_layout(pair: tuple[Layout, Layout]) -> None:
     one, other = pair
     values = np.arange(1.0, one.n + 1)
+    n_dense = min(one.dense.n, other.dense.n)
     expected = {("leaf", i): values[i] for i in range(one.n_leaves)} | {"bias": values[-1]}
+    expected |= {("dense", i): values[one.linear][i] for i in range(n_dense)}
     for j, (where, index) in enumerate(zip(one.columns, one.buckets, strict=True)):
         expected |= {(j, bucket): value for bucket, value in zip(index.tolist(), values[where], strict=True)}
     carried = one.carried(values, other)
     found = {("leaf", i): carried[i] for i in range(other.n_leaves)} | {"bias": carried[-1]}
+    found |= {("dense", i): carried[other.linear][i] for i in range(n_dense)}
     for j, (where, index) in enumerate(zip(other.columns, other.buckets, strict=True)):
         found |= {(j, bucket): value for bucket, value in zip(index.tolist(), carried[where], strict=True)}
     assert len(found) == other.n
@@ -104,14 +119,15 @@ def test_only_wide_buckets_are_dropped(layout: Layout, seed: int) -> None:
     np.testing.assert_array_equal(layout.carried(values, smaller), values[left])
 
 
-@pytest.mark.parametrize("n_wide", [0, 2])
-def test_the_parameters_of_a_row_are_those_its_codes_say(n_wide: int) -> None:
-    problem = Problem(300, n_wide=n_wide)
+@pytest.mark.parametrize(("n_wide", "n_dense"), [(0, 0), (2, 0), (2, 4)])
+def test_the_parameters_of_a_row_are_those_its_codes_say(n_wide: int, n_dense: int) -> None:
+    problem = Problem(300, n_wide=n_wide, n_dense=n_dense)
     layout = problem.layout.over(problem.window)
     assert [index.tolist() for index in layout.buckets] == [np.unique(each).tolist() for each in problem.codes.buckets]
     parameters = layout.parameters(problem.codes.leaves, layout.wide_parameters(problem.codes.buckets))
     one_hot = np.zeros((300, layout.n))
     np.add.at(one_hot, (np.arange(300)[:, None], parameters), 1.0)
+    one_hot[:, layout.linear] = problem.codes.dense.T
     np.testing.assert_array_equal(one_hot, problem.dense(layout.buckets))
     weights = np.random.default_rng(0).normal(size=layout.n)
     np.testing.assert_allclose(Head(layout, weights).margin(problem.codes), one_hot @ weights, atol=1e-12)
@@ -129,7 +145,8 @@ def test_a_bare_head_is_the_trees() -> None:
 @given(n=st.integers(0, 400), cuts=st.lists(st.integers(0, 400), max_size=6), unit=st.booleans())
 def test_pieces_do_not_depend_on_how_rows_were_batched(n: int, cuts: list[int], unit: bool) -> None:
     codes = Problem(max(n, 1), n_wide=1).codes.take(np.arange(n))
-    codes = replace(codes, beside=1 + np.repeat(codes.buckets, 2, axis=0))
+    values = np.arange(3.0 * n, dtype=np.float32).reshape(3, n)
+    codes = replace(codes, beside=1 + np.repeat(codes.buckets, 2, axis=0), dense=values, dense_beside=-values[:2])
     codes = replace(codes, weight=np.ones(n)) if unit else codes
     bounds = sorted({0, n, *(cut for cut in cuts if cut < n)})
     batches = [codes.take(np.arange(a, b)) for a, b in pairwise(bounds)]
@@ -141,6 +158,7 @@ def test_pieces_do_not_depend_on_how_rows_were_batched(n: int, cuts: list[int], 
             assert a.flags.c_contiguous
             np.testing.assert_array_equal(a, b)
         assert as_other(one).buckets is one.beside
+        assert as_other(one).dense is one.dense_beside
     rows = [piece.event_us for piece in made]
     np.testing.assert_array_equal(np.concatenate([np.empty(0, np.int64), *rows]), codes.event_us)
     again = list(pieces(made))

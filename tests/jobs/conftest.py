@@ -41,3 +41,24 @@ def child_environment():
     """Environment of a process that imports what tests do."""
     paths = [str(Path(__file__).parent), str(STORE_TESTS), *sys.path]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """``meanwhile(job, other)``: when the job has fitted and is about to write its head, ``other()`` runs, once."""
+
+    from gbdtlr.jobs.draft import Draft
+
+    def meanwhile(job, other):
+        write = Draft.write
+
+        def interrupted(draft):
+            if draft.run.job != job.__name__.replace("_", "-"):
+                return write(draft)
+            monkeypatch.setattr(Draft, "write", write)
+            other()
+            return write(draft)
+
+        monkeypatch.setattr(Draft, "write", interrupted)
+
+    return meanwhile

@@ -19,7 +19,7 @@ from gbdtlr.errors import MismatchError, Refused
 from gbdtlr.head import Head
 from gbdtlr.jobs.coding import CodedWindow
 from gbdtlr.jobs.draft import Draft
-from gbdtlr.jobs.guards import Seen
+from gbdtlr.jobs.guards import Check, Seen
 from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.methods import Fitted
 from gbdtlr.jobs.run import running
@@ -107,7 +107,7 @@ def test_nobody_sees_a_draft_before_it_is_published(draft_of):
     assert whole(store) == published.entry
     assert (published.entry.why, published.entry.as_of) == ("update-lr", at(6))
     assert list(draft.metrics) == ["fresh", "fit", "passes"]
-    assert published.entry.metrics == draft.metrics
+    assert published.entry.metrics == {**draft.metrics, "guards": {}}
     assert draft.metrics["fit"] == draft.model.judge(draft.window.parts).as_dict()
     made, loaded = written.released(published.entry), Release.load(store, published.entry)
     assert (made.entry, made.learned, made.head_as_of) == (loaded.entry, loaded.learned, loaded.head_as_of)
@@ -130,9 +130,16 @@ def test_a_head_alone_is_not_the_first_release(draft_of):
 
 def test_what_was_overruled_stands_in_the_release(draft_of):
     draft, _ = draft_of(force=True, as_of=at(6))
-    draft.gate.judge(["one", "two"])
+    draft.gate.judge(
+        [Check("auc", 0.3, 0.4, None, "one"), Check("volume", 1.0, 0.1, 10.0), Check("worse", 1, objection="two")]
+    )
     entry = draft.write().publish().entry
     assert (entry.forced, entry.reason) == (True, "one; two")
+    assert {name: each["objects"] for name, each in entry.metrics["guards"].items()} == {
+        "auc": True,
+        "volume": False,
+        "worse": True,
+    }
 
 
 def test_weights_that_are_not_finite_are_refused_even_if_forced(draft_of):
@@ -146,10 +153,12 @@ def test_weights_that_are_not_finite_are_refused_even_if_forced(draft_of):
 def test_guards_compare_it_with_a_rival_on_the_same_rows(draft_of):
     draft, release = draft_of()
     parts = Parts([*draft.window.parts] * 20)
-    assert draft.worse(release.head, parts, "told") == []
+    (check,) = draft.worse(release.head, parts, "told")
+    assert (check.guard, check.value, check.objection) == ("worse", pytest.approx(0.0), "")
     worse = dataclasses.replace(draft, fitted=Fitted(moved(release.head, 50.0), {}))
-    (objection,) = worse.worse(release.head, parts, "it is worse")
-    assert objection.startswith("it is worse: log loss")
+    (check,) = worse.worse(release.head, parts, "it is worse")
+    assert check.objection.startswith("it is worse: log loss")
+    assert check.value > check.high
 
 
 def test_a_draft_no_reader_would_take_is_an_error_when_it_is_written(draft_of, monkeypatch):

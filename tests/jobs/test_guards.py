@@ -22,7 +22,7 @@ from gbdtlr.config import Config, GuardConfig
 from gbdtlr.errors import DamagedError
 from gbdtlr.head import WideColumns
 from gbdtlr.jobs import methods, train_trees, update_lr
-from gbdtlr.jobs.guards import Profile, Seen, Totals, Traffic, columns
+from gbdtlr.jobs.guards import Profile, Seen, Totals, Traffic, columns, objections
 from gbdtlr.jobs.guards.columns import UNSEEN
 from gbdtlr.release import Release
 from gbdtlr.store import Store
@@ -119,8 +119,9 @@ def test_a_planted_fault_is_refused_and_the_live_release_stays(folder, config, e
     (note,) = store.refusals()
     assert (note.release, note.job, note.times, note.last) == (live.number, "update-lr", 1, NOW)
     assert note.reason == result.reason
-    objections = [fields["objection"] for name, fields in events if name == "guard.object"]
-    assert "; ".join(objections) == result.reason
+    told = [fields["objection"] for name, fields in events if name == "guard.object"]
+    assert "; ".join(told) == result.reason
+    assert any(each["objects"] for each in result.guards.values())
 
 
 def test_a_refusal_that_cannot_be_noted_is_a_refusal_all_the_same(folder, config):
@@ -397,41 +398,41 @@ class TestTraffic:
         rows = np.tile(day, 8)
         night = Traffic(0, rows, rows, rows * 0.3)
         for now in range(24 * 7 + 1, 24 * 8):
-            assert not list(night.objections(hour(now), hour(now + 1), GuardConfig()))
+            assert not objections(night.checks(hour(now), hour(now + 1), GuardConfig()))
 
     def test_weekends_are_compared_with_weekends(self):
         """A stream with a twentieth of its traffic on two days of the week; and a weekday that is like one of them."""
         rows = np.repeat([100.0, 100, 5, 5, 100, 100, 100, 100, 100, 5, 5, 100], 24)
         for end in range(24 * 9 + 1, 24 * 12):
             seen = Traffic(max(0, end - 200), *[part[max(0, end - 200) : end] for part in (rows, rows, rows * 0.3)])
-            assert not list(seen.objections(hour(end - 1), hour(end), GuardConfig())), end
+            assert not objections(seen.checks(hour(end - 1), hour(end), GuardConfig())), end
         broken = np.concatenate([rows[:216], np.full(24, 100.0), np.full(48, 5.0)])[-200:]
-        found = list(Traffic(88, broken, broken, broken * 0.3).objections(hour(285), hour(288), GuardConfig()))
+        found = objections(Traffic(88, broken, broken, broken * 0.3).checks(hour(285), hour(288), GuardConfig()))
         assert "too few labels" in found[0]
 
     def test_two_days_are_no_history(self):
         quiet = traffic(24 * 2).plus(traffic(3, rate=0, first=48))
-        assert not list(quiet.objections(hour(48), hour(51), GuardConfig()))
+        assert not objections(quiet.checks(hour(48), hour(51), GuardConfig()))
 
     @pytest.mark.parametrize("n", [100, 5000])
     def test_chance_is_no_objection(self, n):
         """Of 100 rows at one percent none is positive one time in three; of 5,000, never."""
         seen = traffic(24 * 8, rate=0.01, n=5000).plus(Traffic(24 * 8, *np.array([[n], [n], [0]], np.float64)))
-        found = list(seen.objections(hour(24 * 8), hour(24 * 8 + 1.5), GuardConfig(volume=(0.0, 1000.0))))
+        found = objections(seen.checks(hour(24 * 8), hour(24 * 8 + 1.5), GuardConfig(volume=(0.0, 1000.0))))
         assert bool(found) == (n == 5000), found
 
     def test_bounds_can_be_taken_off(self):
         seen = traffic(24 * 8).plus(traffic(9, rate=0, first=24 * 8))
         off = GuardConfig(label_rate=(0.0, float("inf")), volume=(0.0, float("inf")))
-        assert list(seen.objections(hour(24 * 8), hour(24 * 8 + 9), GuardConfig()))
-        assert not list(seen.objections(hour(24 * 8), hour(24 * 8 + 9), off))
+        assert objections(seen.checks(hour(24 * 8), hour(24 * 8 + 9), GuardConfig()))
+        assert not objections(seen.checks(hour(24 * 8), hour(24 * 8 + 9), off))
 
     def test_totals_allow_for_windows_of_other_lengths(self):
         before = Totals(1000, 1000.0, 300.0, 24.0)
-        assert not list(Totals(7000, 7000.0, 2000.0, 168.0).objections(before, GuardConfig()))
-        (told,) = Totals(600, 600.0, 180.0, 168.0).objections(before, GuardConfig())
+        assert not objections(Totals(7000, 7000.0, 2000.0, 168.0).checks(before, GuardConfig()))
+        (told,) = objections(Totals(600, 600.0, 180.0, 168.0).checks(before, GuardConfig()))
         assert told.startswith("600 samples in the trees' window, where those of the live trees had 7000 in as much")
-        (told,) = Totals(7000, 7000.0, 6800.0, 168.0).objections(before, GuardConfig())
+        (told,) = objections(Totals(7000, 7000.0, 6800.0, 168.0).checks(before, GuardConfig()))
         assert told.startswith("label rate 0.9714 in the trees' window, where the live trees had 0.3")
 
 
@@ -493,14 +494,14 @@ class TestProfile:
         known = [each_minute(hours, ["a", "b"] * 1440)]
 
         def told(n, c=None):
-            return list(each_minute([23.0] * n, c or ["a", "b"] * (n // 2)).objections(known, GuardConfig()))
+            return objections(each_minute([23.0] * n, c or ["a", "b"] * (n // 2)).checks(known, GuardConfig()))
 
         assert told(60) == [], "an hour has one hour of the day"
         assert len(told(180)) == 1
         assert "column x is 23.0 in all of 180 rows" in told(180)[0]
         assert told(60, ["a"] * 60) == [], "half of all rows had it before"
         rare = [each_minute([1.0] * 2880, ["a", *["b"] * 9] * 288)]
-        (objection,) = each_minute([1.0] * 60, ["a"] * 60).objections(rare, GuardConfig())
+        (objection,) = objections(each_minute([1.0] * 60, ["a"] * 60).checks(rare, GuardConfig()))
         assert "column c is 'a' in all of 60 rows, before in 10%" in objection
 
     def test_json_brings_it_back(self):

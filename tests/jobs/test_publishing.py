@@ -12,7 +12,6 @@ from jobs_kit import at, config_of, whole
 from gbdtlr.errors import ConfigError, DamagedError, MismatchError, NoReleaseError, StoreUnavailable
 from gbdtlr.head import Head
 from gbdtlr.jobs import train_trees, update_lr
-from gbdtlr.jobs.draft import Draft
 from gbdtlr.operate.releases import releases
 from gbdtlr.operate.rollback import rollback
 from gbdtlr.operate.status import status
@@ -39,25 +38,6 @@ def config(before, stream, tmp_path):
 @pytest.fixture
 def store(config):
     return Store.open(config.store)
-
-
-@pytest.fixture
-def meanwhile(monkeypatch):
-    """``meanwhile(job, other)``: when the job has fitted and is about to write its head, ``other()`` runs, once."""
-
-    def meanwhile(job, other):
-        write = Draft.write
-
-        def interrupted(draft):
-            if draft.run.job != job.__name__.replace("_", "-"):
-                return write(draft)
-            monkeypatch.setattr(Draft, "write", write)
-            other()
-            return write(draft)
-
-        monkeypatch.setattr(Draft, "write", interrupted)
-
-    return meanwhile
 
 
 def test_an_update_is_superseded_by_newer_trees(config, store, meanwhile):

@@ -10,7 +10,7 @@ import pytest
 from gbdtlr.compute.parts import Parts
 from gbdtlr.config import GuardConfig
 from gbdtlr.head import Codes
-from gbdtlr.jobs.guards import calibration, worse
+from gbdtlr.jobs.guards import calibration, objections, worse
 from gbdtlr.jobs.guards.quality import excess, spread_of_classes
 from gbdtlr.metrics import Quality, auc, log_loss_of
 
@@ -37,7 +37,9 @@ def judged(new, old, label, weight, cuts=()):
     """What is said of margins, summed over parts."""
     parts = [np.arange(a, b) for a, b in itertools.pairwise([0, *cuts, len(label)])]
     sums = [excess(new[rows], old[rows], label[rows], weight[rows], GUARD.worse) for rows in parts]
-    return list(worse(np.sum(sums, axis=0), "worse", GUARD))
+    checks = list(worse(np.sum(sums, axis=0), "worse", GUARD))
+    assert all((check.value > check.high) == bool(check.objection) for check in checks)
+    return objections(checks)
 
 
 class TestSpreadOfClasses:
@@ -105,7 +107,8 @@ def test_the_newest_rows_are_judged_only_where_all_are_off():
         return Quality(200, 200.0, 100.0, 100.0, 50.0)
 
     asked = []
-    assert not list(calibration(Quality(500, 500.0, 250.0, 250.0, 300.0), GuardConfig(), newest))
+    assert not objections(calibration(Quality(500, 500.0, 250.0, 250.0, 300.0), GuardConfig(), newest))
     assert not asked
-    assert not list(calibration(Quality(500, 500.0, 100.0, 350.0, 300.0), GuardConfig(), newest))
+    (check,) = calibration(Quality(500, 500.0, 100.0, 350.0, 300.0), GuardConfig(), newest)
+    assert (check.value, check.low, check.high, check.objection) == (1.0, None, 2.0, ""), "of the newest"
     assert asked

@@ -104,3 +104,19 @@ def test_weights_of_the_file_are_kept_in_proportion(tmp_path):
     )
     factor = np.where(samples.label == 0, 2, 1)
     assert samples.weight == pytest.approx(samples.table["count"].to_numpy() / 10 * factor)
+
+
+def test_dense_columns_count_and_lists_that_are_missing_do_so_alike_in_every_batch(tmp_path):
+    table = stream(1000, 0.1, 6)
+    lists = [None if i < 200 or i % 7 == 0 else [float(i % 5), None if i % 3 else 0.5] for i in range(1000)]
+    table = table.append_column("vec", pa.array(lists, pa.list_(pa.float64())))
+    keys = {"negative_keep_rate": 0.3, "dense": ("vec",)}
+    path = write(table, tmp_path / "x.parquet", row_group_size=50)
+    kept = []
+    for batch_rows in (50, 64, 5000):
+        batches = list(read_batches(config(path, **keys), DAY, FOREVER, FOREVER, batch_rows=batch_rows))
+        kept.append(Samples.concat(batches).table)
+    assert all(each.equals(kept[0]) for each in kept)
+    assert kept[0].column("vec").type == pa.list_(pa.float64(), 2)
+    without = read(config(path, negative_keep_rate=0.3), DAY, FOREVER, FOREVER).table
+    assert without["count"].to_pylist() != kept[0]["count"].to_pylist()

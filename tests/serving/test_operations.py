@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from serving_kit import ARROW, JSON, ROW, Application, application, ask, values_
 
 from gbdtlr.config import Config, ServeConfig
 from gbdtlr.errors import ConfigError, NoReleaseError
+from gbdtlr.jobs import update_lr
 from gbdtlr.scoring import Scorer
 from gbdtlr.serving import app as make_app
 from gbdtlr.serving.metrics import Metrics
@@ -100,6 +102,23 @@ def test_a_store_that_fails_is_told_and_changes_nothing(filled: Config) -> None:
     assert ask(app, "/healthz").json["status"] == "ok"
     assert "gbdtlr_refresh_failing 0\n" in ask(app, "/metrics").body.decode()
     assert [name for name, _ in events] == ["serve.refresh_failed", "serve.refreshed_again"]
+
+
+def test_the_candidate_stands_beside_what_is_live(filled: Config) -> None:
+    app = application(filled.store)
+    assert [card["role"] for card in ask(app, "/status.json").json["releases"]] == ["live"]
+    assert update_lr(filled, datetime(2024, 3, 4, 23, tzinfo=UTC), candidate=True).release == 6
+    app._refreshed(app._scorer.refresh())
+    health = ask(app, "/healthz").json
+    assert (health["release"], health["candidate"], health["held"]) == (5, 6, None)
+    told = ask(app, "/status.json").json
+    assert [(card["role"], card["number"]) for card in told["releases"]] == [("live", 5), ("candidate", 6)]
+    live, candidate = told["releases"]
+    assert live["head_age_s"] - candidate["head_age_s"] == pytest.approx(17 * 3600)
+    assert live["trees_age_s"] == pytest.approx(candidate["trees_age_s"])
+    assert [point["release"] for point in told["history"]] == [1, 2, 3, 4, 5]
+    shadow = Application(Scorer.open(filled.store, "candidate"), ServeConfig(), Metrics.alone(), lambda *_, **__: None)
+    assert [card["role"] for card in ask(shadow, "/status.json").json["releases"]] == ["candidate"]
 
 
 def test_a_store_without_a_release_is_not_served(tmp_path: Path) -> None:

@@ -217,8 +217,10 @@ def test_newer_formats_are_refused_by_name(what):
     store = Store.open(f"memory://{uuid.uuid4().hex}")
     live = publish(store)
     key = live.trees_id.manifest if what == "trees" else entry.key_of(1)
-    store.backend.put(key, b'{"format": 2, "whatever": "follows"}')
-    with pytest.raises(FormatError, match=r"has format 2, newer than the 1 .* upgrade gbdtlr") as error:
+    newest = 1 if what == "trees" else entry.NEWEST_FORMAT
+    store.backend.put(key, b'{"format": %d, "whatever": "follows"}' % (newest + 1))
+    told = rf"has format {newest + 1}, newer than the {newest} .* upgrade gbdtlr"
+    with pytest.raises(FormatError, match=told) as error:
         store.live() if what == "releases" else store.read_version("trees", live.trees)
     assert key in str(error.value)
 

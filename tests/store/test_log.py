@@ -94,7 +94,8 @@ def test_entry_holds_what_was_given():
     entry = store.append(given, 1)
     assert entry == store.live() == Entry(number=1, **given)
     assert store.live().as_of.utcoffset() == timedelta()
-    assert entry.to_dict() == {**given, "number": 1, "as_of": "2013-02-15T06:02:03.456789Z"}
+    alone = {"kind": "release", "promoted": None, "live": None, "candidate": None, "held": None, "user": "", "host": ""}
+    assert entry.to_dict() == {**given, **alone, "number": 1, "as_of": "2013-02-15T06:02:03.456789Z"}
 
 
 def test_a_dict_read_from_json_can_be_appended_again():

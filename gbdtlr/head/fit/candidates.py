@@ -21,12 +21,12 @@ from gbdtlr.head.fit.lines import Lines, aligned, blocks, zeros
 from gbdtlr.head.fit.objective import Objective, Setting
 from gbdtlr.head.fit.search import Search
 from gbdtlr.head.fit.solver import minimise
+from gbdtlr.head.fit.window import anchored_margins
 from gbdtlr.head.head import Head
-from gbdtlr.head.kernels import add_leaf_weights
 from gbdtlr.head.layout import Layout, lookup
 from gbdtlr.times import format_duration
 
-FORMAT = 1
+FORMAT, FORMAT_OF_DENSE = 1, 2
 MAX_PASSES, PATIENCE = 200, 80
 """Passes at most, and passes after which the curvature is taken anew, where the search has come by then."""
 MANY = 2**20
@@ -75,9 +75,8 @@ class Candidates:
         """Margin of every candidate on coded rows, float64 (n, n_settings + 2)."""
         layout, k = self.layout, len(self.settings)
         leaves, wide, bias = layout.split(self.lines)
-        base = np.zeros(len(codes))
-        add_leaf_weights(codes.leaves, layout.offsets, layout.leaf_values, base)
-        moved = self._leaf_margins(codes.leaves, leaves)
+        base = anchored_margins(codes, layout)
+        moved = self._shared_margins(codes, leaves, self.lines[layout.linear])
         for bucket, index, weight in zip(codes.buckets, layout.buckets, wide, strict=True):
             moved += lookup(index, weight, bucket)
         out = np.empty((len(codes), k + 2))
@@ -86,13 +85,16 @@ class Candidates:
         out[:, k + 1] = self.background
         return out
 
-    def _leaf_margins(self, leaves: NDArray[Any], lines: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the leaves add to the anchor's margin, (n, n_settings)."""
-        k, n = len(self.settings), leaves.shape[1]
+    def _shared_margins(
+        self, codes: Codes, leaves: NDArray[np.float32], dense: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """What leaves and dense columns add to the anchor's margin, (n, n_settings), by their lines."""
+        k, n = len(self.settings), len(codes)
         out, groups = np.empty((n, k), np.float32), Groups(self.layout.offsets, n)
         for block, width in blocks(k, kernels.LANES):
-            table, moved = groups.table(aligned(lines[:, block], width)), zeros(n, width)
-            kernels.add_lane_margins(leaves, *groups.arguments, table, tuple(range(width)), moved)
+            table, moved = groups.table(aligned(leaves[:, block], width)), zeros(n, width)
+            numbers, lanes = aligned(dense[:, block], width), tuple(range(width))
+            kernels.add_lane_margins(codes.leaves, *groups.arguments, table, codes.dense, numbers, lanes, moved)
             out[:, block] = moved[:, : block.stop - block.start]
         return out
 
@@ -119,6 +121,7 @@ class Candidates:
     def to_bytes(self) -> bytes:
         """The candidates as an npz; equal candidates give equal bytes."""
         leaves, wide, bias = self.layout.split(self.lines)
+        dense = self.lines[self.layout.linear]
         arrays: dict[str, NDArray[Any]] = {
             "half_lives_s": np.array([s.half_life.total_seconds() for s in self.settings]),
             "l2": np.array([s.l2 for s in self.settings]),
@@ -129,7 +132,10 @@ class Candidates:
         }
         for j, (index, weight) in enumerate(zip(self.layout.buckets, wide, strict=True)):
             arrays[f"wide_index_{j}"], arrays[f"wide_{j}"] = index, weight
-        return to_npz(arrays, FORMAT, compress=sum(weight.size for weight in wide) < MANY)
+        if len(dense):
+            arrays["dense"] = dense
+        format_ = FORMAT_OF_DENSE if len(dense) else FORMAT
+        return to_npz(arrays, format_, compress=sum(weight.size for weight in wide) < MANY)
 
     @classmethod
     def from_bytes(cls, data: bytes, layout: Layout) -> Candidates:
@@ -140,7 +146,7 @@ class Candidates:
         DamagedError, FormatError
             Not such bytes; written by a newer gbdtlr.
         """
-        arrays = from_npz(data, "candidates.npz", FORMAT)
+        arrays = from_npz(data, "candidates.npz", FORMAT_OF_DENSE)
         try:
             seconds, l2 = arrays["half_lives_s"], arrays["l2"]
             k, n_wide = len(seconds), int(arrays["n_wide"][0])
@@ -149,10 +155,13 @@ class Candidates:
             layout = layout.using([checked(arrays[f"wide_index_{j}"], np.uint32, None) for j in range(n_wide)])
             wide = [checked(arrays[f"wide_{j}"], np.float32, (len(index), k)) for j, index in enumerate(layout.buckets)]
             leaves = checked(arrays["leaves"], np.float32, (layout.n_leaves, k))
+            n_dense = layout.dense.n
+            none = np.empty((0, k), np.float32)
+            dense = checked(arrays["dense"], np.float32, (n_dense, k)) if n_dense or "dense" in arrays else none
             return cls(
                 tuple(Setting(timedelta(seconds=float(s)), float(each)) for s, each in zip(seconds, l2, strict=True)),
                 layout,
-                layout.join(leaves, wide, checked(arrays["bias"], np.float32, (k,))),
+                layout.join(leaves, wide, checked(arrays["bias"], np.float32, (k,)), dense),
                 float(arrays["background"][0]),
             )
         except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
@@ -216,7 +225,7 @@ def _search(objective: Objective, start: Lines) -> tuple[Lines, int]:
 def _start(start: Candidates | None, settings: Sequence[Setting], layout: Layout) -> NDArray[np.float64]:
     """Where the search begins: at the anchor, or where ``start`` has the same setting and columns, from there."""
     lines = np.zeros((layout.n, len(settings)))
-    if start is None or start.layout.wide != layout.wide:
+    if start is None or start.layout.wide != layout.wide or not start.layout.dense.same_values(layout.dense):
         return lines
     for k, setting in enumerate(settings):
         if setting in start.settings:

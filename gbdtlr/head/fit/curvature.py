@@ -2,7 +2,7 @@
 
 Leaves of different trees say much the same, so the Hessian is far from diagonal. For a setting it is::
 
-    H = l2 I + X' diag(s p (1 - p)) X   ~   B + Z' Z
+    H = diag(l2) + X' diag(s p (1 - p)) X   ~   B + Z' Z
 
 where Z holds a sample of the rows of X, drawn in proportion to ``s p (1 - p)`` and scaled, and the diagonal B makes
 up for the rows left out. Its inverse is applied by Woodbury's identity through a matrix as large as the sample,
@@ -29,6 +29,7 @@ from gbdtlr.head.fit.conjugate import conjugate_gradients
 from gbdtlr.head.fit.core import Core
 from gbdtlr.head.fit.groups import Groups
 from gbdtlr.head.fit.lines import Lanes, Lines, aligned, blocks, zeros
+from gbdtlr.head.fit.ridge import Ridge
 
 EXACT = 4e6
 """Trace from which float32 would lose the ones on the diagonal among the rest: float64 takes its place."""
@@ -93,7 +94,7 @@ class SubsampledNewton(Curvature):
         guess: Curvature,
         rows: SampledRows,
         offsets: NDArray[np.int64],
-        l2: NDArray[np.float64],
+        ridge: Ridge,
         steps: int,
         enough: float,
     ) -> None:
@@ -103,14 +104,14 @@ class SubsampledNewton(Curvature):
         ----------
         guess : of a smaller sample
         offsets : int64 (n_trees + 1,)
-        l2 : (lanes,)
+        ridge : of the lanes
         steps, enough : as of ``conjugate_gradients``
         """
         super().__init__(guess._of_lane, guess.core, guess.exact, guess.group_of_lane)
-        self._wide, self._strength = self.core.place[rows.wide], rows.strength
+        self._wide, self._dense, self._strength = self.core.place[rows.wide], rows.dense, rows.strength
         self._groups = Groups(offsets, rows.leaves.shape[1] // PIECES)
         self._place = self._groups.places_of(rows.leaves)
-        self._strength_of_lane, self._l2 = tuple(guess.group_of_lane), l2.astype(np.float32)
+        self._strength_of_lane, self._ridge = tuple(guess.group_of_lane), ridge
         self._steps, self._enough = steps, enough
         self._scale = self._scale_of_busy(rows)
 
@@ -138,7 +139,7 @@ class SubsampledNewton(Curvature):
         """Hessian of each of these k lanes times its column, float32 (n_core, k)."""
         m = self._place.shape[1]
         share = -(-m // PIECES)
-        total: NDArray[np.float32] = self._l2[lanes] * lines
+        total: NDArray[np.float32] = self._ridge.lanes(lanes).times(lines)
         busy, scale = self.core.of_busy, self._scale[:, [self._strength_of_lane[lane] for lane in lanes]]
         lines = lines.copy()
         lines[busy] *= scale
@@ -160,8 +161,8 @@ class SubsampledNewton(Curvature):
                 start, stop = piece * share, min(m, (piece + 1) * share)
                 scratch = self._groups.zeros(vectors.shape[1])
                 kernels.curvature_times(
-                    self._place, self._groups.places, self._wide, self._strength, tuple(chosen), vectors, table,
-                    start, stop, scratch, images[piece],
+                    self._place, self._groups.places, self._wide, self._dense, self._strength, tuple(chosen),
+                    vectors, table, start, stop, scratch, images[piece],
                 )  # fmt: skip
                 self._groups.fold(scratch, images[piece])
                 self._groups.give_back(scratch)
@@ -181,12 +182,13 @@ class SampledRows(NamedTuple):
 
     Attributes
     ----------
-    leaves, wide : (n_trees, m), and parameters of their wide buckets, int32 (n_wide, m)
+    leaves, wide, dense : (n_trees, m), parameters of their wide buckets, int32 (n_wide, m), and float32 (n_dense, m)
     strength : float32 (n_strengths, m), ``s p (1 - p)`` over the share of the rows like it that are sampled
     """
 
     leaves: NDArray[np.unsignedinteger]
     wide: NDArray[np.int32]
+    dense: NDArray[np.float32]
     strength: NDArray[np.float32]
 
 
@@ -196,10 +198,11 @@ class SampledCurvature:
     def __init__(
         self,
         codes: NDArray[np.int32],
+        dense: NDArray[np.float32],
         share: float,
         scale: float,
         diagonal: NDArray[np.float64],
-        l2: float,
+        ridge: Ridge,
         leaves: slice,
     ) -> None:
         """Curvature from sampled rows.
@@ -207,24 +210,34 @@ class SampledCurvature:
         Parameters
         ----------
         codes : int32 (m, n_codes_of_a_row + 1), parameters of each sampled row, the bias last
+        dense : float32 (m, n_dense), its dense values
         share : of the diagonal the sample stands for
         scale : weight of one row
         diagonal : float64 (n_params,), diagonal of the Hessian without l2; infinite for what is not to move
+        ridge : of one lane
         leaves : where the leaves of all trees are among the parameters
         """
-        self._codes = codes
+        self._codes, self._dense, self._linear = codes, dense, slice(-1 - dense.shape[1], -1)
         # The same for all leaves: every tree's leaves sum to the same thing, and a B that differed among them would
         # push the search into directions the data say nothing about, which only l2 leads back from, slowly.
         moves = np.isfinite(diagonal)
         rest = (1.0 - share) * np.where(moves, diagonal, 0.0)
         rest[leaves] = rest[leaves].mean()
-        inverse_b = np.where(moves, 1.0 / (l2 + rest), 0.0)
-        kind = np.float32 if scale * inverse_b[codes].sum() <= EXACT else np.float64
+        # Every row has all dense numbers, so a sample of a few times as many rows knows all of their part: no more is
+        # left out than what it may be wrong by, and columns that say much the same are seen to.
+        rest[self._linear] *= min(1.0, 2.0 * dense.shape[1] / len(codes))
+        inverse_b = np.where(moves, 1.0 / ridge.added_to(rest[:, None])[:, 0], 0.0)
+        trace = scale * inverse_b[codes].sum()
+        if dense.shape[1]:
+            trace += scale * float(np.square(dense, dtype=np.float64).sum(axis=0) @ inverse_b[self._linear])
+        kind = np.float32 if trace <= EXACT else np.float64
         self._inverse_b: NDArray[np.floating] = inverse_b.astype(kind)
         self._scale = kind(scale)
         m = len(codes)
         gram = np.zeros((m, m), kind)  # below its diagonal only, as is all that is read of it
         kernels.add_gram(np.ascontiguousarray(codes.T), self._inverse_b, gram)
+        if dense.shape[1]:
+            gram += (dense * self._inverse_b[self._linear]) @ dense.T.astype(kind)
         gram *= self._scale
         self._inner = _inverse_of_root(gram)
 
@@ -233,8 +246,12 @@ class SampledCurvature:
         q = gradient * self._inverse_b
         sums = np.empty(len(self._codes), q.dtype)
         kernels.gather_rows(self._codes, q, sums)
-        back = np.zeros_like(q)
-        kernels.scatter_rows(self._codes, (self._inner @ sums) @ self._inner, back)
+        if self._dense.shape[1]:
+            sums += self._dense.astype(q.dtype) @ q[self._linear]
+        back, solved = np.zeros_like(q), (self._inner @ sums) @ self._inner
+        kernels.scatter_rows(self._codes, solved, back)
+        if self._dense.shape[1]:
+            back[self._linear] += solved @ self._dense.astype(q.dtype)
         result: NDArray[np.float32] = (q - self._scale * back * self._inverse_b).astype(np.float32, copy=False)
         return result
 

@@ -5,8 +5,9 @@ Layout, for one code shared by all candidates ("lanes")::
     delta[code] = | lane 0 | lane 1 | ... | lane 7 |      float32, half a cache line
 
 so the margin of a row is a sum of such lines, and its gradient scatters the residuals of all lanes back into the same
-lines: one for each group of trees (see ``groups``), each wide column, and the bias. Deltas are the distance from the
-anchor: the anchor's own margin is computed once, in float64, and handed in as ``base``, which keeps float32 sums small.
+lines: one for each group of trees (see ``groups``), each wide column, and the bias. The lines of dense columns stand
+before the bias's, and are multiplied by the rows' values on both ways. Deltas are the distance from the anchor: the
+anchor's own margin is computed once, in float64, and handed in as ``base``, which keeps float32 sums small.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numba import njit
 
 from gbdtlr.compute.compiled import inline, kernel
 from gbdtlr.head.fit.group_kernels import find_places_of
-from gbdtlr.head.fit.line_kernels import add_lines, add_to_lines
+from gbdtlr.head.fit.line_kernels import add_lines, add_product_to_lines, add_products, add_to_lines
 from gbdtlr.head.fit.tile_kernels import pull, push
 
 TILE, PART = 2048, 256
@@ -119,6 +120,40 @@ def _gather(
 
 
 @inline
+def _multiply(dense: Any, start: int, n: int, lines: Any, begin: Any, m: Any, lanes: Any) -> None:
+    """``m[i, :] += dense[d, start + i] * lines[begin + d, :]`` for n rows."""
+    fours = dense.shape[0] // 4 * 4
+    for d in range(0, fours, 4):
+        at = begin + np.uint64(d)
+        js = (at, at + np.uint64(1), at + np.uint64(2), at + np.uint64(3))
+        a, b, c, e = dense[d], dense[d + 1], dense[d + 2], dense[d + 3]
+        for i in range(n):
+            row = start + i
+            add_products(m, np.uint64(i), lines, js, (a[row], b[row], c[row], e[row]), lanes)
+    for d in range(fours, dense.shape[0]):
+        at, a = begin + np.uint64(d), dense[d]
+        for i in range(n):
+            add_products(m, np.uint64(i), lines, (at,), (a[start + i],), lanes)
+
+
+@inline
+def _multiply_back(dense: Any, start: int, n: int, m: Any, grad: Any, begin: Any, lanes: Any) -> None:
+    """``grad[begin + d, :] += dense[d, start + i] * m[i, :]``; the mirror of :func:`_multiply`."""
+    fours = dense.shape[0] // 4 * 4
+    for d in range(0, fours, 4):
+        at = begin + np.uint64(d)
+        js = (at, at + np.uint64(1), at + np.uint64(2), at + np.uint64(3))
+        a, b, c, e = dense[d], dense[d + 1], dense[d + 2], dense[d + 3]
+        for i in range(n):
+            row = start + i
+            add_product_to_lines(grad, js, m, np.uint64(i), (a[row], b[row], c[row], e[row]), lanes)
+    for d in range(fours, dense.shape[0]):
+        at, a = begin + np.uint64(d), dense[d]
+        for i in range(n):
+            add_product_to_lines(grad, (at,), m, np.uint64(i), (a[start + i],), lanes)
+
+
+@inline
 def _scatter(
     place: Any, begin: int, first: Any, wide: Any, start: int, n: int, m: Any, table: Any, grad: Any, lanes: Any
 ) -> None:
@@ -143,8 +178,19 @@ def _scatter(
 
 
 @kernel()
-def add_lane_margins(leaves: Any, offsets: Any, first_tree: Any, places: Any, table: Any, lanes: Any, out: Any) -> None:
-    """``out[i, :] += sum of the lines of row i's places``, float32 (n, lanes); other arguments as below."""
+def add_lane_margins(
+    leaves: Any,
+    offsets: Any,
+    first_tree: Any,
+    places: Any,
+    table: Any,
+    dense: Any,
+    lines: Any,  # float32 (n_dense, lanes), of the dense columns
+    lanes: Any,
+    out: Any,
+) -> None:
+    """``out[i, :] += sum of the lines of row i's places``, and of its dense values times theirs, float32 (n, lanes);
+    other arguments as below."""
     first = places.astype(np.uint64)
     place = np.empty((len(places) - 1, TILE), np.uint16)
     no_wide = np.empty((0, 0), np.int32)
@@ -152,6 +198,7 @@ def add_lane_margins(leaves: Any, offsets: Any, first_tree: Any, places: Any, ta
         n = min(TILE, leaves.shape[1] - start)
         find_places_of(leaves, offsets, first_tree, start, n, place)
         _gather(place, 0, first, table, no_wide, start, n, table, out[start : start + n], lanes)
+        _multiply(dense, start, n, lines, np.uint64(0), out[start : start + n], lanes)
 
 
 @kernel()
@@ -165,15 +212,16 @@ def loss_and_gradient(
     starts: Any,
     rows: Any,
     n_rows: int,
+    dense: Any,  # float32 (n_dense, n)
     base: Any,  # float32 (n,), anchor's margin
     label: Any,  # float32 (n,)
     weight: Any,  # float32 (n_half_lives, n)
     half_of_lane: Any,  # tuple of int64: its length, known when compiled, is the number of lanes
-    bias: Any,  # float32 (lanes,)
+    last: Any,  # float32 (n_dense + 1, lanes), of the dense columns and the bias
     table: Any,  # float32 (n_places, lanes), the leaves' lines spread
     lines: Any,  # float32 (n_wide_params, lanes)
     grad_table: Any,  # float32 (n_places, lanes), added to: the leaves' gradient, to be folded
-    grad_bias: Any,  # float32 (1, lanes), added to
+    grad_last: Any,  # float32 (n_dense + 1, lanes), added to: that of the dense columns and the bias
     grad_own: Any,  # float32 (n_own, lanes), written: that of the tiles' own wide parameters
     loss: Any,  # float64 (lanes,), added to
 ) -> None:
@@ -190,13 +238,14 @@ def loss_and_gradient(
         lo, hi = tile * n_rows, min(len(base), (tile + 1) * n_rows)
         for i in range(hi - lo):
             for k in range(lanes):
-                m[i, k] = base[lo + i] + bias[k]
+                m[i, k] = base[lo + i] + last[dense.shape[0], k]
         push(own, starts, rows, first_own[tile], first_own[tile + 1], lines, m, half_of_lane)
         for start in range(lo, hi, TILE):
             n = min(TILE, hi - start)
             mine = m[start - lo : start - lo + n]
             find_places_of(leaves, offsets, first_tree, start, n, place)
             _gather(place, 0, first, table, no_wide, start, n, table, mine, half_of_lane)
+            _multiply(dense, start, n, last, np.uint64(0), mine, half_of_lane)
             for begin in range(0, n, PART):
                 n_part = min(PART, n - begin)
                 for i in range(n_part):
@@ -210,7 +259,8 @@ def loss_and_gradient(
                     add_to_lines(total, (np.uint64(0),), s, np.uint64(i), half_of_lane)
                 for k in range(lanes):
                     loss[k] += total[0, k]
-            _scatter(place, 0, first, no_wide, start, n, mine, grad_table, grad_bias, half_of_lane)
+            _scatter(place, 0, first, no_wide, start, n, mine, grad_table, grad_last, half_of_lane)
+            _multiply_back(dense, start, n, mine, grad_last, np.uint64(0), half_of_lane)
         pull(starts, rows, first_own[tile], first_own[tile + 1], m, grad_own, half_of_lane)
 
 
@@ -219,6 +269,7 @@ def curvature_times(
     place: Any,  # uint16 (n_groups, n), in the table of each group
     places: Any,  # int64 (n_groups + 1,)
     wide: Any,  # int32 (n_wide, n)
+    dense: Any,  # float32 (n_dense, n)
     strength: Any,  # float32 (n_strengths, n), second derivative of each row's loss in its margin
     strength_of_lane: Any,  # tuple of int64, as long as there are lanes
     vectors: Any,  # float32 (n_params, lanes)
@@ -228,10 +279,11 @@ def curvature_times(
     out_table: Any,  # float32 (n_places, lanes), added to, to be folded
     out: Any,  # float32 (n_params, lanes), added to
 ) -> None:
-    """``out += X' diag(strength) X vectors`` of each lane, X the one-hot rows ``lo:hi``."""
+    """``out += X' diag(strength) X vectors`` of each lane, X the rows ``lo:hi`` of the design matrix."""
     lanes = len(strength_of_lane)
     m = np.empty((TILE, lanes), np.float32)
     last = np.uint64(vectors.shape[0] - 1)
+    linear = last - np.uint64(dense.shape[0])
     first = places.astype(np.uint64)
     for start in range(lo, hi, TILE):
         n = min(TILE, hi - start)
@@ -239,7 +291,9 @@ def curvature_times(
             for k in range(lanes):
                 m[i, k] = vectors[last, k]
         _gather(place, start, first, table, wide, start, n, vectors, m, strength_of_lane)
+        _multiply(dense, start, n, vectors, linear, m, strength_of_lane)
         for i in range(n):
             for k in range(lanes):
                 m[i, k] *= strength[strength_of_lane[k], start + i]
         _scatter(place, start, first, wide, start, n, m, out_table, out, strength_of_lane)
+        _multiply_back(dense, start, n, m, out, linear, strength_of_lane)

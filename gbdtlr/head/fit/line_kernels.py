@@ -83,7 +83,49 @@ def _fetch_line(_typing: Any, src: Any, i: Any, lanes: Any) -> Any:
     return types.void(src, i, lanes), generate
 
 
+def _splat(builder: Any, value: Any, n_lanes: int) -> Any:
+    """A vector of one number."""
+    line = ir.VectorType(ir.FloatType(), n_lanes)
+    first = builder.insert_element(ir.Constant(line, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), n_lanes), None)
+    return builder.shuffle_vector(first, ir.Constant(line, ir.Undefined), zeros)
+
+
+def _add_products(_typing: Any, dst: Any, i: Any, src: Any, js: Any, values: Any, lanes: Any) -> Any:
+    """``dst[i, :] += value * src[j, :]`` for each j of a tuple, with the number beside it in another."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        to = _lines(context, builder, signature.args[0], args[0], len(lanes))(args[1])
+        source = _lines(context, builder, signature.args[2], args[2], len(lanes))
+        total = builder.load(to, align=4)
+        for k in range(len(js)):
+            value = _splat(builder, builder.extract_value(args[4], k), len(lanes))
+            each = builder.load(source(builder.extract_value(args[3], k)), align=4)
+            total = builder.fadd(total, builder.fmul(value, each))
+        builder.store(total, to, align=4)
+        return context.get_dummy_value()
+
+    return types.void(dst, i, src, js, values, lanes), generate
+
+
+def _add_product_to_lines(_typing: Any, dst: Any, js: Any, src: Any, i: Any, values: Any, lanes: Any) -> Any:
+    """``dst[j, :] += value * src[i, :]`` for each j and its value; the mirror of ``add_products``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target = _lines(context, builder, signature.args[0], args[0], len(lanes))
+        each = builder.load(_lines(context, builder, signature.args[2], args[2], len(lanes))(args[3]), align=4)
+        for k in range(len(js)):
+            value = _splat(builder, builder.extract_value(args[4], k), len(lanes))
+            to = target(builder.extract_value(args[1], k))
+            builder.store(builder.fadd(builder.load(to, align=4), builder.fmul(value, each)), to, align=4)
+        return context.get_dummy_value()
+
+    return types.void(dst, js, src, i, values, lanes), generate
+
+
 add_lines: Any = intrinsic(_add_lines)
 add_to_lines: Any = intrinsic(_add_to_lines)
 put_line: Any = intrinsic(_put_line)
 fetch_line: Any = intrinsic(_fetch_line)
+add_products: Any = intrinsic(_add_products)
+add_product_to_lines: Any = intrinsic(_add_product_to_lines)

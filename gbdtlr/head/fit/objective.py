@@ -2,11 +2,12 @@
 
 For setting k, over the samples i of the window and the parameters w (one per code, and a bias)::
 
-    sum_i s_ik logloss(y_i, base_i + delta_k . codes_i) + l2_k / 2 |delta_k|^2
+    sum_i s_ik logloss(y_i, base_i + delta_k . row_i) + l2_k / 2 |delta_k|^2
     s_ik = weight_i 2^-((as_of - event_time_i) / half_life_k)
 
-``delta`` is the distance from the anchor and ``base`` the anchor's own margin. Codes are one-hot per tree and per
-wide column, so the product is a gather and its transpose a scatter (see ``kernels``).
+``delta`` is the distance from the anchor and ``base`` the anchor's own margin. A row's codes are one-hot per tree and
+per wide column, so the product is a gather and its transpose a scatter (see ``kernels``); beside them stand the values
+of its dense columns, whose ``l2`` is one of their own.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from gbdtlr.head.fit import kernels
 from gbdtlr.head.fit.curvature import Curvature
 from gbdtlr.head.fit.groups import Groups
 from gbdtlr.head.fit.lines import Lanes, Lines, aligned, blocks, zeros
+from gbdtlr.head.fit.ridge import Ridge
 from gbdtlr.head.fit.sampling import curvature_of
 from gbdtlr.head.fit.tile_kernels import add_own
 from gbdtlr.head.fit.tiles import SPANS
@@ -61,7 +63,7 @@ class Objective:
         """
         half_lives = sorted({setting.half_life for setting in settings})
         self._half_of_lane = [half_lives.index(setting.half_life) for setting in settings]
-        self.l2 = np.array([setting.l2 for setting in settings])
+        self.ridge = Ridge.of([setting.l2 for setting in settings], layout.dense)
         self._window = Window.of(window, layout, half_lives, as_of)
         self.layout = self._window.layout
         self._groups = Groups(layout.offsets, self._window.n // max(len(window), 1))
@@ -69,24 +71,23 @@ class Objective:
 
     def value_and_gradient(self, delta: Lines, lanes: Lanes) -> tuple[NDArray[np.float64], Lines]:
         """Objective of each of these k settings, (k,), and its gradient, float64 (n_params, k)."""
-        l2, layout = self.l2[lanes], self.layout
-        wide = slice(layout.n_leaves, layout.bias)
-        value = l2 / 2 * np.einsum("pk,pk->k", delta, delta)
-        gradient = l2 * delta
+        ridge, layout = self.ridge.lanes(lanes), self.layout
+        wide, last = layout.ids, slice(layout.linear.start, layout.n)
+        value, gradient = ridge.half_square(delta), ridge.times(delta)
         for block, width in blocks(len(lanes), kernels.LANES):
             lines = aligned(delta[wide, block], width)
             slope_wide = np.empty_like(lines)
-            loss, slope = self.losses(delta[layout.leaves, block], delta[-1, block], lines, lanes[block], slope_wide)
+            loss, slope = self.losses(delta[layout.leaves, block], delta[last, block], lines, lanes[block], slope_wide)
             value[block] += loss
-            gradient[layout.leaves, block] += slope[:-1]
+            gradient[layout.leaves, block] += slope[: layout.n_leaves]
             gradient[wide, block] += slope_wide[:, : len(loss)]
-            gradient[-1, block] += slope[-1]
+            gradient[last, block] += slope[layout.n_leaves :]
         return value, gradient
 
     def losses(
         self,
         leaves: Lines,
-        bias: NDArray[np.floating],
+        last: Lines,
         wide: NDArray[np.float32],
         lanes: Lanes,
         slope_wide_out: NDArray[np.float32],
@@ -95,22 +96,21 @@ class Objective:
 
         Parameters
         ----------
-        leaves, bias : (n_leaves, k) and (k,)
+        leaves, last : (n_leaves, k), and (n_dense + 1, k) of the dense columns and the bias
         wide : (n_wide_params, width), the k of them first
         lanes : no more than a line has
         slope_wide_out : as ``wide``, what the wide parameters' gradient is written to
 
         Returns
         -------
-        loss, slope : (k,); float64 (n_leaves + 1, k), of the leaves and the bias
+        loss, slope : (k,); float64 (n_leaves + n_dense + 1, k), of the leaves, the dense columns and the bias
         """
         k, width = len(lanes), wide.shape[1]
         halves = [self._half_of_lane[lane] for lane in lanes]
         halves += halves[:1] * (width - k)
         table = self._groups.table(aligned(leaves, width))
-        constant = np.zeros(width, np.float32)
-        constant[:k] = bias
-        found = self._window.parts.map(loss_and_gradient, self._groups, tuple(halves), constant, table, wide)
+        lines = aligned(last, width)
+        found = self._window.parts.map(loss_and_gradient, self._groups, tuple(halves), lines, table, wide)
         self._groups.give_back(table)
         total: TreeSum[tuple[NDArray[np.float64], Lines]] = TreeSum(len(found))
         for p, (loss, slope, _) in enumerate(found):
@@ -123,7 +123,7 @@ class Objective:
 
     def curvature(self, at: Lines | None = None) -> Curvature:
         """Approximate Hessian of each setting at the anchor, or at these points, (n_params, lanes)."""
-        return curvature_of(self._window, self._half_of_lane, self.l2, at)
+        return curvature_of(self._window, self._half_of_lane, self.ridge, at)
 
     def background(self, lane: int) -> float:
         """Log-odds of the rate of positives as setting ``lane`` discounts it, half a sample of each class added."""
@@ -135,7 +135,7 @@ def loss_and_gradient(
     part: Part,
     groups: Groups,
     half_of_lane: tuple[int, ...],
-    bias: NDArray[np.float32],
+    last: NDArray[np.float32],
     table: NDArray[np.float32],
     wide: NDArray[np.float32],
 ) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.float32]]:
@@ -144,31 +144,33 @@ def loss_and_gradient(
     Parameters
     ----------
     half_of_lane : index into the half-lives of the part's weights
-    bias : (lanes,)
+    last : (n_dense + 1, lanes), of the dense columns and the bias
     table : the leaves' lines, spread over the places of ``groups``
     wide : (n_wide_params, lanes)
 
     Returns
     -------
-    loss, slope, slope_own : (lanes,); (n_leaves + 1, lanes), of leaves and bias; (n_own, lanes), of the part's own wide
-        parameters, tile after tile
+    loss, slope, slope_own : (lanes,); (n_leaves + n_dense + 1, lanes), of leaves, dense columns and bias;
+        (n_own, lanes), of the part's own wide parameters, tile after tile
     """
     width = len(half_of_lane)
-    loss, slope, part_table = np.zeros(width), zeros(int(groups.offsets[-1]) + 1, width), groups.zeros(width)
+    n_leaves = int(groups.offsets[-1])
+    loss, slope, part_table = np.zeros(width), zeros(n_leaves + len(last), width), groups.zeros(width)
     slope_own = groups.lines(len(part.tiles.own), width)
     kernels.loss_and_gradient(
         part.codes.leaves,
         *groups.arguments,
         *part.tiles.arguments,
+        part.codes.dense,
         part.base,
         part.codes.label,
         part.weight,
         half_of_lane,
-        bias,
+        last,
         table,
         wide,
         part_table,
-        slope[-1:],
+        slope[n_leaves:],
         slope_own,
         loss,
     )

@@ -16,6 +16,7 @@ from gbdtlr.compute.parts import Parts
 from gbdtlr.head.fit.core import Core
 from gbdtlr.head.fit.curvature import Curvature, SampledCurvature, SampledRows, SubsampledNewton
 from gbdtlr.head.fit.lines import Lines
+from gbdtlr.head.fit.ridge import Ridge
 from gbdtlr.head.fit.window import Part, Window
 from gbdtlr.head.layout import Layout
 from gbdtlr.metrics import sigmoid
@@ -113,13 +114,21 @@ def wide_sums(strengths: Strengths) -> NDArray[np.float32]:
     return np.stack(sums_of, axis=1).astype(np.float32)
 
 
+def dense_sums(strengths: Strengths) -> NDArray[np.float64]:
+    """Sum of a part's strengths times the squares of each dense number, of each group, (n_dense, n_groups)."""
+    groups = range(len(strengths.half_of_group))
+    return np.stack([squares_of(strengths.part.codes.dense, strengths.of_group(group)) for group in groups], axis=1)
+
+
 def drawn(
     strengths: Strengths, marks: Sequence[NDArray[np.float64]], layout: Layout, group: int
-) -> list[NDArray[np.int32]]:
-    """All parameters of the rows that marks fall on, int32 (n_marks, n_of_a_row), for each sample of a group."""
+) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
+    """Parameters, int32 (n_marks, n_of_a_row), and dense values, float32 (n_marks, n_dense), of the rows that marks
+    fall on, for each sample of a group."""
     part, strength = strengths.part, strengths.of_group(group)
     chosen = [rows_at(strength, each) for each in marks]
-    return [layout.parameters(part.codes.leaves[:, rows], part.wide[:, rows]) for rows in chosen]
+    codes = part.codes
+    return [(layout.parameters(codes.leaves[:, rows], part.wide[:, rows]), codes.dense[:, rows].T) for rows in chosen]
 
 
 def total_of_all(strengths: Strengths, scales: Sequence[float]) -> float:
@@ -129,8 +138,9 @@ def total_of_all(strengths: Strengths, scales: Sequence[float]) -> float:
 
 def drawn_for_all(
     strengths: Strengths, marks: NDArray[np.float64], scales: Sequence[float]
-) -> tuple[NDArray[Any], NDArray[np.int32], Floats]:
-    """Leaves and wide parameters, (..., m), of the rows that marks fall on, and their strengths, (n_groups, m).
+) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[np.float32], Floats]:
+    """Leaves, wide parameters and dense values, (..., m), of the rows that marks fall on, and their strengths,
+    (n_groups, m).
 
     Each stands for the rows like it that were not drawn, but for one factor that all have in common.
     """
@@ -138,26 +148,27 @@ def drawn_for_all(
     chosen, times = np.unique(rows_at(mixed, marks), return_counts=True)
     stands = times / mixed[chosen]
     strength = np.stack([strengths.of_group(group)[chosen] * stands for group in range(len(scales))])
-    return part.codes.leaves[:, chosen], part.wide[:, chosen], strength
+    return part.codes.leaves[:, chosen], part.wide[:, chosen], part.codes.dense[:, chosen], strength
 
 
-def curvature_of(
-    window: Window, half_of_lane: Sequence[int], l2: NDArray[np.float64], at: Lines | None = None
-) -> Curvature:
+def curvature_of(window: Window, half_of_lane: Sequence[int], ridge: Ridge, at: Lines | None = None) -> Curvature:
     """Approximate Hessian of each setting at the anchor, or at these points.
 
     Parameters
     ----------
     half_of_lane : (lanes,), index into the half-lives of the window's weights
-    l2 : (lanes,)
+    ridge : of the lanes
     at : distances from the anchor, float64 (n_params, lanes)
     """
+    l2 = ridge.l2
     # At the anchor p is the same for all lanes, so that those of a half-life share what each row counts for.
     half_of_group = range(max(half_of_lane) + 1) if at is None else half_of_lane
     group_of_lane = list(half_of_lane if at is None else range(len(l2)))
     strengths = window.parts.derive(Strengths.of, window.layout, half_of_group, at)
     totals, squares = np.stack(strengths.map(sums), axis=1)  # (n_parts, n_groups) each
     wide = _wide_diagonal(window, strengths, len(half_of_group))
+    none = np.zeros((window.layout.dense.n, len(half_of_group)))
+    dense = strengths.sum(dense_sums, zero=none) if len(none) else none
     subsampled = window.n >= SUBSAMPLE_FROM
     care = MUCH if window.n >= MUCH_FROM else SOME
     is_busy = np.ones(len(wide), bool)
@@ -170,24 +181,25 @@ def curvature_of(
     for group in range(len(half_of_group)):
         lanes = [lane for lane, own in enumerate(group_of_lane) if own == group]
         most = care.max_rows if subsampled else MAX_ROWS
-        diagonal = _diagonal(window.layout, core, wide[:, group], float(totals[:, group].sum()))
+        diagonal = _diagonal(window.layout, core, wide[:, group], dense[:, group], float(totals[:, group].sum()))
         sample = partial(_samples, window, strengths, group, totals[:, group], float(squares[:, group].sum()))
         samples.update(zip(lanes, sample(diagonal, l2[lanes], most, core), strict=True))
     inverted: list[SampledCurvature] = [None] * len(l2)  # type: ignore[list-item]  # filled by threads
 
     def invert(lane: int) -> None:
-        inverted[lane] = SampledCurvature(*samples[lane], l2[lane], window.layout.leaves)
+        inverted[lane] = SampledCurvature(*samples[lane], ridge.lanes([lane]), window.layout.leaves)
 
     threads.run(len(l2), invert)
     guess = Curvature(inverted, core, wide, group_of_lane)
     if not subsampled:
         return guess
-    return SubsampledNewton(guess, rows, window.layout.offsets, l2, care.steps, care.enough)
+    return SubsampledNewton(guess, rows, window.layout.offsets, ridge, care.steps, care.enough)
 
 
 def _wide_diagonal(window: Window, strengths: Parts[Strengths], n_groups: int) -> NDArray[np.float32]:
     """Diagonal of the Hessian for each wide parameter and group, without l2: float32 (n_wide_params, n_groups)."""
-    out = np.zeros((window.layout.bias - window.layout.n_leaves, n_groups), np.float32)
+    ids = window.layout.ids
+    out = np.zeros((ids.stop - ids.start, n_groups), np.float32)
     for (own, first), found in zip(strengths.map(own_of_strengths), strengths.map(wide_sums), strict=True):
         for begin, end in pairwise(first.tolist()):  # in which each parameter is but once
             out[own[begin:end]] += found[begin:end]
@@ -199,13 +211,15 @@ def own_of_strengths(strengths: Strengths) -> tuple[NDArray[np.int32], NDArray[n
     return strengths.part.tiles.own, strengths.part.tiles.first
 
 
-def _diagonal(layout: Layout, core: Core, wide: NDArray[np.float32], total: float) -> NDArray[np.float64]:
+def _diagonal(
+    layout: Layout, core: Core, wide: NDArray[np.float32], dense: NDArray[np.float64], total: float
+) -> NDArray[np.float64]:
     """Diagonal of the Hessian without l2 for the core's parameters, of a group whose strengths sum to ``total``."""
     diagonal, total = np.full(core.n, np.inf), max(total, NOTHING)
     # The leaves' mean for each leaf: all that is asked of them.
     diagonal[: core.n_leaves] = total * layout.n_trees / layout.n_leaves
     diagonal[core.of_busy] = wide[core.busy]
-    diagonal[-1] = total
+    diagonal[core.last] = np.append(dense, total)
     return diagonal
 
 
@@ -213,6 +227,7 @@ class _Sample(NamedTuple):
     """What a :class:`SampledCurvature` is made of."""
 
     codes: NDArray[np.int32]
+    dense: NDArray[np.float32]
     share: float
     scale: float
     diagonal: NDArray[np.float64]
@@ -233,19 +248,26 @@ def _samples(
     total = max(float(totals.sum()), NOTHING)
     sizes = [sample_size(window.n, diagonal[0] / each, most) for each in l2]
     marks = zip(*(marks_in(totals, m) for m in sizes), strict=True)
-    codes = strengths.map(drawn, window.layout, group, each=list(marks))
-    return [
-        _Sample(core.place[np.concatenate(rows)], min(1.0, m * squares / total**2), total / m, diagonal)
-        for m, rows in zip(sizes, zip(*codes, strict=True), strict=True)
-    ]
+    in_parts = strengths.map(drawn, window.layout, group, each=list(marks))
+    made = []
+    for m, rows in zip(sizes, zip(*in_parts, strict=True), strict=True):
+        codes, dense = (np.concatenate(each) for each in zip(*rows, strict=True))
+        made.append(_Sample(core.place[codes], dense, min(1.0, m * squares / total**2), total / m, diagonal))
+    return made
 
 
 def _subsample(strengths: Parts[Strengths], scales: Sequence[float], m: int) -> SampledRows:
     """One sample for all groups, of m rows or fewer."""
     totals = np.array(strengths.map(total_of_all, scales))
     in_parts = strengths.map(drawn_for_all, scales, each=marks_in(totals, m))
-    leaves, wide, strength = (np.concatenate(each, axis=1) for each in zip(*in_parts, strict=True))
-    return SampledRows(leaves, wide, (strength * (totals.sum() / m)).astype(np.float32))
+    leaves, wide, dense, strength = (np.concatenate(each, axis=1) for each in zip(*in_parts, strict=True))
+    dense = np.ascontiguousarray(dense)
+    return SampledRows(leaves, wide, dense, (strength * (totals.sum() / m)).astype(np.float32))
+
+
+def squares_of(dense: NDArray[np.float32], strength: Floats) -> NDArray[np.float64]:
+    """Sum of each dense number's squares over rows, weighed by their strengths, (n_dense,)."""
+    return np.array([float(np.einsum("n,n,n->", line, line, strength, dtype=np.float64)) for line in dense], np.float64)
 
 
 def sample_size(n: int, ratio: float, most: int) -> int:

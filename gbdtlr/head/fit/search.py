@@ -30,31 +30,34 @@ class Search:
         """
         self._objective, self._curvature, self._settings = objective, curvature, settings
         self._core, layout = curvature.core, objective.layout
-        self._l2 = objective.l2[settings]
+        self._ridge = objective.ridge.lanes(settings)
         self.start: Lines = self._core.take(start)
-        wide = start[layout.n_leaves : layout.bias]
-        self.apart = Apart(wide, curvature.wide, [curvature.group_of_lane[k] for k in settings], self._l2)
+        wide = start[layout.ids]
+        self.apart = Apart(wide, curvature.wide, [curvature.group_of_lane[k] for k in settings], self._ridge.l2)
 
     def value_and_gradient(self, lines: Lines, lanes: Lanes) -> tuple[NDArray[np.float64], Lines]:
         """Objective of each of these k lanes, (k,), and its gradient, float64 (n_core, k); the others' stays apart."""
-        core, l2 = self._core, self._l2[lanes]
-        value = l2 / 2 * np.einsum("pk,pk->k", lines, lines)
-        gradient: Lines = l2 * lines
+        core, ridge = self._core, self._ridge.lanes(lanes)
+        value, gradient = ridge.half_square(lines), ridge.times(lines)
         column = {int(lane): i for i, lane in enumerate(lanes)}
         for block in self.apart.blocks:
             mine = [column.get(lane, 0) for lane in block.lanes]  # what of those that are done is of no interest
             block.trial[core.busy, : len(mine)] = lines[core.of_busy, mine]
             loss, slope = self._objective.losses(
-                lines[: core.n_leaves, mine], lines[-1, mine], block.trial, self._settings[block.lanes], block.slope
+                lines[: core.n_leaves, mine],
+                lines[core.last, mine],
+                block.trial,
+                self._settings[block.lanes],
+                block.slope,
             )
             for slot, lane in enumerate(block.lanes):
                 if lane not in column:
                     continue
                 i = column[lane]
-                value[i] += loss[slot] + l2[i] / 2 * block.squares[slot]
-                gradient[: core.n_leaves, i] += slope[:-1, slot]
+                value[i] += loss[slot] + ridge.l2[i] / 2 * block.squares[slot]
+                gradient[: core.n_leaves, i] += slope[: core.n_leaves, slot]
                 gradient[core.of_busy, i] += block.slope[core.busy, slot]
-                gradient[-1, i] += slope[-1, slot]
+                gradient[core.last, i] += slope[core.n_leaves :, slot]
         return value, gradient
 
     def precondition(self, lines: Lines, lanes: Lanes) -> Lines:
@@ -66,4 +69,4 @@ class Search:
         core = self._core
         wide = self.apart.accepted(lines.shape[1]).astype(np.float64)
         wide[core.busy] = lines[core.of_busy]
-        return np.concatenate([lines[: core.n_leaves], wide, lines[-1:]])
+        return np.concatenate([lines[: core.n_leaves], wide, lines[core.last]])

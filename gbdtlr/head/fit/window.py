@@ -43,8 +43,7 @@ class Part:
     @classmethod
     def of(cls, codes: Codes, layout: Layout, half_lives: Sequence[timedelta], as_of: datetime) -> Part:
         """Coded samples made ready for a fit of these parameters."""
-        base = np.zeros(len(codes))
-        add_leaf_weights(codes.leaves, layout.offsets, layout.leaf_values, base)
+        base = anchored_margins(codes, layout)
         weight = [codes.weight * decay(codes, half_life, as_of) for half_life in half_lives]
         wide = layout.wide_parameters(codes.buckets)
         tiles = Tiles.of(wide - np.int32(layout.n_leaves)) if len(wide) else Tiles.of(wide, kernels.TILE)
@@ -57,6 +56,8 @@ class Part:
         out += delta[layout.bias]
         for column in self.wide:
             out += delta[column]
+        for line, distance in zip(self.codes.dense, delta[layout.linear], strict=True):
+            out += line.astype(np.float64) * distance
         return out
 
 
@@ -80,6 +81,15 @@ class Window:
         """Window of coded samples, whose weights are discounted from ``as_of`` by each half-life."""
         layout = layout.over(codes)
         return cls(layout, codes.derive(Part.of, layout, half_lives, as_of), codes.sum(len, zero=0))
+
+
+def anchored_margins(codes: Codes, layout: Layout) -> NDArray[np.float64]:
+    """Log-odds of coded rows where every parameter is at its anchor, (n,)."""
+    base = np.zeros(len(codes))
+    add_leaf_weights(codes.leaves, layout.offsets, layout.leaf_values, base)
+    for line, anchor in zip(codes.dense, layout.dense.anchor, strict=True):
+        base += line.astype(np.float64) * anchor
+    return base
 
 
 def decay(codes: Codes, half_life: timedelta, as_of: datetime) -> NDArray[np.float64]:

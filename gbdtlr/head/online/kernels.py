@@ -13,6 +13,9 @@ After the bias there is one more, where nothing is learned: it stands for an id 
 Every code is 0 or 1, so the gradient ``g`` is one number per sample. ``t`` counts samples; RDA and FOBOS shrink each
 coordinate once per sample, those not touched included: RDA's closed form has it anyway, FOBOS makes up for it when
 the coordinate is next looked at.
+
+Dense columns have a state of their own, a coordinate for each number x, whose gradient is ``g x``. Every sample touches
+all of them, so of FOBOS each was last brought up to date by the sample before.
 """
 
 from __future__ import annotations
@@ -156,6 +159,19 @@ def _touched(i: Any, leaves: Any, offsets: Any, buckets: Any, first: Any, counts
 
 
 @inline
+def _begin_dense(dense: Any, i: Any, anchor: Any, state: Any, threshold: Any, per: Any, flat: Any, weights: Any) -> Any:
+    """What the dense values of sample ``i`` add to its margin; their distances from the anchor go into ``weights``.
+
+    ``-shrunk(sums) / (per * root + flat)`` is the distance, of FTRL and RDA.
+    """
+    total = 0.0
+    for d in range(dense.shape[0]):
+        weights[d] = -_shrunk(state[d, 0], threshold) / (flat + per * state[d, 1])
+        total += np.float64(dense[d, i]) * (anchor[d] + weights[d])
+    return total
+
+
+@inline
 def fobos_distance(x: Any, steps: Any, rate: Any, l1: Any, l2: Any) -> Any:
     """``steps`` times ``x <- shrink(x, rate l1) / (1 + rate l2)``, in closed form (Duchi and Singer 2009, 5.2)."""
     r = 1.0 / (1.0 + rate * l2)
@@ -185,6 +201,9 @@ def learn_ftrl(
     weight: Any,  # float64 (n,)
     state: Any,  # float64 (n_coordinates + 1, 2), sums and root, changed; the last is where nothing is learned
     touched: Any,  # noqa: ARG001 - of FOBOS
+    dense: Any,  # float32 (n_dense, n)
+    dense_anchor: Any,  # float64 (n_dense,)
+    dense_state: Any,  # float64 (n_dense, 2), sums and root, changed
     t: int,  # noqa: ARG001 - of RDA and FOBOS
     alpha: float,
     beta: float,
@@ -203,6 +222,7 @@ def learn_ftrl(
     per_alpha, flat = 1.0 / alpha, beta / alpha + l2
     threshold, slope, intercept, none = splat(l1), splat(per_alpha), splat(flat), splat(0.0)
     bias_z, bias_r = state[bias, 0], state[bias, 1]
+    n_dense, dense_w = dense.shape[0], np.empty(dense.shape[0])
     for start in range(0, n, BLOCK):
         size = min(BLOCK, n - start)
         _lay_out(leaves, offsets, buckets, first, counts, least, numbers, start, size, places)
@@ -219,11 +239,18 @@ def learn_ftrl(
                 base += anchor[own[k] // 2]
             bias_w = bias_z / (flat + per_alpha * bias_r)
             margin = (base - bias_w) - sum_lanes(sums)
+            if n_dense:
+                margin += _begin_dense(dense, start + i, dense_anchor, dense_state, l1, per_alpha, flat, dense_w)
             margin_out[start + i] = margin
             g = weight[start + i] * _residual(margin, label[start + i])
             bias_new = np.sqrt(bias_r * bias_r + g * g)
             bias_z += g + per_alpha * (bias_new - bias_r) * bias_w
             bias_r = bias_new
+            for d in range(n_dense):
+                g_d, root_d = g * np.float64(dense[d, start + i]), dense_state[d, 1]
+                new_d = np.sqrt(root_d * root_d + g_d * g_d)
+                dense_state[d, 0] += g_d - per_alpha * (new_d - root_d) * dense_w[d]
+                dense_state[d, 1] = new_d
             # Of all trees, a share each: the line in which the next block's codes end.
             for tree in range(i * n_trees // BLOCK, (i + 1) * n_trees // BLOCK):
                 prefetch(codes, tree * n + start + 2 * BLOCK - 1)
@@ -260,6 +287,9 @@ def learn_rda(
     weight: Any,
     state: Any,
     touched: Any,  # noqa: ARG001 - of FOBOS
+    dense: Any,
+    dense_anchor: Any,
+    dense_state: Any,
     t: int,
     alpha: float,
     beta: float,
@@ -271,6 +301,7 @@ def learn_rda(
     bias = np.uint64(first[n_wide])
     at = np.empty(n_trees + n_wide, np.uint64)
     z, r, w = np.empty(len(at)), np.empty(len(at)), np.empty(len(at))
+    n_dense, dense_w = dense.shape[0], np.empty(dense.shape[0])
     for i in range(leaves.shape[1]):
         n = _touched(i, leaves, offsets, buckets, first, counts, least, at)
         for k in range(n):
@@ -281,11 +312,18 @@ def learn_rda(
         margin = _total(w, n) - state[bias, 0] / ((beta + state[bias, 1]) / alpha + t * l2)
         for k in range(n_trees):
             margin += anchor[at[k]]
+        if n_dense:
+            flat = beta / alpha + t * l2
+            margin += _begin_dense(dense, i, dense_anchor, dense_state, t * l1, 1.0 / alpha, flat, dense_w)
         margin_out[i] = margin
         g = weight[i] * _residual(margin, label[i])
         for k in range(n):
             state[at[k], 0] = z[k] + g
             state[at[k], 1] = np.sqrt(r[k] * r[k] + g * g)
+        for d in range(n_dense):
+            g_d = g * np.float64(dense[d, i])
+            dense_state[d, 0] += g_d
+            dense_state[d, 1] = np.sqrt(dense_state[d, 1] * dense_state[d, 1] + g_d * g_d)
         state[bias, 0] += g
         state[bias, 1] = np.sqrt(state[bias, 1] * state[bias, 1] + g * g)
         t += 1
@@ -304,6 +342,9 @@ def learn_fobos(
     weight: Any,
     state: Any,
     touched: Any,  # int64 (n_coordinates,), changed
+    dense: Any,
+    dense_anchor: Any,
+    dense_state: Any,
     t: int,
     alpha: float,
     beta: float,
@@ -315,6 +356,7 @@ def learn_fobos(
     bias = np.uint64(first[n_wide])
     at = np.empty(n_trees + n_wide, np.uint64)
     w = np.empty(len(at))
+    n_dense, dense_w = dense.shape[0], np.empty(dense.shape[0])
     for i in range(leaves.shape[1]):
         n = _touched(i, leaves, offsets, buckets, first, counts, least, at)
         for k in range(n):
@@ -324,6 +366,10 @@ def learn_fobos(
         margin = _total(w, n) + bias_w
         for k in range(n_trees):
             margin += anchor[at[k]]
+        for d in range(n_dense):
+            rate = alpha / (beta + dense_state[d, 1])
+            dense_w[d] = fobos_distance(dense_state[d, 0], min(t, 1), rate, l1, l2)
+            margin += np.float64(dense[d, i]) * (dense_anchor[d] + dense_w[d])
         margin_out[i] = margin
         g = weight[i] * _residual(margin, label[i])
         for k in range(n):
@@ -333,6 +379,11 @@ def learn_fobos(
             state[c, 0] = w[k] - alpha / (beta + new) * g
             state[c, 1] = new
             touched[c] = t
+        for d in range(n_dense):
+            g_d = g * np.float64(dense[d, i])
+            new = np.sqrt(dense_state[d, 1] * dense_state[d, 1] + g_d * g_d)
+            dense_state[d, 0] = dense_w[d] - alpha / (beta + new) * g_d
+            dense_state[d, 1] = new
         new = np.sqrt(state[bias, 1] * state[bias, 1] + g * g)
         state[bias, 0] = bias_w - alpha / (beta + new) * g
         state[bias, 1] = new

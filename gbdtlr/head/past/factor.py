@@ -18,40 +18,43 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Rows:
-    """A few samples as their curvature, ``X' diag(strength) X`` of the one-hot rows X.
+    """A few samples as their curvature, ``X' diag(strength) X`` of the rows X of the design matrix.
 
     Attributes
     ----------
     leaves : uint8 or uint16 (n_trees, n)
     offsets : int64 (n_trees + 1,)
     wide : int32 (n_wide, n), parameters, or -1 for those left out
+    dense : float32 (n_dense, n); their parameters stand before the last, the bias's
     strength : float32 (n,)
     """
 
     leaves: NDArray[np.unsignedinteger]
     offsets: NDArray[np.int64]
     wide: NDArray[np.int32]
+    dense: NDArray[np.float32]
     strength: Floats
 
     def at(self, place: NDArray[np.int32]) -> Rows:
-        """The same rows in other parameters: wide parameter p becomes ``place[p]``; leaves stay, and come first."""
-        return Rows(self.leaves, self.offsets, place[self.wide], self.strength)
+        """The same rows in other parameters: wide parameter p becomes ``place[p]``; leaves stay, and come first, as do
+        dense columns and the bias, which come last."""
+        return Rows(self.leaves, self.offsets, place[self.wide], self.dense, self.strength)
 
     def gram(self, n: int) -> NDArray[np.float64]:
         """The curvature itself, (n, n); the last parameter is the bias."""
         lower = np.zeros((n, n))
-        kernels.add_gram(self.leaves, self.offsets, self.wide, self.strength, lower)
+        kernels.add_gram(self.leaves, self.offsets, self.wide, self.dense, self.strength, lower)
         return lower + np.tril(lower, -1).T
 
     def add_times(self, lines: Floats, out: Floats) -> None:
         """``out += curvature @ lines``, (n, r)."""
         for start in range(0, len(self.strength), BLOCK):
             rows = slice(start, start + BLOCK)
-            leaves, wide, strength = self.leaves[:, rows], self.wide[:, rows], self.strength[rows]
-            leaves, wide = np.ascontiguousarray(leaves), np.ascontiguousarray(wide)
+            strength = self.strength[rows]
+            leaves, wide, dense = (np.ascontiguousarray(each[:, rows]) for each in (self.leaves, self.wide, self.dense))
             margins = np.empty((len(strength), lines.shape[1]), np.float32)
-            kernels.project(leaves, self.offsets, wide, lines, margins)
-            kernels.scatter(leaves, self.offsets, wide, strength[:, None] * margins, out)
+            kernels.project(leaves, self.offsets, wide, dense, lines, margins)
+            kernels.scatter(leaves, self.offsets, wide, dense, strength[:, None] * margins, out)
 
 
 def square(before: Floats, rows: Rows) -> Floats:

@@ -45,33 +45,34 @@ class JointObjective:
         """
         self._objective, self._new, self._start = objective, new, start
         self._half = np.array([memory.half_lives.index(setting.half_life) for setting in settings])
-        self._l2 = np.array([setting.l2 for setting in settings])
+        self._ridge = objective.ridge
         fade = np.array([2.0 ** -(passed / setting.half_life) for setting in settings])
-        self._pull = fade * self._l2 * start
+        faded = self._ridge.scaled(fade)
+        self._pull = faded.times(start)
         # What the old samples' loss was is not known to the memory; a floor of it, for a relative tolerance to mean
         # something: the log loss of a probability p is on average at least 2 p (1 - p).
         bias = memory.total_diagonal()[:, -1]
-        self._constant = 2.0 * bias[self._half] + fade * self._l2 / 2 * np.einsum("pk,pk->k", start, start)
+        self._constant = 2.0 * bias[self._half] + faded.half_square(start)
         self._old = np.ones(len(start), bool)
         self._old[new] = False
         self._diagonal = memory.diagonal[self._half].T.astype(np.float64)
         self._core, self._factor = memory.core, memory.factor.astype(np.float64)
         self._guides = guides
         # Woodbury's inverse of the Hessian at the start.
-        self._inverse = 1.0 / (self._l2 + expected.diagonal[self._half].T.astype(np.float64))
+        self._inverse = 1.0 / self._ridge.added_to(expected.diagonal[self._half].T.astype(np.float64))
         self._thin_core, self._thin = expected.core, expected.factor
         self._inner: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(settings)
         threads.run(len(settings), self._invert)
 
     def value_and_gradient(self, delta: Lines, lanes: Lanes) -> tuple[NDArray[np.float64], Lines]:
         value, new_gradient = self._objective.value_and_gradient(np.ascontiguousarray(delta[self._new]), lanes)
-        l2, pull = self._l2[lanes], self._pull[:, lanes]
-        gradient = l2 * delta
+        pull, gradient = self._pull[:, lanes], self._ridge.lanes(lanes).times(delta)
         gradient[self._new] = new_gradient
         rest = delta[self._old]
         moved = delta - self._start[:, lanes]
         curved = self._remembered(moved, lanes)
-        value = value + self._constant[lanes] + l2 / 2 * np.einsum("pk,pk->k", rest, rest)
+        # Of wide buckets alone: dense columns are in all samples, the new ones too.
+        value = value + self._constant[lanes] + self._ridge.l2[lanes] / 2 * np.einsum("pk,pk->k", rest, rest)
         value = value + np.einsum("pk,pk->k", moved, curved / 2) - np.einsum("pk,pk->k", pull, delta)
         return value, gradient + curved - pull
 
@@ -99,7 +100,7 @@ class JointObjective:
 
     def _times(self, lines: Lines, lanes: Lanes) -> Lines:
         """The Hessian times the lines, of the new samples as the guides say."""
-        out: Lines = self._l2[lanes] * lines + self._remembered(lines, lanes)
+        out: Lines = self._ridge.lanes(lanes).times(lines) + self._remembered(lines, lanes)
         groups = self._by_half_life(lanes)
 
         def work(task: int) -> None:

@@ -3,9 +3,9 @@
 Per half-life, the Hessian of the log loss is kept as a diagonal and a factor, ``H = diag(d) + U' U``. Its diagonal is
 exact, but where the factor of a sample of the rows has more of it; the factor holds the directions the samples say
 most about. Leaves of different trees say much the same: a diagonal alone would forget just what all samples agree on,
-such as their common rate. So the factor spans the *core*, which is all leaves, the bias and, where these are fewer than
-``DENSE``, the busiest ids. A core of up to ``DENSE`` parameters has a square factor and loses nothing that is in the
-sample; the many ids outside have their diagonal, and cost an update nothing.
+such as their common rate. So the factor spans the *core*: all leaves, dense columns, the bias and, where these are
+fewer than ``DENSE``, the busiest ids. A core of up to ``DENSE`` parameters has a square factor and loses nothing that
+is in the sample; the many ids outside have their diagonal, and cost an update nothing.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Memory:
-    """Curvature of forgotten samples, in the parameters of the candidates it belongs to: leaves, wide buckets, bias.
+    """Curvature of forgotten samples, in the parameters of the candidates it belongs to.
 
     Attributes
     ----------
     half_lives : in rising order
     diagonal : float32 (n_half_lives, n_params), without the factor's
-    core : int64 (n_core,), the factor's parameters in rising order: all leaves, some wide buckets, the bias
+    core : int64 (n_core,), the factor's parameters in rising order: leaves, some wide buckets, dense columns, the bias
     factor : float32 (n_half_lives, rank, n_core)
     """
 
@@ -138,7 +138,7 @@ class Memory:
                 core,
                 checked(arrays["factor"], np.float32, (len(half_lives), rank, len(core))),
             )
-            shared = [*range(layout.n_leaves), layout.bias]
+            shared = [*range(layout.n_leaves), *range(layout.linear.start, n)]
             if (np.diff(core) <= 0).any() or not (np.isin(shared, core).all() and core[0] >= 0 and core[-1] < n):
                 raise ValueError("its core is none of the candidates'")
             if half_lives != half_lives_of(fitted):
@@ -151,9 +151,11 @@ class Memory:
 
 
 def _core(total: NDArray[np.float64], layout: Layout) -> NDArray[np.int64]:
-    """Leaves, the busiest of the wide buckets as long as there are at most ``DENSE`` parameters, and the bias."""
-    room = max(0, DENSE - layout.n_leaves - 1)
-    ids = np.arange(layout.n_leaves, layout.bias) if room else np.arange(0)
+    """Leaves, the busiest of the wide buckets as long as there are at most ``DENSE`` parameters, and what all rows
+    have: dense columns and the bias."""
+    last = np.arange(layout.linear.start, layout.n)
+    room = max(0, DENSE - layout.n_leaves - len(last))
+    ids = np.arange(layout.n_leaves, layout.linear.start) if room else np.arange(0)
     if room < len(ids):
         ids = np.sort(ids[np.argsort(-total[:, ids].sum(axis=0), kind="stable")[:room]])
-    return np.concatenate([np.arange(layout.n_leaves), ids, [layout.bias]])
+    return np.concatenate([np.arange(layout.n_leaves), ids, last])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gbdtlr.compute.parts import Parts
 from gbdtlr.head.codes import Codes
 from gbdtlr.head.fit.candidates import Candidates
-from gbdtlr.head.fit.sampling import marks_in, rows_at
+from gbdtlr.head.fit.sampling import marks_in, rows_at, squares_of
 from gbdtlr.head.fit.window import decay
 from gbdtlr.head.kernels import add_leaf_counts
 from gbdtlr.head.layout import Layout
@@ -32,11 +32,13 @@ class WeighedPart:
     ----------
     leaves : uint8 or uint16 (n_trees, n)
     wide : int32 (n_wide, n), parameters of their buckets
+    dense : float32 (n_dense, n)
     strength : float32 (n_half_lives, n), ``s p (1 - p)``
     """
 
     leaves: NDArray[np.unsignedinteger]
     wide: NDArray[np.int32]
+    dense: NDArray[np.float32]
     strength: NDArray[np.float32]
 
     @classmethod
@@ -51,7 +53,7 @@ class WeighedPart:
             for h, half_life in enumerate(half_lives):
                 strength[h, rows] = block.weight * decay(block, half_life, as_of) * spread[:, lanes[h]].mean(axis=1)
             start = rows.stop
-        return cls(codes.leaves, fitted.layout.wide_parameters(codes.buckets), strength)
+        return cls(codes.leaves, fitted.layout.wide_parameters(codes.buckets), codes.dense, strength)
 
 
 @dataclass(frozen=True)
@@ -93,11 +95,12 @@ class Weighed:
         else:
             totals = np.array(self.parts.map(total, half))
             taken = self.parts.map(drawn, half, float(totals.sum()) / most, each=marks_in(totals, most))
-        leaves, wide, strength = zip(*taken, strict=True)
+        leaves, wide, dense, strength = zip(*taken, strict=True)
         return Rows(
             np.concatenate(leaves, axis=1),
             self.layout.offsets,
             np.concatenate(wide, axis=1),
+            np.concatenate(dense, axis=1),
             np.concatenate(strength),
         )
 
@@ -108,6 +111,7 @@ def diagonal(part: WeighedPart, half: int, layout: Layout) -> NDArray[np.float64
     add_leaf_counts(part.leaves, layout.offsets, strength, out)
     for column in part.wide:
         out += np.bincount(column, strength, layout.n)
+    out[layout.linear] = squares_of(part.dense, strength)
     out[layout.bias] += strength.sum(dtype=np.float64)
     return out
 
@@ -117,17 +121,19 @@ def total(part: WeighedPart, half: int) -> float:
     return float(part.strength[half].sum(dtype=np.float64))
 
 
-def everything(part: WeighedPart, half: int) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[np.float32]]:
-    """Leaves, wide parameters and strengths of a part's rows."""
-    return part.leaves, part.wide, part.strength[half]
+Taken = tuple[NDArray[Any], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]
 
 
-def drawn(
-    part: WeighedPart, marks: Sequence[float], half: int, share: float
-) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[np.float32]]:
+def everything(part: WeighedPart, half: int) -> Taken:
+    """Leaves, wide parameters, dense values and strengths of a part's rows."""
+    return part.leaves, part.wide, part.dense, part.strength[half]
+
+
+def drawn(part: WeighedPart, marks: Sequence[float], half: int, share: float) -> Taken:
     """The same of the rows that marks fall on, each of which stands for as much."""
     rows = rows_at(part.strength[half], np.asarray(marks))
-    return np.take(part.leaves, rows, axis=1), np.take(part.wide, rows, axis=1), np.full(len(rows), share, np.float32)
+    leaves, wide, dense = (np.take(each, rows, axis=1) for each in (part.leaves, part.wide, part.dense))
+    return leaves, wide, dense, np.full(len(rows), share, np.float32)
 
 
 def half_lives_of(fitted: Candidates) -> tuple[timedelta, ...]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from gbdtlr.config import Config
+from gbdtlr.jobs.guards.check import Check
 from gbdtlr.samples import Tally
 from gbdtlr.tables import age
 
@@ -15,8 +16,8 @@ FEW = 30
 """Known rows of either class below which ages say nothing."""
 
 
-def ages(tally: Tally, config: Config) -> Iterator[str]:
-    """Objection to a window in which labels of one class are known so much sooner that it bends the rate of positives.
+def ages(tally: Tally, config: Config) -> Iterator[Check]:
+    """Check of a window, in which labels of one class must not be known so much sooner that it bends their rate.
 
     Parameters
     ----------
@@ -32,21 +33,22 @@ def ages(tally: Tally, config: Config) -> Iterator[str]:
     )
     if (not negatives or not positives) and found.unknown >= guard.min_samples and max(negatives, positives) >= FEW:
         which = "positive" if positives else "negative"
-        yield (
+        one_class = (
             f"all {max(negatives, positives)} labels known so far are {which}, and {found.unknown} rows of the window "
             f"have none yet; if a row without an outcome has no {config.samples.label_time}, {remedy}"
         )
+        yield Check("ages", math.inf if positives else 0.0, *guard.ages, one_class)
         return
     if min(negatives, positives) < FEW:
         return
     low, high = guard.ages
     bend = found.bend()
     error = Z * math.sqrt(1 / positives + 1 / negatives)
-    if math.log(max(low, 1e-300)) - error <= math.log(max(bend, 1e-300)) <= math.log(high) + error:
-        return
+    least, most = low * math.exp(-error), high * math.exp(error)
     times = f"{bend:.3g} times as likely beside negatives as they are"
-    yield (
+    bent = (
         f"labels become known at different ages: half the known positives by {age(found.median_s(1))}, half the "
         f"negatives by {age(found.median_s(0))}, and {found.unknown_of_newest():.0%} of the newer half of the window's "
         f"rows have no label yet, so that positives look {times}; {remedy}; [guard] ages allows {low:g} to {high:g}"
     )
+    yield Check("ages", bend, least, most, "" if least <= bend <= most else bent)

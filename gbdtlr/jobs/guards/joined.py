@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gbdtlr.config import GuardConfig
+from gbdtlr.jobs.guards.check import Check
 from gbdtlr.samples import Joined
 
 ENOUGH = 100
 """Impressions, or outcomes, that a share of them is told by."""
 
 
-def joined(counts: Joined | None, guard: GuardConfig) -> Iterator[str]:
-    """Objections to a join in which too many have no key, repeat others, or find nobody; None for no join."""
+def joined(counts: Joined | None, guard: GuardConfig) -> Iterator[Check]:
+    """Checks of a join in which too many have no key, repeat others, or find nobody; None for no join."""
     if counts is None:
         return
     single = counts.outcomes - counts.outcomes_keyless - counts.outcomes_repeated
@@ -44,5 +45,6 @@ def joined(counts: Joined | None, guard: GuardConfig) -> Iterator[str]:
     )
     for key, n, total, what, remedy in shares:
         most = getattr(guard, key)
-        if total >= ENOUGH and n > most * total:
-            yield f"{n} of {total} {what}; [guard] {key} allows {most:g} of them; {remedy}"
+        if total >= ENOUGH:
+            objection = f"{n} of {total} {what}; [guard] {key} allows {most:g} of them; {remedy}"
+            yield Check(key, n / total, high=most, objection=objection if n > most * total else "")

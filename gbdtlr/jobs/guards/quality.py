@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from gbdtlr.compute.parts import Parts
 from gbdtlr.config import GuardConfig
 from gbdtlr.head import Codes, Head
+from gbdtlr.jobs.guards.check import Check
 from gbdtlr.metrics import Quality, auc, log_loss_of, weighted_sum
 
 ENOUGH_POSITIVES = 20
@@ -41,8 +42,8 @@ Z = 3.0
 """Standard errors by which a difference must be beyond its bound."""
 
 
-def contradiction(live: Sequence[tuple[Head, Parts[Codes]]], guard: GuardConfig) -> Iterator[str]:
-    """Objection to fresh labels that run against the order of the live head and against that of its bare trees.
+def contradiction(live: Sequence[tuple[Head, Parts[Codes]]], guard: GuardConfig) -> Iterator[Check]:
+    """Check of fresh labels, which must not run against the order of the live head and against that of its bare trees.
 
     Of both, as a head that has just learned a storm can be wrong about the calm after it.
 
@@ -67,12 +68,13 @@ def contradiction(live: Sequence[tuple[Head, Parts[Codes]]], guard: GuardConfig)
         return
     aucs = [auc(margin, label, weight) or 0.0 for margin in margins]
     error = np.sqrt((positive + negative + 1) / (12 * positive * negative))
-    if max(aucs) + Z * error < guard.auc:
-        yield (
-            f"labels contradict the live head: its AUC on {len(label)} labels it had not learned is {aucs[0]:.3f}, "
-            f"that of its bare trees {aucs[1]:.3f}; [guard] auc allows {guard.auc:g} less {Z:g} standard errors of "
-            f"{error:.3f}; are labels turned round, or joined to the wrong rows?"
-        )
+    contradicted = (
+        f"labels contradict the live head: its AUC on {len(label)} labels it had not learned is {aucs[0]:.3f}, "
+        f"that of its bare trees {aucs[1]:.3f}; [guard] auc allows {guard.auc:g} less {Z:g} standard errors of "
+        f"{error:.3f}; are labels turned round, or joined to the wrong rows?"
+    )
+    objects = max(aucs) + Z * error < guard.auc
+    yield Check("auc", max(aucs), float(guard.auc - Z * error), None, contradicted if objects else "")
 
 
 def labels_and_margins(codes: Codes, heads: Sequence[Head]) -> NDArray[np.float64]:
@@ -152,8 +154,9 @@ def excess(
     return np.array([len(label), weight.sum(), *weighed])
 
 
-def worse(sums: NDArray[np.float64], told: str, guard: GuardConfig) -> Iterator[str]:
-    """Objection to a head whose log loss is above that of another on the same rows, by the sums of a :func:`contest`.
+def worse(sums: NDArray[np.float64], told: str, guard: GuardConfig) -> Iterator[Check]:
+    """Check of a head's log loss, which must not be above that of another on the same rows, by the sums of a
+    :func:`contest`.
 
     It must be so by more than the configured share, and by more than chance explains.
     """
@@ -162,15 +165,16 @@ def worse(sums: NDArray[np.float64], told: str, guard: GuardConfig) -> Iterator[
         return
     loss, before, mean, square = sums[3:] / weighed
     error = np.sqrt(np.maximum(square - mean * mean, 0.0) * squares) / weighed  # Kish 1965: of uneven weights
-    if not mean <= Z * error:
-        yield (
-            f"{told}: log loss {loss:.4f} against {before:.4f} on {n:.0f} rows; "
-            f"[guard] worse allows {guard.worse:.0%} more"
-        )
+    words = (
+        f"{told}: log loss {loss:.4f} against {before:.4f} on {n:.0f} rows; [guard] worse allows {guard.worse:.0%} more"
+    )
+    objection = "" if mean <= Z * error else words
+    share, bound = (loss / before - 1, guard.worse + Z * error / before) if before > 0 else (np.inf, np.inf)
+    yield Check("worse", float(share), None, float(bound), objection)
 
 
-def calibration(quality: Quality, guard: GuardConfig, newest: Callable[[], Quality] | None = None) -> Iterator[str]:
-    """Objection to a head whose probabilities do not add up to the positives, neither lately nor in the long run.
+def calibration(quality: Quality, guard: GuardConfig, newest: Callable[[], Quality] | None = None) -> Iterator[Check]:
+    """Check of a head's probabilities, which must add up to the positives, lately or in the long run.
 
     A head that follows a storm is right about today and wrong about last week; one that follows it slowly is the
     other way round. Only one that is off to the same side in both is broken.
@@ -182,15 +186,20 @@ def calibration(quality: Quality, guard: GuardConfig, newest: Callable[[], Quali
     """
     low, high = guard.calibration
     found = quality.calibration
-    if found is None or low <= found <= high:
+    if found is None:
+        return
+    if low <= found <= high:
+        yield Check("calibration", found, low, high)
         return
     said, of_newest = "", None if newest is None else newest()
     if of_newest is not None and of_newest.calibration is not None and of_newest.positives >= ENOUGH_POSITIVES:
         lately = of_newest.calibration
         if lately >= low if found < low else lately <= high:
+            yield Check("calibration", lately, *((low, None) if found < low else (None, high)))
             return
         said = f" and {lately:.3f} on the newest {of_newest.rows}"
-    yield (
+    off = (
         f"calibration of the new head is {found:.3f} on {quality.rows} rows it was fitted to{said}; "
         f"[guard] calibration allows {low:g} to {high:g}"
     )
+    yield Check("calibration", found, low, high, off)

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from gbdtlr.codec.documents import read, table
 from gbdtlr.config import GuardConfig
-from gbdtlr.head import Codes, WideColumns
+from gbdtlr.head import Codes, DenseColumns, WideColumns
+from gbdtlr.head.dense import NO_DENSE
+from gbdtlr.jobs.guards.check import Check
 from gbdtlr.jobs.guards.columns import Profile
 from gbdtlr.jobs.guards.traffic import HOUR_US, Traffic
 from gbdtlr.model import Model
@@ -79,20 +81,20 @@ class Seen:
         """The fresh rows alone where they are enough, as older ones would water down what is wrong with them."""
         return fresh.gathering if fresh.gathering.rows >= guard.min_samples else self.gathering.plus(fresh.gathering)
 
-    def objections(
+    def checks(
         self, fresh: Seen, trees: Profile | None, since: datetime, until: datetime, guard: GuardConfig
-    ) -> list[str]:
-        """What is wrong with the rows an observer saw, beside those of the releases before.
+    ) -> list[Check]:
+        """Checks of the rows an observer saw, beside those of the releases before.
 
         Parameters
         ----------
         trees : profile of the samples the live trees were grown on
         since, until : the labels became known in this time
         """
-        found = list(self.traffic.plus(fresh.traffic).objections(since, until, guard))
+        found = list(self.traffic.plus(fresh.traffic).checks(since, until, guard))
         newest = self._newest(fresh, guard)
         if newest.rows >= guard.min_samples:
-            found += newest.objections([self.judged, *([trees] if trees is not None else [])], guard)
+            found += newest.checks([self.judged, *([trees] if trees is not None else [])], guard)
         return found
 
 
@@ -108,8 +110,8 @@ class Observer:
     def __init__(self, model: Model, since: datetime | None, live: Model | None = None) -> None:
         """Observer of rows that ``model`` has coded, and beside it ``live`` where that reads rows in another way."""
         self._schema = model.trees.schema
-        self._wide = model.head.wide
-        self._live = None if live is None else live.head.wide
+        self._reads = model.head.wide, model.head.dense
+        self._live = None if live is None else (live.head.wide, live.head.dense)
         self._since_us = None if since is None else to_us(since)
         self.seen = self.as_live = Seen()
 
@@ -123,33 +125,39 @@ class Observer:
             if not new.all():
                 samples, buckets = samples.filter(new), np.compress(new, buckets, axis=1)
                 beside = None if beside is None else np.compress(new, beside, axis=1)
-        self.seen = self.seen.plus(seen_in(samples, buckets, self._schema, self._wide))
+        self.seen = self.seen.plus(seen_in(samples, buckets, self._schema, *self._reads))
         if self._live is None or beside is None:
             self.as_live = self.seen
         else:
-            self.as_live = self.as_live.plus(seen_in(samples, beside, self._schema, self._live))
+            self.as_live = self.as_live.plus(seen_in(samples, beside, self._schema, *self._live))
 
 
-def seen_in(samples: Samples, buckets: NDArray[np.uint32], schema: Schema, wide: WideColumns) -> Seen:
+def seen_in(
+    samples: Samples,
+    buckets: NDArray[np.uint32],
+    schema: Schema,
+    wide: WideColumns,
+    dense: DenseColumns = NO_DENSE,
+) -> Seen:
     """What a batch of samples held, of which the wide columns' buckets are given, (n_wide, n)."""
     rows = _spread(len(samples), PROFILED_ROWS)
     taken, event_us = samples.table.take(from_numpy(rows)), samples.event_us[rows]
-    profile = Profile.of(taken, schema, buckets[:, rows], wide, event_us)
+    profile = Profile.of(taken, schema, buckets[:, rows], wide, event_us, dense)
     return Seen(Traffic.of(samples.known_us, samples.label, samples.weight), gathering=profile)
 
 
-def profile_of(samples: Samples, schema: Schema) -> Profile:
+def profile_of(samples: Samples, schema: Schema, dense: DenseColumns = NO_DENSE) -> Profile:
     """Profile of the samples trees are grown on, or of some of them; runs are looked for in the newest."""
-    profile = _profile(samples, np.arange(len(samples)), schema)
+    profile = _profile(samples, np.arange(len(samples)), schema, dense)
     newest = np.flatnonzero(samples.event_us > samples.event_us.max(initial=0) - RUNS_US)
-    return profile if len(newest) == len(samples) else profile.with_runs(_profile(samples, newest, schema))
+    return profile if len(newest) == len(samples) else profile.with_runs(_profile(samples, newest, schema, dense))
 
 
-def _profile(samples: Samples, rows: NDArray[np.int64], schema: Schema) -> Profile:
+def _profile(samples: Samples, rows: NDArray[np.int64], schema: Schema, dense: DenseColumns) -> Profile:
     rows = rows[_spread(len(rows), 8 * PROFILED_ROWS)]
     none = np.empty((0, len(rows)), np.uint32)
     taken = samples.table.take(from_numpy(rows))
-    return Profile.of(taken, schema, none, WideColumns((), 2), samples.event_us[rows])
+    return Profile.of(taken, schema, none, WideColumns((), 2), samples.event_us[rows], dense)
 
 
 def _spread(n: int, most: int) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gbdtlr.codec.documents import Measure, Meta
 from gbdtlr.config import GuardConfig
+from gbdtlr.jobs.guards.check import Check
 from gbdtlr.metrics import sigmoid, weighted_sum
 from gbdtlr.times import to_us
 
@@ -74,8 +75,8 @@ class Traffic:
                 total[at : at + len(part)] += part
         return Traffic(first, *sums)
 
-    def objections(self, since: datetime, until: datetime, guard: GuardConfig) -> Iterator[str]:
-        """What is wrong with the labels that became known after ``since``, and with those of the last day.
+    def checks(self, since: datetime, until: datetime, guard: GuardConfig) -> Iterator[Check]:
+        """Checks of the labels that became known after ``since``, and with those of the last day.
 
         They are compared with the same hours of up to seven days before, as far as the releases saw them: nights
         with nights. Volume is compared with the median, and with the same day of the week before: some streams hardly
@@ -106,7 +107,7 @@ class Traffic:
         starts = (start - k * step for k in range(1, DAYS + 1))
         return [self._sums(first, first + end - start, part) for first in starts if first > self.first]
 
-    def _of_span(self, start: int, end: int, part: float, guard: GuardConfig) -> Iterator[str]:
+    def _of_span(self, start: int, end: int, part: float, guard: GuardConfig) -> Iterator[Check]:
         now = self._sums(start, end, 1.0)
         before = self._before(start, end, part)
         if len(before) < ENOUGH_DAYS:
@@ -116,12 +117,16 @@ class Traffic:
         week = before[-1][0] if len(before) == DAYS and end - start < 24 else usual
         fewest, most = guard.volume[0] * min(usual, week), guard.volume[1] * max(usual, week)
         low, high = guard.volume
-        for edge, outside, word in ((fewest, now[0] < fewest, "few"), (most, now[0] > most, "many")):
-            if usual >= ENOUGH_ROWS and outside and _poisson(now[0], edge) > CERTAIN:
-                yield (
-                    f"too {word} labels: {now[0]:.0f} became known in the last {hours:.3g} h, in the same hours of "
-                    f"{len(before)} days before {usual:.0f}; [guard] volume allows {low:g} to {high:g} times that"
-                )
+        if usual >= ENOUGH_ROWS:
+            objection = ""
+            for edge, outside, word in ((fewest, now[0] < fewest, "few"), (most, now[0] > most, "many")):
+                if outside and _poisson(now[0], edge) > CERTAIN:
+                    objection = (
+                        f"too {word} labels: {now[0]:.0f} became known in the last {hours:.3g} h, in the same hours "
+                        f"of {len(before)} days before {usual:.0f}; "
+                        f"[guard] volume allows {low:g} to {high:g} times that"
+                    )
+            yield Check("volume", now[0] / usual, fewest / usual, most / usual, objection)
         odds = [_log_odds(*sums) for sums in before if sums[0] >= ENOUGH_ROWS]
         if len(odds) < ENOUGH_DAYS or now[1] <= 0:
             return
@@ -129,14 +134,16 @@ class Traffic:
         low, high = guard.label_rate
         lowest = _sigmoid(min(odds) + _log(low))
         highest = _sigmoid(max(odds) + max(math.log(high), SPREAD * (max(odds) - min(odds))))
+        objection = ""
         for edge, outside, word in ((lowest, rate < lowest, "low"), (highest, rate > highest, "high")):
             if outside and now[0] * _bernoulli(rate, edge) > CERTAIN:
-                yield (
+                objection = (
                     f"label rate too {word}: {rate:.4g} of {now[0]:.0f} labels of the last {hours:.3g} h are "
                     f"positive, in the same hours of {len(odds)} days before "
                     f"{_sigmoid(min(odds)):.4g} to {_sigmoid(max(odds)):.4g}; "
                     f"[guard] label_rate = [{low:g}, {high:g}] allows {lowest:.4g} to {highest:.4g}"
                 )
+        yield Check("label_rate", rate, lowest, highest, objection)
 
     def _sums(self, start: int, end: int, last: float) -> tuple[float, float, float]:
         """Sums over the hours ``start`` to ``end``, of the last only a share."""
@@ -171,28 +178,30 @@ class Totals:
         """Sums over samples, (n,) each."""
         return cls(len(label), float(weight.sum()), weighted_sum(weight, label), window / timedelta(hours=1))
 
-    def objections(self, before: Totals, guard: GuardConfig) -> Iterator[str]:
-        """What is wrong with them beside those of the live trees, whose window may have had another length."""
+    def checks(self, before: Totals, guard: GuardConfig) -> Iterator[Check]:
+        """Checks of them beside those of the live trees, whose window may have had another length."""
         usual = before.rows / before.hours * self.hours
         low, high = guard.volume
-        if usual > 0 and not low <= self.rows / usual <= high:
-            yield (
+        if usual > 0:
+            off = (
                 f"{self.rows} samples in the trees' window, where those of the live trees had {usual:.0f} in as much "
                 f"time; "
                 f"[guard] volume allows {low:g} to {high:g} times that"
             )
+            share = self.rows / usual
+            yield Check("volume", share, low, high, "" if low <= share <= high else off)
         if not self.weight > 0 or not before.weight > 0:
             return
         odds = _log_odds(before.rows, before.weight, before.positives)
         rate = self.positives / self.weight
-        if told := _outside(rate, self.rows, odds, guard):
-            yield f"label rate {rate:.4g} in the trees' window, where the live trees had {_sigmoid(odds):.4g}; {told}"
+        words = f"label rate {rate:.4g} in the trees' window, where the live trees had {_sigmoid(odds):.4g}"
+        yield _beside(rate, self.rows, odds, guard, words)
 
 
 def unpredicted(
     margin: NDArray[np.float64], label: NDArray[Any], weight: NDArray[np.float64], guard: GuardConfig
-) -> Iterator[str]:
-    """Objection to a rate of positives far from what a head said of the same rows, which it had not learned.
+) -> Iterator[Check]:
+    """Check of a rate of positives, beside what a head said of the same rows, which it had not learned.
 
     Parameters
     ----------
@@ -205,18 +214,18 @@ def unpredicted(
     rate, expected = weighted_sum(weight, label) / total, weighted_sum(weight, sigmoid(margin)) / total
     n = total / float(weight.max())  # no more rows than the heaviest stand for
     odds = math.log(expected / (1 - expected)) if 0 < expected < 1 else math.copysign(700.0, expected - 0.5)
-    if told := _outside(rate, n, odds, guard):
-        yield f"label rate {rate:.4g} of {len(label)} labels, where the live head expected {expected:.4g}; {told}"
+    words = f"label rate {rate:.4g} of {len(label)} labels, where the live head expected {expected:.4g}"
+    yield _beside(rate, n, odds, guard, words)
 
 
-def _outside(rate: float, n: float, odds: float, guard: GuardConfig) -> str:
-    """What the guard allows, if the rate of ``n`` rows is outside of it by more than chance; ``odds``: the usual."""
+def _beside(rate: float, n: float, odds: float, guard: GuardConfig, words: str) -> Check:
+    """Check of a rate of ``n`` rows, which must not be off by more than chance; ``odds``: the usual."""
     low, high = guard.label_rate
     lowest, highest = _sigmoid(odds + _log(low)), _sigmoid(odds + _log(high))
     edge = min(max(rate, lowest), highest)
-    if edge == rate or n * _bernoulli(rate, edge) <= CERTAIN:
-        return ""
-    return f"[guard] label_rate = [{low:g}, {high:g}] allows {lowest:.4g} to {highest:.4g}"
+    objects = edge != rate and n * _bernoulli(rate, edge) > CERTAIN
+    allowed = f"[guard] label_rate = [{low:g}, {high:g}] allows {lowest:.4g} to {highest:.4g}"
+    return Check("label_rate", rate, lowest, highest, f"{words}; {allowed}" if objects else "")
 
 
 def _log(factor: float) -> float:

@@ -38,8 +38,9 @@ def test_a_place_holds_the_sum_of_its_leaves_and_gives_back_to_each(sizes, n, wi
     strength = rng.random((1, n), np.float32)
     scratch, out = grouped.zeros(width), np.zeros_like(lines)
     kernels.curvature_times(
-        place, grouped.places, np.empty((0, n), np.int32), strength, (0,) * width, lines, table, 0, n, scratch, out
-    )
+        place, grouped.places, np.empty((0, n), np.int32), np.empty((0, n), np.float32), strength, (0,) * width,
+        lines, table, 0, n, scratch, out,
+    )  # fmt: skip
     grouped.fold(scratch, out)
     expected = dense.T @ (strength.T * (dense @ lines))
     np.testing.assert_allclose(out, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
@@ -66,10 +67,10 @@ def test_pairs_of_usual_trees_are_grouped_where_there_are_many_rows():
 
 
 @pytest.mark.parametrize("n_settings", [1, 3])
-@pytest.mark.parametrize("n_wide", [0, 2])
+@pytest.mark.parametrize(("n_wide", "n_dense"), [(0, 0), (2, 0), (0, 6)])
 @pytest.mark.parametrize("parts", [1, 40])
-def test_the_objective_is_the_same_however_trees_are_grouped(monkeypatch, n_settings, n_wide, parts):
-    problem = Problem(3000, n_trees=11, n_leaves=9, n_wide=n_wide, parts=parts)
+def test_the_objective_is_the_same_however_trees_are_grouped(monkeypatch, n_settings, n_wide, n_dense, parts):
+    problem = Problem(3000, n_trees=11, n_leaves=9, n_wide=n_wide, parts=parts, n_dense=n_dense)
     chosen = [Setting(timedelta(hours=4.0**k), 5.0) for k in range(n_settings)]
     found = []
     for rows_per_place in (1, 10**9):

@@ -27,18 +27,20 @@ GRID = [Setting(half_life, l2) for half_life in HOURS for l2 in (0.5, 5.0, 50.0)
     seed=st.integers(0, 10_000),
     n=st.integers(1, 900),
     n_wide=st.integers(0, 2),
+    n_dense=st.integers(0, 9),
     wide_leaves=st.booleans(),
     n_settings=st.sampled_from([1, 2, 9, 17]),
     parts=st.integers(1, 4),
 )
 @settings(max_examples=30, deadline=None)
-def test_value_and_gradient_are_those_of_the_definition(seed, n, n_wide, wide_leaves, n_settings, parts):
-    problem = Problem(n, seed=seed, n_wide=n_wide, parts=parts, dtype=np.uint16 if wide_leaves else np.uint8)
+def test_value_and_gradient_are_those_of_the_definition(seed, n, n_wide, n_dense, wide_leaves, n_settings, parts):
+    dtype = np.uint16 if wide_leaves else np.uint8
+    problem = Problem(n, seed=seed, n_wide=n_wide, parts=parts, dtype=dtype, n_dense=n_dense)
     chosen = GRID[:n_settings]
     objective = Objective(problem.window, problem.layout, chosen, AS_OF)
     index = objective.layout.buckets
     rng = np.random.default_rng(seed)
-    delta = rng.normal(0, 0.5, (objective.layout.n, len(objective.l2)))
+    delta = rng.normal(0, 0.5, (objective.layout.n, len(objective.ridge.l2)))
     value, gradient = objective.value_and_gradient(delta, range(len(chosen)))
     for k, setting in enumerate(chosen):
         expected, slope = problem.naive(setting, delta[:, k], index)
@@ -67,10 +69,10 @@ def test_loss_of_any_margin(margin, label):
     assert gradient[-1, 0] == pytest.approx(probability - label, rel=1e-5, abs=1e-7)
 
 
-@pytest.mark.parametrize("n_wide", [0, 2])
+@pytest.mark.parametrize(("n_wide", "n_dense"), [(0, 0), (2, 0), (0, 1), (2, 12)])
 @pytest.mark.parametrize(("n", "seed"), [(1, 3), (5, 1), (60, 2), (3000, 4)])
-def test_fit_reaches_the_optimum_of_every_setting(n, seed, n_wide):
-    problem = Problem(n, seed=seed, n_wide=n_wide)
+def test_fit_reaches_the_optimum_of_every_setting(n, seed, n_wide, n_dense):
+    problem = Problem(n, seed=seed, n_wide=n_wide, n_dense=n_dense)
     candidates = fit_candidates(problem.window, problem.layout, GRID, AS_OF)
     for k, setting in enumerate(GRID):
         ours = candidates.lines[:, k].astype(float)
@@ -111,7 +113,7 @@ def test_separable_labels_and_duplicate_trees_stay_finite():
 
 
 def test_the_same_head_whatever_the_number_of_threads():
-    problem = Problem(5000, n_trees=20, n_wide=1, parts=3)
+    problem = Problem(5000, n_trees=20, n_wide=1, parts=3, n_dense=5)
     heads = set()
     try:
         for n_threads in (1, 2, 5):

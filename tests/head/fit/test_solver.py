@@ -12,10 +12,11 @@ from scipy.optimize import minimize
 
 from gbdtlr.compute import threads
 from gbdtlr.compute.parts import Parts
-from gbdtlr.head import Setting, fit_candidates
+from gbdtlr.head import DenseColumn, DenseColumns, Setting, fit_candidates
 from gbdtlr.head.fit import sampling
 from gbdtlr.head.fit.curvature import SampledCurvature, _inverse_of_factor
 from gbdtlr.head.fit.objective import Objective
+from gbdtlr.head.fit.ridge import Ridge
 from gbdtlr.head.fit.sampling import sample_size
 from gbdtlr.head.fit.solver import minimise
 from gbdtlr.times import from_us
@@ -131,13 +132,16 @@ def test_inverse_of_the_cholesky_factor(m, dtype):
 @pytest.mark.parametrize("scale", [0.3, 1e6])
 def test_curvature_of_a_sample_that_is_all_rows_is_the_inverse_hessian(scale):
     rng = np.random.default_rng(5)
-    m, sizes = 150, (4, 6)
-    codes = np.stack([rng.integers(0, 4, m), 4 + rng.integers(0, 6, m), np.full(m, 10)], axis=1).astype(np.int32)
-    rows = np.zeros((m, sum(sizes) + 1))
+    m, sizes, l2 = 150, (4, 6), np.array([*[2.0] * 10, 5.0, 5.0, 2.0])
+    codes = np.stack([rng.integers(0, 4, m), 4 + rng.integers(0, 6, m), np.full(m, 12)], axis=1).astype(np.int32)
+    dense = rng.normal(size=(m, 2)).astype(np.float32)
+    rows = np.zeros((m, sum(sizes) + 3))
     rows[np.arange(m)[:, None], codes] = 1
-    hessian = 2.0 * np.eye(11) + scale * rows.T @ rows
-    curvature = SampledCurvature(codes, 1.0, scale, np.diag(hessian) - 2.0, 2.0, slice(0, 10))
-    gradient = rng.normal(size=11)
+    rows[:, 10:12] = dense
+    hessian = np.diag(l2) + scale * rows.T @ rows
+    ridge = Ridge.of([2.0], DenseColumns((DenseColumn("d", (0.0, 0.0), (1.0, 1.0), is_list=True),), 5.0))
+    curvature = SampledCurvature(codes, dense, 1.0, scale, np.diag(hessian) - l2, ridge, slice(0, 10))
+    gradient = rng.normal(size=13)
     expected = np.linalg.solve(hessian, gradient)
     np.testing.assert_allclose(
         curvature.solve(gradient.astype(np.float32)), expected, rtol=2e-2, atol=2e-3 * np.abs(expected).max()
@@ -182,7 +186,7 @@ def test_the_hessian_of_a_sample_that_is_all_rows_is_that_of_the_definition(monk
     monkeypatch.setattr(sampling, "SUBSAMPLE", 50_000)  # every row many times over: weights as good as exact
     monkeypatch.setattr(sampling, "SUBSAMPLE_FROM", 1)
     monkeypatch.setattr(sampling, "BUSY", 1)
-    problem = Problem(300, seed=8, n_wide=1, parts=2)
+    problem = Problem(300, seed=8, n_wide=1, parts=2, n_dense=5)
     settings = [Setting(timedelta(hours=h), l2) for h in (6, 48) for l2 in (0.5, 20.0)]
     objective = Objective(problem.window, problem.layout, settings, AS_OF)
     index, n, lanes = objective.layout.buckets, objective.layout.n, range(len(settings))
@@ -198,9 +202,11 @@ def test_the_hessian_of_a_sample_that_is_all_rows_is_that_of_the_definition(monk
 
 
 @pytest.mark.usefixtures("few_are_many")
-@pytest.mark.parametrize(("n", "n_wide", "seed"), [(1000, 0, 1), (3000, 2, 2), (3000, 0, 4), (8000, 1, 3)])
-def test_subsampled_newton_reaches_the_optimum(n, n_wide, seed):
-    problem = Problem(n, seed=seed, n_wide=n_wide, parts=3)
+@pytest.mark.parametrize(
+    ("n", "n_wide", "n_dense", "seed"), [(1000, 0, 0, 1), (3000, 2, 0, 2), (3000, 0, 9, 4), (8000, 1, 1, 3)]
+)
+def test_subsampled_newton_reaches_the_optimum(n, n_wide, n_dense, seed):
+    problem = Problem(n, seed=seed, n_wide=n_wide, parts=3, n_dense=n_dense)
     grid = [Setting(timedelta(hours=h), l2) for h in (2, 12, 48) for l2 in (0.5, 5.0, 50.0)]
     candidates = fit_candidates(problem.window, problem.layout, grid, AS_OF)
     for k, setting in enumerate(grid):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from gbdtlr.codec.npz import from_npz, to_npz
 from gbdtlr.errors import DamagedError
-from gbdtlr.head import Codes, Head, Layout, OnlineHead, Rule, WideColumns
+from gbdtlr.head import Codes, DenseColumn, DenseColumns, Head, Layout, OnlineHead, Rule, WideColumns
 from gbdtlr.head.online.kernels import fobos_distance
 
 METHODS = ("ftrl", "rda", "fobos")
@@ -23,6 +24,10 @@ OFFSETS = np.array([0, 3, 7, 9], np.int64)
 ANCHOR = np.linspace(-0.4, 0.5, 9)
 WIDE = WideColumns(("campaign", "site"), 16)
 LAYOUT = Layout(OFFSETS, ANCHOR, WIDE)
+DENSE = DenseColumns(
+    (DenseColumn("x", (1.0,), (2.0,), anchor=(0.5,)), DenseColumn("v", (0.0, 3.0), (1.0, 0.5), is_list=True)), 7.0
+)
+WITH_DENSE = Layout(OFFSETS, ANCHOR, WIDE, dense=DENSE)
 
 
 def samples(n: int, seed: int = 0, dtype: type = np.uint8) -> Codes:
@@ -32,6 +37,11 @@ def samples(n: int, seed: int = 0, dtype: type = np.uint8) -> Codes:
     margin = 0.8 * (leaves[0] == 1) - 1.2 * (buckets[0] == 2) + 0.9 * (buckets[1] == 0) - 0.5
     label = (rng.random(n) < 1 / (1 + np.exp(-margin))).astype(np.float32)
     return Codes(leaves, buckets, label, rng.choice([0.5, 1.0, 3.0], n), np.arange(n), np.arange(n))
+
+
+def with_dense(codes: Codes, seed: int) -> Codes:
+    values = np.random.default_rng([seed, 1]).choice([0.0, -1.5, 0.3, 2.0], (3, len(codes))).astype(np.float32)
+    return replace(codes, dense=values)
 
 
 def head_of(rule: Rule) -> OnlineHead:
@@ -60,7 +70,9 @@ class Naive:
         step = (rule.beta + math.sqrt(self.squares.get(key, 0.0))) / rule.alpha + times * rule.l2
         return -self.shrink(self.sum.get(key, 0.0), times * l1) / step
 
-    def learn(self, leaves: list[int], buckets: list[int], label: float, importance: float) -> float:
+    def learn(
+        self, leaves: list[int], buckets: list[int], label: float, importance: float, values: Sequence[float] = ()
+    ) -> float:
         rule = self.rule
         keys: list[object] = [("leaf", self.offsets[t] + leaf) for t, leaf in enumerate(leaves)]
         base = sum(self.anchor[key[1]] for key in keys)
@@ -70,10 +82,14 @@ class Naive:
             if self.seen[key] >= rule.min_occurrences:
                 keys.append(key)
         keys.append("bias")
+        x: dict[object, float] = {("dense", d): value for d, value in enumerate(values)}
+        keys += x
+        base += sum(value * DENSE.anchor[d] for d, value in enumerate(values))
         weights = {key: self.weight(key) for key in keys}
-        margin = base + sum(weights.values())
-        g = importance * (1 / (1 + math.exp(-margin)) - label)
+        margin = base + sum(x.get(key, 1.0) * weight for key, weight in weights.items())
+        residual = importance * (1 / (1 + math.exp(-margin)) - label)
         for key in keys:
+            g = residual * x.get(key, 1.0)
             before = math.sqrt(self.squares.get(key, 0.0))
             self.squares[key] = self.squares.get(key, 0.0) + g * g
             after = math.sqrt(self.squares[key])
@@ -121,6 +137,36 @@ def test_predictions_and_weights_are_those_of_the_papers(rule: Rule, n: int, see
         expected_wide = [naive.weight(("wide", j, b)) if ok else 0.0 for b, ok in enumerate(admitted)]
         assert wide == pytest.approx(expected_wide, abs=1e-9)
         assert (learned.wide_weights[j] != 0).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(rule=rules, n=st.integers(1, 140), seed=st.integers(0, 1000), cut=st.integers(0, 140))
+def test_dense_numbers_are_learned_as_the_papers_write_it(rule: Rule, n: int, seed: int, cut: int) -> None:
+    codes, naive, head = with_dense(samples(n, seed), seed), Naive(rule), OnlineHead(rule, WITH_DENSE)
+    expected = [
+        naive.learn(
+            codes.leaves[:, i].tolist(), codes.buckets[:, i].tolist(), float(codes.label[i]), codes.weight[i],
+            codes.dense[:, i].tolist(),
+        )
+        for i in range(n)
+    ]  # fmt: skip
+    margins = head.learn_many(codes)
+    assert margins == pytest.approx(expected, abs=1e-9)
+    found = head.head()
+    assert found.dense_weights == pytest.approx(DENSE.anchor + [naive.weight(("dense", d)) for d in range(3)], abs=1e-9)
+    assert found.dense == DENSE
+    resumed = OnlineHead(rule, WITH_DENSE)
+    first = resumed.learn_many(codes.take(np.arange(min(cut, n))))
+    resumed = OnlineHead.from_bytes(resumed.to_bytes(), LAYOUT)
+    row = np.concatenate([codes.leaves, codes.buckets]).T
+    rest = [
+        resumed.learn_one(row[i], int(codes.label[i]), codes.weight[i], codes.dense[:, i])
+        for i in range(min(cut, n), n)
+    ]
+    assert np.concatenate([first, rest]).tobytes() == margins.tobytes()
+    assert resumed.to_bytes() == head.to_bytes()
+    again = Head.from_bytes(found.to_bytes(), LAYOUT)
+    assert again.margin(codes).tobytes() == found.margin(codes).tobytes()
 
 
 def many_trees(n_trees: int, n: int, dtype: type = np.uint8) -> tuple[np.ndarray, np.ndarray, Codes]:

@@ -16,7 +16,7 @@ from gbdtlr.head.past.weighed import Weighed, WeighedPart
 
 def made(n: int = 300, left_out: int = 2) -> tuple[Rows, np.ndarray, np.ndarray]:
     """Rows, their design matrix without some buckets, and their strength."""
-    problem = Problem(n=n, n_wide=2, n_trees=5, seed=11)
+    problem = Problem(n=n, n_wide=2, n_trees=5, seed=11, n_dense=3)
     n_codes, rng = len(problem.anchor), np.random.default_rng(0)
     index = [np.unique(each) for each in problem.codes.buckets]
     first = [n_codes, n_codes + len(index[0])]
@@ -27,9 +27,9 @@ def made(n: int = 300, left_out: int = 2) -> tuple[Rows, np.ndarray, np.ndarray]
     place[chosen] = np.arange(len(chosen))
     wide = np.stack([place[f + i.searchsorted(b)] for f, i, b in zip(first, index, problem.codes.buckets, strict=True)])
     x = problem.dense(index)
-    x = x[:, [*chosen, x.shape[1] - 1]]
+    x = x[:, [*chosen, *range(x.shape[1] - 4, x.shape[1])]]
     strength = rng.gamma(0.5, 1.0, n).astype(np.float32)
-    return Rows(problem.codes.leaves, problem.offsets, wide, strength), x, strength
+    return Rows(problem.codes.leaves, problem.offsets, wide, problem.codes.dense, strength), x, strength
 
 
 def test_products_are_those_of_the_design_matrix() -> None:
@@ -60,25 +60,27 @@ def test_a_sample_stands_for_all_rows() -> None:
     rows, x, strength = made(n=6000)
     cuts = [0, 2000, 2000, 6000]
     parts = [
-        WeighedPart(rows.leaves[:, a:b], rows.wide[:, a:b], np.stack([strength, 0 * strength])[:, a:b])
+        WeighedPart(
+            rows.leaves[:, a:b], rows.wide[:, a:b], rows.dense[:, a:b], np.stack([strength, 0 * strength])[:, a:b]
+        )
         for a, b in pairwise(cuts)
     ]
     layout = Layout(rows.offsets, np.zeros(rows.offsets[-1]))
     weighed = Weighed(layout, Parts(parts), 6000)
     all_ = weighed.sampled(0, 6000)
-    for mine, theirs in ((all_.leaves, rows.leaves), (all_.wide, rows.wide), (all_.strength, rows.strength)):
-        np.testing.assert_array_equal(mine, theirs)
+    for name in ("leaves", "wide", "dense", "strength"):
+        np.testing.assert_array_equal(getattr(all_, name), getattr(rows, name))
     some = weighed.sampled(0, 1500)
-    assert len(some.strength) == some.leaves.shape[1] == some.wide.shape[1] == 1500
+    assert len(some.strength) == some.leaves.shape[1] == some.wide.shape[1] == some.dense.shape[1] == 1500
     whole, found = rows.gram(x.shape[1]), some.gram(x.shape[1])
     assert found[-1, -1] == pytest.approx(whole[-1, -1], rel=1e-4)
-    assert np.abs(found - whole).max() < 0.03 * whole.max()
+    assert np.abs(found - whole).max() < 0.05 * whole.max()
     assert not weighed.sampled(1, 1500).strength.any()
 
 
 def test_rows_of_no_weight_say_nothing() -> None:
     rows, x, _ = made()
-    silent = Rows(rows.leaves, rows.offsets, rows.wide, np.zeros_like(rows.strength))
+    silent = Rows(rows.leaves, rows.offsets, rows.wide, rows.dense, np.zeros_like(rows.strength))
     none = np.zeros((0, x.shape[1]), np.float32)
     assert not square(none, silent).any()
     assert not thin(none, silent, 4).any()

@@ -61,15 +61,16 @@ def values(problem: Problem, candidates: Candidates) -> np.ndarray:
     for k, setting in enumerate(SETTINGS):
         age = (to_us(AS_OF) - problem.codes.event_us) / 1e6 / setting.half_life.total_seconds()
         loss = (problem.codes.weight * 2.0**-age) @ log_loss_of(margins[:, k], problem.codes.label)
-        squares = (candidates.lines[:, k].astype(float) ** 2).sum()
-        found.append(loss + setting.l2 / 2 * squares)
+        l2 = np.full(candidates.layout.n, setting.l2)
+        l2[candidates.layout.linear] = problem.layout.dense.l2
+        found.append(loss + l2 / 2 @ candidates.lines[:, k].astype(float) ** 2)
     return np.array(found)
 
 
-@pytest.mark.parametrize("n_wide", [0, 2])
+@pytest.mark.parametrize(("n_wide", "n_dense"), [(0, 0), (2, 0), (0, 1), (2, 8)])
 @pytest.mark.parametrize("steps", [[8.0], [8.0, 5.0, 4.0, 1.0]])
-def test_it_tends_to_the_optimum_over_old_and_new(n_wide: int, steps: list[float]) -> None:
-    problem = Problem(n=2500, n_wide=n_wide, seed=3)
+def test_it_tends_to_the_optimum_over_old_and_new(n_wide: int, n_dense: int, steps: list[float]) -> None:
+    problem = Problem(n=2500, n_wide=n_wide, seed=3, n_dense=n_dense)
     found = excess(problem, updated(problem, steps))
     assert (found < 4e-3).all()
     old, news = split(problem, steps[0] * HOUR)
@@ -93,7 +94,7 @@ def test_many_news_guide_the_search_more_thoroughly_to_the_same_end(monkeypatch:
 
 def test_guides_are_the_hessian_of_the_objective(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = [Setting(6 * HOUR, 3.0), Setting(48 * HOUR, 30.0)]  # one each: the strengths of rows are means otherwise
-    problem = Problem(n=900, n_wide=2, seed=12)
+    problem = Problem(n=900, n_wide=2, seed=12, n_dense=4)
     old, news = split(problem, 8 * HOUR)
     monkeypatch.setattr(memory, "DENSE", 0)
     monkeypatch.setattr(incremental, "THOROUGH", 1)
@@ -130,7 +131,7 @@ def test_a_low_rank_memory_comes_close_to_a_dense_one(monkeypatch: pytest.Monkey
 
 
 def test_memory_is_the_hessian_of_the_loss() -> None:
-    problem = Problem(n=400, n_wide=1, seed=5)
+    problem = Problem(n=400, n_wide=1, seed=5, n_dense=4)
     fitted = fit_candidates(problem.window, problem.layout, SETTINGS, AS_OF)
     kept = remember(problem.window, fitted, AS_OF)
     x = problem.dense(fitted.layout.buckets)
