@@ -37,7 +37,7 @@ def ages(tally: Tally, config: Config) -> Iterator[Check]:
             f"all {max(negatives, positives)} labels known so far are {which}, and {found.unknown} rows of the window "
             f"have none yet; if a row without an outcome has no {config.samples.label_time}, {remedy}"
         )
-        yield Check("ages", math.inf if positives else 0.0, *guard.ages, one_class)
+        yield Check("ages", math.inf if positives else 0.0, guard.ages[0], guard.ages[1], one_class)
         return
     if min(negatives, positives) < FEW:
         return
