@@ -26,6 +26,9 @@ AT_ONCE = "labels-at-once"
 """What a replay compares these with, and no config file can ask for: every label known as its row happens."""
 TOLD = ("published", "refused", "rolled_back", "error")
 """Ends of jobs that somebody may be told of."""
+EMBEDDINGS = ("pmi", "file")
+"""Methods that vectors of items come by."""
+MOST_DIMENSIONS = 256
 UNKNOWN_COLUMNS = ("refuse", "ignore")
 """What a service does with columns that its release does not read."""
 L2 = (1e-9, 1e12)
@@ -74,7 +77,7 @@ class SamplesConfig:
     (``date=%Y-%m-%d/hour=%H``): files whose event times it places outside the window are not opened. With
     ``label_window`` or ``label_deadline``, ``label_time`` is when the outcome came, and a label is final from then on
     that an outcome can no longer come. With ``key`` the files hold impressions, which have no label: ``[outcomes]``
-    gives them theirs.
+    gives them theirs. ``user`` and ``item`` are the columns that say who was shown what.
     """
 
     path: tuple[str, ...]
@@ -92,6 +95,8 @@ class SamplesConfig:
     categorical: tuple[str, ...] = ()
     wide: tuple[str, ...] = ()
     dense: tuple[str, ...] = ()
+    user: str | None = None
+    item: str | None = None
     negative_keep_rate: float = 1.0
     key: str | None = None
     outcomes: OutcomesConfig | None = field(default=None, metadata={"table": "outcomes"})
@@ -138,6 +143,13 @@ class SamplesConfig:
                 "remove it from dense, or from categorical and wide"
             )
         leaks = sorted(told & {*features, *self.wide_columns, *self.dense})
+        if self.user is not None and self.user == self.item:
+            raise ConfigError(f"[samples] user and item are both {self.user}; name the column of each")
+        for key, column in (("user", self.user), ("item", self.item)):
+            if column in told:
+                raise ConfigError(
+                    f"[samples] {key} = {column!r} is the label, a time or the weight; name a column of ids"
+                )
         if leaks:
             raise ConfigError(
                 f"[samples] {', '.join(leaks)} is the label, a time or the weight and cannot be a feature too; "
@@ -237,6 +249,35 @@ class TreesConfig:
 
 
 @dataclass(frozen=True)
+class EmbeddingsConfig:
+    """The vectors of items. ``pmi`` makes them of the positives of ``window``; ``file`` reads them from ``path``.
+
+    An item with fewer positives than ``min_item_count`` has no vector of its own. Items without one are known by their
+    ``content``: the mean of those that share the values of these columns.
+    """
+
+    method: str = "pmi"
+    path: str | None = None
+    window: timedelta = timedelta(days=28)
+    dimensions: int = 16
+    min_item_count: int = 5
+    content: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_lengths("embeddings", self)
+        if self.method not in EMBEDDINGS:
+            raise ConfigError(f"[embeddings] method is {self.method!r}; choose one of {', '.join(EMBEDDINGS)}")
+        if (self.method == "file") != (self.path is not None):
+            raise ConfigError('[embeddings] path names the vectors of method = "file", and belongs to no other')
+        _at_least("[embeddings] dimensions", self.dimensions, 1)
+        if self.dimensions > MOST_DIMENSIONS:
+            raise ConfigError(f"[embeddings] dimensions must be at most {MOST_DIMENSIONS}, not {self.dimensions}")
+        _at_least("[embeddings] min_item_count", self.min_item_count, 1)
+        if len(set(self.content)) < len(self.content):
+            raise ConfigError("[embeddings] content lists a column more than once")
+
+
+@dataclass(frozen=True)
 class OnlineConfig:
     """How the methods that learn one sample at a time move the weights.
 
@@ -327,11 +368,13 @@ class GuardConfig:
     are missing, or hold categories unseen, may rise by ``missing``; a column may be all of one value where that had a
     share of ``constant`` before. The mean of a dense column may move by ``drift`` of its standard deviations. ``auc``
     is the lowest the live head may have on labels it had not learned, and ``worse`` the share by which a new head's log
-    loss may exceed its. ``ages`` is how far labels that become known sooner for one class may bend the odds of a
-    positive. ``early`` refuses nothing: where the outcomes of the youngest rows are that far from what was expected,
-    beside those of older ones, unfinal rows wait. Where outcomes are joined, ``keyless`` is the share of impressions,
-    or outcomes, that may have no key, ``repeated`` the share of them that may be repeats of others, ``unmatched`` the
-    share of outcomes that may have no impression, ``late`` the share that may come after the window.
+    loss may exceed its. Of the last day's rows, ``vectors`` is the least share whose item must have a vector in new
+    embeddings, and ``cosine`` the least mean of that between an item's new vector, rotated, and its live one. ``ages``
+    is how far labels that become known sooner for one class may bend the odds of a positive. ``early`` refuses
+    nothing: where the outcomes of the youngest rows are that far from what was expected, beside those of older ones,
+    unfinal rows wait. Where outcomes are joined, ``keyless`` is the share of impressions, or outcomes, that may have no
+    key, ``repeated`` the share of them that may be repeats of others, ``unmatched`` the share of outcomes that may have
+    no impression, ``late`` the share that may come after the window.
     """
 
     min_samples: int = 100
@@ -342,6 +385,8 @@ class GuardConfig:
     drift: float = 5.0
     auc: float = 0.4
     worse: float = 0.05
+    vectors: float = 0.3
+    cosine: float = 0.3
     calibration: tuple[float, ...] = (0.5, 2.0)
     ages: tuple[float, ...] = (0.8, 1.25)
     early: tuple[float, ...] = (0.5, 2.0)
@@ -356,7 +401,7 @@ class GuardConfig:
             bounds = getattr(self, key)
             if len(bounds) != 2 or not 0 <= bounds[0] < 1 < bounds[1]:
                 raise ConfigError(f"[guard] {key} must be two numbers around 1, such as [0.5, 2.0]")
-        shares = ("missing", "constant", "keyless", "repeated", "unmatched", "late")
+        shares = ("missing", "constant", "vectors", "cosine", "keyless", "repeated", "unmatched", "late")
         others = (("drift", math.inf), ("auc", 0.5), ("worse", math.inf))
         for key, most in (*((share, 1.0) for share in shares), *others):
             if not 0 <= getattr(self, key) <= most:
@@ -442,6 +487,7 @@ class Config:
     store: str = "store"
     threads: int | None = None
     trees: TreesConfig = field(default_factory=TreesConfig)
+    embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
@@ -512,14 +558,16 @@ class Config:
         """The same configuration, defaults included, in JSON's types; :meth:`from_dict` reads it back.
 
         Versions record it, so ``[serve]`` and ``[notify]`` are left out: how a service listens, and who is told of a
-        job, makes no other release. So is all that concerns dense columns where there are none: versions before there
-        were any had the same settings.
+        job, makes no other release. So is all that concerns dense columns where there are none, and embeddings where no
+        column says what an item is: versions before there were any had the same settings.
         """
         table = typing.cast(dict[str, Any], _plain(self))
         del table["serve"], table["notify"]
         if not self.samples.dense:
             del table["samples"]["dense"], table["head"]["dense_l2"], table["head"]["dense_anchor"]
             del table["guard"]["drift"]
+        if self.samples.item is None:
+            del table["embeddings"], table["guard"]["vectors"], table["guard"]["cosine"]
         return table
 
     def replace(self, **changes: Any) -> Config:

@@ -25,7 +25,7 @@ LAYERS = (
     {"compute", "times"},
     {"buckets", "values"},
     {"codec", "config", "metrics", "tables"},
-    {"head", "samples", "store", "trees"},
+    {"embeddings", "head", "samples", "store", "trees"},
     {"model"},
     {"release"},
     {"jobs", "scoring"},
@@ -36,7 +36,7 @@ LAYERS = (
     {"cli"},
     {"__main__"},
 )
-WITHIN_A_LAYER = {("trees", "samples")}  # what trees are trained on
+WITHIN_A_LAYER = {("trees", "samples"), ("embeddings", "samples")}  # what they are trained on, or read from
 
 # Where a library may be imported at all.
 DOORS = {
@@ -197,7 +197,16 @@ def test_importing_gbdtlr_imports_nothing() -> None:
 def test_the_public_names_are_these() -> None:
     import gbdtlr
 
-    names = ["Config", "GbdtlrError", "Scorer", "__version__", "score_file", "train_trees", "update_lr"]
+    names = [
+        "Config",
+        "GbdtlrError",
+        "Scorer",
+        "__version__",
+        "score_file",
+        "train_embeddings",
+        "train_trees",
+        "update_lr",
+    ]
     assert sorted(gbdtlr.__all__) == sorted(names)
     assert set(names) <= set(dir(gbdtlr))
     assert all(getattr(gbdtlr, name) is not None for name in names)

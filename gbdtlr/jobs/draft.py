@@ -127,7 +127,7 @@ class Draft:
             **self.ledger.to_files(),
         }
         manifest = {
-            "trees": self.slow.tie(),
+            **self.slow.ties(),
             "config": self.run.config.as_dict(),
             "samples": len(self.window),
             "ledger": self.ledger.to_dict(),
@@ -169,7 +169,14 @@ class Written:
     def publish_with_trees(self) -> Entry | None:
         """Make trees and head live, or the candidate, if the release they were judged beside still is; None if not."""
         draft = self.draft
-        values = {**self._values(), "as_of": draft.as_of, "trees": draft.slow.trees_name, "head": self.head.name}
+        trees, embeddings = draft.slow.names
+        values = {
+            **self._values(),
+            "as_of": draft.as_of,
+            "trees": trees,
+            "embeddings": embeddings,
+            "head": self.head.name,
+        }
         return try_publish_trees(draft.run.store, draft.live, values, draft.run.candidate)
 
     def released(self, entry: Entry) -> Release:

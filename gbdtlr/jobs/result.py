@@ -28,6 +28,7 @@ class JobResult:
     samples : mature rows it had to learn from
     metrics : what was measured
     reason : why it ended so, for people
+    embeddings : name of the version that goes with the trees, if any
     candidate : whether ``release`` is the candidate, and not live
     guards : what each measured: its ``value``, the bounds ``low`` and ``high``, and whether it ``objects``
     """
@@ -40,6 +41,7 @@ class JobResult:
     samples: int
     metrics: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
+    embeddings: str | None = None
     candidate: bool = False
     guards: Mapping[str, Any] = field(default_factory=dict)
 
@@ -50,6 +52,7 @@ class JobResult:
             "release": self.release,
             "trees": self.trees,
             "head": self.head,
+            "embeddings": self.embeddings,
             "as_of": format_time(self.as_of),
             "samples": self.samples,
             "metrics": dict(self.metrics),

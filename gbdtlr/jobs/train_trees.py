@@ -25,7 +25,7 @@ from gbdtlr.jobs.result import JobResult, OnEvent
 from gbdtlr.jobs.run import Run, running
 from gbdtlr.jobs.unfinal import DelayCounter, Unfinal
 from gbdtlr.jobs.versions import versions
-from gbdtlr.release import Release, Slow
+from gbdtlr.release import Embedded, Release, Slow
 from gbdtlr.release.slow import DENSE
 from gbdtlr.samples import Samples, Tally, read
 from gbdtlr.store import Entry
@@ -127,24 +127,26 @@ class _Rival:
     release : it, loaded; None if it is beyond use, which new trees are the cure for
     fresh : what it has not learned; None where the samples cannot be given to its trees
     as_of : the moment a new head is to know labels up to
+    embeddings : its own, which new trees carry along
     """
 
     entry: Entry | None
     release: Release | None
     fresh: Fresh | None
     as_of: datetime
+    embeddings: Embedded | None = None
 
     @classmethod
     def look(cls, run: Run, live: Entry | None) -> _Rival:
         release = _load(run, live)
         if release is None:
-            return cls(live, None, None, run.as_of)
+            return cls(live, None, None, run.as_of, _embeddings(run, live))
         as_of = max(run.as_of, release.head_as_of)
         gone = sorted(set(release.trees.schema.names) - set(run.config.samples.features))
         if gone:
             run.say.say("release.incomparable", release=release.entry.number, columns=", ".join(gone))
-            return cls(live, release, None, as_of)
-        return cls(live, release, Fresh.of(run.config, run.store, release, as_of), as_of)
+            return cls(live, release, None, as_of, release.embeddings)
+        return cls(live, release, Fresh.of(run.config, run.store, release, as_of), as_of, release.embeddings)
 
     def is_as_new(self, run: Run) -> str:
         """Why trees of the run's moment are not worth having any more; empty if they are, as all are that are tried."""
@@ -170,6 +172,19 @@ def _load(run: Run, live: Entry | None) -> Release | None:
         raise  # it may be whole
     except GbdtlrError as error:
         run.say.say("release.unusable", release=live.number, error=str(error))
+        return None
+
+
+def _embeddings(run: Run, live: Entry | None) -> Embedded | None:
+    """Those of a live release that is beyond use, unless they are so themselves."""
+    if live is None or live.embeddings is None:
+        return None
+    try:
+        return Embedded.load(run.store, live.embeddings)
+    except StoreUnavailable:
+        raise
+    except GbdtlrError as error:
+        run.say.say("embeddings.unusable", embeddings=live.embeddings, error=str(error))
         return None
 
 
@@ -227,7 +242,7 @@ def _release(run: Run, slow: Slow, rival: _Rival, reason: str, n_samples: int) -
                 if newer := rival.is_as_new(run):
                     return run.ended("superseded", live, newer, n_samples)
                 gate.judge(rival.checks(run))
-            draft = _draft(run, slow, rival, gate, metrics)
+            draft = _draft(run, slow.with_embeddings(rival.embeddings), rival, gate, metrics)
             draft.judge()
             gate.judge(_checks(draft, rival))
             with run.say.timed("head.write") as told:

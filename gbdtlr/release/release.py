@@ -11,6 +11,7 @@ from typing import Any
 from gbdtlr.errors import DamagedError, GbdtlrError, NoReleaseError
 from gbdtlr.head import Head, OnlineHead
 from gbdtlr.model import Model
+from gbdtlr.release.embedded import Embedded
 from gbdtlr.release.fits import CANDIDATES, Fits
 from gbdtlr.release.slow import GOLDEN, HEAD, Slow, as_of_of
 from gbdtlr.samples import Count, counts_from_bytes
@@ -56,8 +57,7 @@ class Release:
             It cannot be trusted here; the message names the release.
         """
         try:
-            slow = known.slow if known is not None and known.entry.trees == entry.trees else None
-            slow = Slow.load(store, entry.trees) if slow is None else slow
+            slow = Slow.load(store, *entry.slow, known=None if known is None else known.slow)
             return cls.of(entry, slow, store.read_version("heads", entry.head, under=entry.trees))
         except GbdtlrError as error:
             raise type(error)(f"release {entry.number} cannot be used: {error}") from error
@@ -117,6 +117,11 @@ class Release:
     def head(self) -> Head:
         """The model's head."""
         return self.model.head
+
+    @property
+    def embeddings(self) -> Embedded | None:
+        """The embeddings that go with the trees, if any."""
+        return self.slow.embeddings
 
     @property
     def trees_manifest(self) -> Mapping[str, Any]:
