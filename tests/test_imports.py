@@ -29,7 +29,7 @@ LAYERS = (
     {"model"},
     {"release"},
     {"jobs", "scoring"},
-    {"operate", "replay"},
+    {"export", "operate", "replay"},
     {"inspect"},
     {"report"},
     {"serving"},
@@ -55,10 +55,12 @@ DOORS = {
     "uvicorn": ("serving/server.py", "serving/protocol.py"),
     "httptools": ("serving/protocol.py",),
     "msgspec": ("codec/", "serving/"),
+    "onnx": ("export/graph.py",),
+    "onnxruntime": ("export/graph.py",),
     "pickle": (),
 }
 SLOW_TO_IMPORT = ("joblib", "lightgbm", "pandas", "scipy", "sklearn")
-NOT_FOR_HELP = (*SLOW_TO_IMPORT, "llvmlite", "msgspec", "numba", "numpy", "obstore", "pyarrow", "uvicorn")
+NOT_FOR_HELP = (*SLOW_TO_IMPORT, "llvmlite", "msgspec", "numba", "numpy", "obstore", "onnx", "pyarrow", "uvicorn")
 
 CLOCKS = {("datetime", "now"), ("datetime", "today"), ("datetime", "utcnow"), ("date", "today")}
 CLOCKS |= {("time", name) for name in ("gmtime", "localtime", "time", "time_ns")}
