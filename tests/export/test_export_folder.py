@@ -117,6 +117,7 @@ def test_random_rows_fall_into_every_leaf_and_half_of_the_buckets() -> None:
     model = released().model
     rows = Rows.random(model, 1000, seed=0)
     codes = rows.codes(model)
+    assert np.isinf(model.trees.forest.threshold).any()
     reached = sum(len(np.unique(leaves)) for leaves in codes.leaves)
     assert reached > 0.9 * model.trees.n_codes
     for used, own in zip(model.head.layout.buckets, codes.buckets, strict=True):
