@@ -61,6 +61,9 @@ class FrozenTrees:
         for array in (self.offsets, self.leaf_values):
             array.flags.writeable = False
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenTrees, (self._text, self.schema)  # a copy elsewhere is read only too
+
     @property
     def forest(self) -> Forest:
         """Splits and leaves as arrays."""
