@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import (
-    _check_sample_weight,
     _check_y,
     check_is_fitted,
     validate_data,
@@ -26,7 +25,7 @@ from gbdtlr.compute import threads
 from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, SamplesError, TreesError
 from gbdtlr.inspect.importance import importance
-from gbdtlr.metrics import MAX_WEIGHT, sigmoid
+from gbdtlr.metrics import sigmoid
 from gbdtlr.model import Model
 from gbdtlr.release import Release
 from gbdtlr.samples import Samples
@@ -34,11 +33,10 @@ from gbdtlr.scoring import Scorer
 from gbdtlr.sklearn.columns import FROM_DTYPE, Columns, is_frame, named, of_matrix
 from gbdtlr.sklearn.learning import go_on, learn, refit
 from gbdtlr.sklearn.publishing import of_release, publish
+from gbdtlr.sklearn.rows import held_out_of, samples_of
 from gbdtlr.sklearn.settings import config_of, half_lives_of, parameters_of
 from gbdtlr.store import Store
 from gbdtlr.times import in_utc, parse_time
-from gbdtlr.values.columns import plain
-from gbdtlr.values.times import times
 
 Floats = NDArray[np.float64]
 
@@ -76,6 +74,8 @@ class GBDTLRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
     classes_ : (2,), the second is the positive one
     n_features_in_, feature_names_in_ : as of all estimators
     """
+
+    classes_: NDArray[Any]
 
     def __init__(
         self,
@@ -129,10 +129,10 @@ class GBDTLRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
             frame = self._frame_to_fit(X)
             columns = Columns.of(frame, self.categorical_features, tuple(self.wide))
             label = self._labels(y, len(next(iter(frame.values()))), fit=True)
-            samples = _samples(columns, frame, label, sample_weight, event_time)
+            samples = samples_of(columns, frame, label, sample_weight, event_time)
             dated = event_time is not None
             random = check_random_state(0 if self.random_state is None else self.random_state)
-            held_out = _held_out(samples, self.validation_fraction, dated, random)
+            held_out = held_out_of(samples, self.validation_fraction, dated, random)
             seed = int(random.randint(2**31 - 1))
             config = self._config(columns, samples, dated, seed)
             learned = learn(config, samples, dated, held_out)
@@ -153,8 +153,8 @@ class GBDTLRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         """
         return self._learn_more(refit, X, y, sample_weight, event_time)
 
-    @available_if(_learns_on)
-    def partial_fit(  # type: ignore[misc]  # scikit-learn's decorator has no types
+    @available_if(_learns_on)  # type: ignore[untyped-decorator]  # scikit-learn has no types
+    def partial_fit(
         self,
         X: Any,
         y: Any,
@@ -189,8 +189,7 @@ class GBDTLRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
     def predict(self, X: Any) -> NDArray[Any]:
         """The likelier class of each row, (n,)."""
         margin = self.decision_function(X)
-        classes: NDArray[Any] = self.classes_
-        return classes[(margin > 0).astype(np.intp)]
+        return self.classes_[(margin > 0).astype(np.intp)]
 
     def apply(self, X: Any) -> NDArray[np.int64]:
         """Leaf of every row in every tree, LightGBM's own numbers, int64 (n, n_trees)."""
@@ -304,7 +303,7 @@ class GBDTLRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         with self._working():
             frame = self._frame(X)
             label = self._labels(y, len(next(iter(frame.values()))), fit=False)
-            samples = _samples(self._columns, frame, label, sample_weight, event_time)
+            samples = samples_of(self._columns, frame, label, sample_weight, event_time)
             dated = event_time is not None
             if dated != self._learned.dated:
                 raise ValueError("event_time must be given always or never")
@@ -347,11 +346,12 @@ class GBDTLRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         if len(y) != n_rows:
             raise ValueError(f"Found input variables with inconsistent numbers of samples: {[n_rows, len(y)]}")
         if not fit:
-            classes = self.classes_
-            unknown = np.setdiff1d(y, classes)
+            unknown = np.setdiff1d(y, self.classes_)
             if len(unknown):
-                raise ValueError(f"y has {unknown.tolist()[0]!r}, which is none of the classes {classes.tolist()}")
-            return np.searchsorted(classes, y).astype(np.int8)
+                raise ValueError(
+                    f"y has {unknown.tolist()[0]!r}, which is none of the classes {self.classes_.tolist()}"
+                )
+            return np.searchsorted(self.classes_, y).astype(np.int8)
         check_classification_targets(y)
         classes, encoded = np.unique(y, return_inverse=True)
         if len(classes) == 1:
@@ -360,7 +360,7 @@ class GBDTLRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
             kind = type_of_target(y)
             raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
         self.classes_ = classes
-        return encoded.astype(np.int8)
+        return np.asarray(encoded, np.int8)
 
     @contextlib.contextmanager
     def _working(self) -> Iterator[None]:
@@ -371,40 +371,3 @@ class GBDTLRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
                 yield
         except (SamplesError, ConfigError, TreesError) as error:
             raise ValueError(str(error)) from error
-
-
-def _samples(
-    columns: Columns, frame: dict[str, Any], label: NDArray[np.int8], sample_weight: Any, event_time: Any
-) -> Samples:
-    """Rows as the methods of the head learn them."""
-    weight = np.asarray(_check_sample_weight(sample_weight, label, dtype=np.float64))
-    if (weight < 0).any() or (weight > MAX_WEIGHT).any():
-        raise ValueError(f"sample weights must be from 0 to {MAX_WEIGHT:g}, not {weight.min():g} to {weight.max():g}")
-    if not weight.any():
-        raise ValueError("Sample weights must contain at least one non-zero number.")
-    event_us = np.zeros(len(label), np.int64)
-    if event_time is not None:
-        is_clock = getattr(getattr(event_time, "dtype", None), "kind", "") == "M"
-        event_us, known, _ = times(np.asarray(event_time) if is_clock else plain(event_time), UTC)
-        if len(event_us) != len(label):
-            raise ValueError(f"event_time has {len(event_us)} values for {len(label)} rows")
-        if not known.all():
-            raise ValueError(f"event_time is missing, or no time, in {int((~known).sum())} of {len(label)} rows")
-    return Samples(columns.table(frame), label, weight, event_us, event_us)
-
-
-def _held_out(
-    samples: Samples, fraction: float, dated: bool, random: np.random.RandomState
-) -> NDArray[np.bool_] | None:
-    """The newest rows, or as large a share of each class, (n,)."""
-    if not 0 <= fraction < 1:
-        raise ValueError(f"validation_fraction must be at least 0 and below 1, not {fraction}")
-    held_out = np.zeros(len(samples), bool)
-    if dated:
-        order = np.argsort(samples.event_us, kind="stable")
-        held_out[order[len(order) - round(fraction * len(order)) :]] = True
-    else:
-        for value in (0, 1):
-            rows = np.flatnonzero(samples.label == value)
-            held_out[random.permutation(rows)[: round(fraction * len(rows))]] = True
-    return held_out if held_out.any() else None
