@@ -67,7 +67,8 @@ def save_release(
 
 def _load_pyfunc(path: str) -> PyFunc:
     """What MLflow calls with the model's data; raises as ``Scorer.open``."""
-    return PyFunc(Scorer.open(path))
+    store = Store.open(path)
+    return PyFunc(Scorer.open(store, store.newest()))  # the only one, be it a candidate
 
 
 def _written(how: str, store: str | os.PathLike[str] | Store, release: int | None, **options: Any) -> Any:

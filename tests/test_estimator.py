@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from sklearn.preprocessing import FunctionTransformer
 from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, NoReleaseError
 from gbdtlr.export import export
+from gbdtlr.head import DenseColumns, Head, Layout
+from gbdtlr.head.dense import DenseColumn
 from gbdtlr.jobs import update_lr
 from gbdtlr.scoring import Scorer
 from gbdtlr.sklearn import GBDTLRClassifier
@@ -292,6 +295,14 @@ def test_a_release_becomes_an_estimator_that_learns_on(filled: Config, make_samp
     np.testing.assert_array_equal(first.predict_proba(rows)[:, 1], Scorer.open(filled.store, 1).score(rows))
     with pytest.raises(NoReleaseError):
         GBDTLRClassifier.from_release(filled.store, 99)
+
+
+def test_a_release_with_dense_columns_is_refused(fitted: GBDTLRClassifier) -> None:
+    release = fitted.release_
+    dense = DenseColumns((DenseColumn("age", (0.0,), (1.0,)),))
+    head = Head.bare(Layout.of(release.trees, dense=dense))
+    with pytest.raises(ConfigError, match="knows no dense columns, and the release has age"):
+        GBDTLRClassifier.from_release(replace(release, model=release.model.with_head(head)))
 
 
 def test_without_times_the_moment_must_be_said(fitted: GBDTLRClassifier, tmp_path: Path, rows: pa.Table) -> None:

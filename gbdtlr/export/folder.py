@@ -92,6 +92,9 @@ def export(
         raise ConfigError(f"format {format!r:.40} is not known; write {' or '.join(FORMATS)}")
     if float32 and format != "onnx":
         raise ConfigError("float32 is of the format onnx; LightGBM's models are float64")
+    if release.head.dense.n:
+        names = ", ".join(release.head.dense.names)
+        raise ConfigError(f"heads with dense columns ({names}) are not exported: no format says them yet")
     path = _free(Path(folder))
     model = _without_wide(release.model) if without_wide else release.model
     target = _lightgbm(model) if format == "lightgbm" else _onnx(release, model, float32)

@@ -226,9 +226,14 @@ class GBDTLRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         Raises
         ------
         GbdtlrError
-            No such release, or one that cannot be trusted here.
+            No such release, one that cannot be trusted here, or one with dense columns.
         """
         loaded = store if isinstance(store, Release) else Scorer.open(store, release).loaded
+        if loaded.head.dense.n:
+            names = ", ".join(loaded.head.dense.names)
+            raise ConfigError(
+                f"the estimator knows no dense columns, and the release has {names}; score it by a Scorer"
+            )
         manifest = loaded.head_manifest["config"]
         config = Config.from_dict({key: manifest[key] for key in ("samples", "trees", "head")})
         estimator = cls(**parameters_of(config))
@@ -351,7 +356,7 @@ class GBDTLRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
                 raise ValueError(
                     f"y has {unknown.tolist()[0]!r}, which is none of the classes {self.classes_.tolist()}"
                 )
-            return np.searchsorted(self.classes_, y).astype(np.int8)
+            return np.asarray(np.searchsorted(self.classes_, y), np.int8)
         check_classification_targets(y)
         classes, encoded = np.unique(y, return_inverse=True)
         if len(classes) == 1:

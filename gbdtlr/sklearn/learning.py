@@ -89,7 +89,7 @@ def refit(learned: Learned, config: Config, samples: Samples, dated: bool) -> Le
     codes = base.slow.bare(wide_of(config)).encode(samples)
     fresh = samples.event_us > to_us(base.head_as_of)
     served = _served(base, samples.filter(fresh)) if dated and base.fits is not None and fresh.any() else []
-    fitted = method_of(config).full(pieces([codes]), base.trees, as_of, base, served)
+    fitted = method_of(config, base.slow).full(pieces([codes]), base.trees, as_of, base, served)
     return _learned(config, base.slow, learned.trees_manifest, fitted, samples, codes, as_of, dated)
 
 
@@ -102,7 +102,7 @@ def go_on(learned: Learned, config: Config, samples: Samples, dated: bool) -> Le
         The method cannot, or the head was made with other settings.
     """
     base = learned.release
-    learn_on = method_of(config).on(base)
+    learn_on = method_of(config, base.slow).on(base)
     if learn_on is None:
         raise ConfigError(f"a head of the method {config.head.method!r} cannot learn on from one of other settings")
     as_of = max(base.head_as_of, _as_of(samples, dated))
@@ -150,7 +150,7 @@ def _on_new_trees(config: Config, samples: Samples, dated: bool, base: Release |
     }
     slow = Slow.of(made("trees", trees.to_files(), manifest, as_of), trees)
     codes = slow.bare(wide_of(config)).encode(samples)
-    fitted = method_of(config).full(pieces([codes]), trees, as_of, base, [])
+    fitted = method_of(config, slow).full(pieces([codes]), trees, as_of, base, [])
     return _learned(config, slow, manifest, fitted, samples, codes, as_of, dated)
 
 

@@ -21,6 +21,8 @@ from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, MismatchError
 from gbdtlr.export import FORMATS, export, folder
 from gbdtlr.export.rows import Rows
+from gbdtlr.head import DenseColumns, Head, Layout
+from gbdtlr.head.dense import DenseColumn
 from gbdtlr.model import Golden
 from gbdtlr.scoring import Scorer
 
@@ -101,6 +103,16 @@ def test_a_release_without_golden_rows_is_asked_random_ones(tmp_path: Path) -> N
     release = replace(released(), golden_json=Golden([], [], []).to_bytes())
     assert export(release, "onnx", tmp_path / "out").rows == 1000
     assert json.loads((tmp_path / "out" / "golden.json").read_text())["rows"] == []
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_dense_columns_are_told_and_nothing_is_written(kind: str, tmp_path: Path) -> None:
+    release = released(wide=())
+    dense = DenseColumns((DenseColumn("age", (0.0,), (1.0,)),))
+    head = Head.bare(Layout.of(release.trees, dense=dense))
+    with pytest.raises(ConfigError, match=r"dense columns \(age\) are not exported"):
+        export(replace(release, model=release.model.with_head(head)), kind, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_format_and_a_missing_library_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
