@@ -315,7 +315,7 @@ def test_options_in_the_docs_exist(page: str) -> None:
     modules = ("benchmarks.__main__", "benchmarks.replay", "benchmarks.clickstream")
     parsers = [importlib.import_module(module).parser() for module in modules]
     theirs = {option for parser in parsers for option in parser._option_string_actions}
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", PAGES[page]))
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", PAGES[page]))
     assert named - ours - theirs - COMMON - OTHERS_OPTIONS == set()
 
 
