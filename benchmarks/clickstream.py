@@ -1,6 +1,7 @@
 """An ad log that never happened: campaigns, sites and users come and go, and each row knows its true probability.
 
-``python -m benchmarks.clickstream --rows 1000000 --days 7 --seed 1 --out data/clicks`` writes it as hourly files.
+``python -m benchmarks.clickstream --rows 1000000 --days 7 --seed 1 --out data/clicks`` writes it as hourly files, and
+with ``--raw`` as two logs that are to be joined (:mod:`benchmarks.rawclicks`).
 
 What happens in it
 ------------------
@@ -83,7 +84,7 @@ SCHEMA = pa.schema(
 SCHEMA_WITH_TASTES = pa.schema([*SCHEMA, *FIELDS])
 
 _WAIT_US = WAIT // timedelta(microseconds=1)
-_DELAY_MEDIAN_S, _DELAY_SIGMA = 300.0, 1.3
+DELAY_MEDIAN_S, DELAY_SIGMA = 300.0, 1.3
 _INTERCEPT = -3.85
 
 
@@ -94,7 +95,7 @@ def sale_day(days: int) -> int:
 
 def lost_share() -> float:
     """Part of all clicks that come after the wait: the upper tail of the log-normal delay."""
-    return 0.5 * math.erfc(math.log(WAIT.total_seconds() / _DELAY_MEDIAN_S) / (_DELAY_SIGMA * math.sqrt(2)))
+    return 0.5 * math.erfc(math.log(WAIT.total_seconds() / DELAY_MEDIAN_S) / (DELAY_SIGMA * math.sqrt(2)))
 
 
 def hours(
@@ -223,9 +224,9 @@ def _cast(column: Any, kind: pa.DataType) -> pa.Array:
 
 def _delay_us(n: int, rng: np.random.Generator) -> Array:
     """Log-normal delays from view to click, given that they are within the wait."""
-    delay = np.exp(rng.normal(math.log(_DELAY_MEDIAN_S * 1e6), _DELAY_SIGMA, n))
+    delay = np.exp(rng.normal(math.log(DELAY_MEDIAN_S * 1e6), DELAY_SIGMA, n))
     while (over := delay > _WAIT_US).any():
-        delay[over] = np.exp(rng.normal(math.log(_DELAY_MEDIAN_S * 1e6), _DELAY_SIGMA, int(over.sum())))
+        delay[over] = np.exp(rng.normal(math.log(DELAY_MEDIAN_S * 1e6), DELAY_SIGMA, int(over.sum())))
     return delay.astype(np.int64)
 
 
@@ -300,13 +301,24 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, help="another seed, another world (%(default)s)")
     parser.add_argument("--start", default=f"{START:%Y-%m-%d}", help="first day (%(default)s)")
     parser.add_argument("--tastes", action="store_true", help="users with tastes, and a catalogue of items they like")
-    parser.add_argument("--out", default="data/clicks", help="folder of the hourly files (%(default)s)")
+    parser.add_argument("--out", help="folder of the hourly files (data/clicks, or data/rawclicks)")
+    parser.add_argument("--raw", action="store_true", help="two logs, impressions and clicks, with what is odd in such")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
+    args.out = args.out or ("data/rawclicks" if args.raw else "data/clicks")
     try:
+        if args.raw and args.tastes:
+            print("error: --raw and --tastes cannot be had together; choose one", file=sys.stderr)
+            return 2
+        if args.raw:
+            from benchmarks import rawclicks
+
+            done = rawclicks.write(args.out, args.rows, args.days, args.seed, parse_time(args.start))
+            print(f"{done['rows']:,} impressions, {done['clicks']:,} clicks in {args.out} ({done['seconds']:.1f} s)")
+            return 0
         done = write(args.out, args.rows, args.days, args.seed, parse_time(args.start), args.tastes)
     except GbdtlrError as error:
         print(f"error: {error}", file=sys.stderr)

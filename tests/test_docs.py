@@ -37,6 +37,7 @@ from gbdtlr.config import (
     HeadConfig,
     NotifyConfig,
     OnlineConfig,
+    OutcomesConfig,
     SamplesConfig,
     ServeConfig,
     TreesConfig,
@@ -60,6 +61,7 @@ MOST_README_LINES = 200
 SECTIONS = {
     "Top of the file": Config,
     "[samples]": SamplesConfig,
+    "[outcomes]": OutcomesConfig,
     "[trees]": TreesConfig,
     "[embeddings]": EmbeddingsConfig,
     "[head]": HeadConfig,
@@ -69,7 +71,7 @@ SECTIONS = {
     "[notify]": NotifyConfig,
 }
 NEEDED = '[samples]\npath = "x"\nevent_time = "t"\nlabel_delay = "1h"\nnumeric = ["n"]\n'
-TABLES = ("samples", "trees", "embeddings", "head", "online", "guard", "serve", "notify")
+TABLES = ("samples", "outcomes", "trees", "embeddings", "head", "online", "guard", "serve", "notify")
 OTHERS_OPTIONS = {"--now", "--ftrl", "--no-cache-dir", "--no-install-recommends"}  # of others' commands
 
 
@@ -313,7 +315,7 @@ def test_options_in_the_docs_exist(page: str) -> None:
     modules = ("benchmarks.__main__", "benchmarks.replay", "benchmarks.clickstream")
     parsers = [importlib.import_module(module).parser() for module in modules]
     theirs = {option for parser in parsers for option in parser._option_string_actions}
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", PAGES[page]))
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", PAGES[page]))
     assert named - ours - theirs - COMMON - OTHERS_OPTIONS == set()
 
 

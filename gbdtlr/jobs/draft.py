@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -9,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from gbdtlr.codec.documents import table
 from gbdtlr.compute.parts import Parts
 from gbdtlr.head import Codes, Head
 from gbdtlr.jobs import guards
@@ -17,11 +19,13 @@ from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.methods import Fitted
 from gbdtlr.jobs.publishing import Published, publish_head, try_publish_trees
 from gbdtlr.jobs.run import Run
+from gbdtlr.jobs.unfinal import DELAYS
 from gbdtlr.jobs.versions import versions
 from gbdtlr.metrics import Quality
 from gbdtlr.model import Golden, Model
 from gbdtlr.release import Release, Slow
 from gbdtlr.release.slow import GOLDEN, HEAD
+from gbdtlr.samples import Delays
 from gbdtlr.store import Entry, Version
 
 
@@ -42,6 +46,7 @@ class Draft:
     live : entry it is built on, None for the first
     metrics : what was measured so far
     since : the newest entry of the log when it was begun, if that is newer than ``live``
+    delays : how soon outcomes came in all it has learned; None where rows do not say
     """
 
     run: Run
@@ -55,6 +60,7 @@ class Draft:
     live: Entry | None
     metrics: dict[str, Any] = field(default_factory=dict)
     since: int = 0
+    delays: Delays | None = None
 
     @cached_property
     def model(self) -> Model:
@@ -84,9 +90,12 @@ class Draft:
         ----------
         of_rival : the rows as the rival reads them, cut alike, where it does so in another way
         """
+        return self.worse_than([(rival, parts if of_rival is None else of_rival, parts)], told)
+
+    def worse_than(self, judged: Sequence[guards.Judged], told: str) -> list[guards.Check]:
+        """As :meth:`worse`, of several heads, each on rows of its own."""
         guard = self.run.config.guard
-        sums = guards.contest(self.fitted.head, rival, parts, guard, of_rival)
-        return list(guards.worse(sums, told, guard))
+        return list(guards.worse(guards.contests(self.fitted.head, judged, guard), told, guard))
 
     def calibration(self, newest: datetime | None = None) -> list[guards.Check]:
         """Check of its calibration on what it and those before it had just learned; see :func:`guards.calibration`.
@@ -126,6 +135,7 @@ class Draft:
             "metrics": self.metrics,
             "base": None if self.live is None else self.live.number,
             "versions": versions(),
+            **({} if self.delays is None else {DELAYS: table(self.delays)}),
         }
         version = self.run.store.write_version("heads", files, manifest, self.as_of, under=self.slow.trees_name)
         self.slow.model(version)

@@ -23,6 +23,7 @@ from gbdtlr.head.codes import cut, happened_between
 from gbdtlr.metrics import Quality
 from gbdtlr.model.model import quality_of
 from gbdtlr.release import Release, Slow
+from gbdtlr.release.fits import published_in
 from gbdtlr.release.timeline import Timeline
 from gbdtlr.samples import Samples
 from gbdtlr.store import Entry, Store
@@ -48,12 +49,17 @@ class Served:
     head : its head
     candidates : what that was a blend of; None where it was not fitted
     rows : as this head reads them
+    trees : its
+    start_us, end_us : it was live for rows of this time
     """
 
     number: int
     head: Head
     candidates: Candidates | None
     rows: Parts[Codes]
+    trees: str
+    start_us: int
+    end_us: int
 
 
 def quality(served: Sequence[Served]) -> Quality:
@@ -113,25 +119,25 @@ class Then:
         found = []
         for entry, (start, end) in zip(entries, pairwise(starts), strict=True):
             parts = coded.get(entry.slow, Parts()).derive(happened_between, start, end)
-            if parts.sum(len, zero=0) and (served := self._load(entry, parts)) is not None:
+            if parts.sum(len, zero=0) and (served := self._load(entry, parts, start, end)) is not None:
                 found.append(served)
         return found
 
-    def _load(self, entry: Entry, rows: Parts[Codes]) -> Served | None:
+    def _load(self, entry: Entry, rows: Parts[Codes], start_us: int, end_us: int) -> Served | None:
         slow = self._slow.get(entry.slow)
         if slow is None:
             return None
         if entry.number == self._base.entry.number:
             fits = self._base.fits
-            return Served(entry.number, self._base.head, None if fits is None else fits.candidates, rows)
+            candidates = None if fits is None else fits.candidates
+            return Served(entry.number, self._base.head, candidates, rows, entry.trees, start_us, end_us)
         try:
             release = Release.of(entry, slow, self._store.read_version("heads", entry.head, under=entry.trees))
             is_alike = release.head.dense.same_values(self._dense[entry.trees])
             if release.head.wide != self._base.head.wide or not is_alike:
                 return None
-            data = release.learned.get("candidates.npz")  # not the memory beside them, which is large
-            candidates = None if data is None else Candidates.from_bytes(data, release.head.layout)
-            return Served(entry.number, release.head, candidates, rows)
+            candidates = published_in(release.learned, release.head.layout)  # without the memory, which is large
+            return Served(entry.number, release.head, candidates, rows, entry.trees, start_us, end_us)
         except StoreUnavailable:
             raise
         except GbdtlrError:  # pruned, or beyond use

@@ -23,6 +23,7 @@ from gbdtlr.jobs.methods import anchored, dense_of, method_of, wide_of
 from gbdtlr.jobs.publishing import chosen_since, no_candidate_first
 from gbdtlr.jobs.result import JobResult, OnEvent
 from gbdtlr.jobs.run import Run, running
+from gbdtlr.jobs.unfinal import DelayCounter, Unfinal
 from gbdtlr.jobs.versions import versions
 from gbdtlr.release import Embedded, Release, Slow
 from gbdtlr.release.slow import DENSE
@@ -88,7 +89,13 @@ def train_trees(
         gate = run.gate()
         totals = guards.Totals.of(samples.label, samples.weight, config.trees.window)
         try:
-            gate.judge(guards.too_few(n_samples, config.guard))
+            gate.judge(
+                [
+                    *guards.joined(tally.joined, config.guard),
+                    *guards.too_few(n_samples, config.guard),
+                    *guards.ages(tally, config),
+                ]
+            )
             rival = _Rival.look(run, live)
             if reason := rival.is_as_new(run):
                 return run.ended("superseded", live, reason, n_samples)
@@ -254,14 +261,17 @@ def _draft(run: Run, slow: Slow, rival: _Rival, gate: guards.Gate, metrics: dict
     """The trees with a head of their own, fitted on the whole window."""
     config, fresh, as_of = run.config, rival.fresh, rival.as_of
     model = slow.bare(wide_of(config), dense_of(config, slow))
-    observer = guards.Observer(model, None)
+    observer, counter = guards.Observer(model, None), DelayCounter(config, rival.release, as_of)
     with run.say.timed("head.fit") as told:
         counting = Counting.of(config, as_of)
-        window = code_window(config, model, as_of, onlookers=[observer] if fresh is None else [])
+        window = code_window(config, model, as_of, onlookers=[counter, *([observer] if fresh is None else [])])
         served = fresh.served if fresh is not None else []
+        unfinal = Unfinal.of(run, as_of, counter.delays, model, None if fresh is None else fresh.margin)
+        metrics.update(unfinal.metrics(window.parts))
         method = method_of(config, slow)
-        fitted = method.full(window.parts, slow.trees, as_of, rival.release, served)
+        fitted = method.full(window.parts, slow.trees, as_of, rival.release, served, unfinal.parts)
         told.update(method=config.head.method, rows=len(window), passes=fitted.metrics.get("passes"))
+    metrics.update(window.tally.metrics())
     if served:
         metrics["progressive"] = then.quality(served).as_dict()
     ledger = Ledger.full(config, as_of, window.tally, len(window), counting)
@@ -270,7 +280,7 @@ def _draft(run: Run, slow: Slow, rival: _Rival, gate: guards.Gate, metrics: dict
         if fresh is not None
         else guards.seen_by(None, observer.seen, config.guard)
     )
-    return Draft(run, gate, slow, fitted, window, ledger, seen, as_of, rival.entry, metrics)
+    return Draft(run, gate, slow, fitted, window, ledger, seen, as_of, rival.entry, metrics, delays=counter.delays)
 
 
 def _checks(draft: Draft, rival: _Rival) -> list[guards.Check]:
@@ -281,4 +291,5 @@ def _checks(draft: Draft, rival: _Rival) -> list[guards.Check]:
         worse = draft.worse(fresh.model.head, pieces(fresh.same(parts)), told, pieces(fresh.newest))
     else:
         worse = draft.worse(draft.model.bare().head, parts, "the new head is worse than its bare trees")
-    return [*worse, *draft.calibration(draft.as_of - NEWEST)]
+    ages = guards.ages(draft.window.tally, draft.run.config)
+    return [*ages, *worse, *draft.calibration(draft.as_of - NEWEST)]

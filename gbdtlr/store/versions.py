@@ -50,6 +50,14 @@ class Version:
         return parse_time(self.manifest["as_of"])
 
 
+def made(
+    kind: str, files: Mapping[str, bytes], manifest: Mapping[str, object], as_of: datetime, under: str | None = None
+) -> Version:
+    """The version that :func:`write` would make exist, of no store: named by the same content."""
+    version, document = manifests.build(kind, files, manifest, as_of, under)
+    return Version(kind, version.name, under, document, dict(files))
+
+
 def write(
     backend: Backend,
     kind: str,
