@@ -21,6 +21,8 @@ def publish(
 ) -> Entry:
     """Make it the store's live release, behind whatever is live; its golden rows are replayed before.
 
+    Embeddings that are live are carried along.
+
     Parameters
     ----------
     as_of : the moment up to which it knows labels
@@ -46,13 +48,9 @@ def publish(
     slow = Slow.of(trees, release.trees)
     files = {HEAD: release.head.to_bytes(), GOLDEN: release.golden_json, **release.learned}
     ledger = {**learned.head_manifest["ledger"], "until": format_time(as_of), "full_as_of": format_time(as_of)}
-    manifest = {**learned.head_manifest, "ledger": ledger, **made, "trees": slow.tie()}
-    head = store.write_version("heads", files, manifest, as_of, under=slow.trees_name)
-    slow.model(head)
     values = {
         "as_of": as_of,
         "trees": slow.trees_name,
-        "head": head.name,
         "why": "publish",
         "reason": reason,
         "forced": force,
@@ -65,7 +63,11 @@ def publish(
                 f"release {live.number} of {store.url} knows labels up to {format_time(live.as_of)}, this estimator up "
                 f"to {format_time(as_of)}; fit it on newer rows, or publish it with force=True"
             )
-        entry = try_publish_trees(store, live, values)
+        slow = Slow.load(store, slow.trees_name, None if live is None else live.embeddings, known=slow)
+        manifest = {**learned.head_manifest, "ledger": ledger, **made, **slow.ties()}
+        head = store.write_version("heads", files, manifest, as_of, under=slow.trees_name)
+        slow.model(head)
+        entry = try_publish_trees(store, live, {**values, "embeddings": slow.names[1], "head": head.name})
         if entry is not None:
             return entry
 
@@ -83,5 +85,5 @@ def of_release(release: Release, config: Config) -> Learned:
 
 def _own(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What the caller wrote of a manifest."""
-    taken = ("format", "kind", "name", "under", "as_of", "files", "sha256", "trees")
+    taken = ("format", "kind", "name", "under", "as_of", "files", "sha256", "trees", "embeddings")
     return {key: value for key, value in manifest.items() if key not in taken}

@@ -21,7 +21,7 @@ def copy_release(source: Store, number: int, target: Store) -> Entry:
         What the source has cannot be trusted.
     """
     entry = source.entry(number)
-    for version in (entry.trees_id, entry.head_id):
+    for version in entry.versions:
         _copy_version(source, version, target)
     target.backend.put(key_of(number), source.backend.get(key_of(number), MAX_JSON))
     target.backend.put(HINT, str(number).encode())

@@ -13,6 +13,7 @@ from store_kit import T0, Watched, publish, put_head, put_trees, verified
 from gbdtlr.errors import DamagedError, FormatError, StoreError, StoreUnavailable
 from gbdtlr.operate.releases import releases
 from gbdtlr.store import Store, VersionId, manifest
+from gbdtlr.store.copying import copy_release
 from gbdtlr.store.entry import key_of
 from gbdtlr.store.places import CACHE, KEPT
 
@@ -66,6 +67,14 @@ def test_check_reads_them_and_says_where_they_are_missed(store):
     (bad,) = [finding for finding in store.check() if not finding.ok]
     assert bad.what == key_of(1)
     assert f"{embeddings.id} is no longer in the store, though this release is live" in bad.problem
+
+
+def test_a_release_is_copied_with_them(store, tmp_path):
+    entry = publish(store, embeddings=put_embeddings(store).name)
+    target = Store.open(str(tmp_path / "copy"))
+    assert copy_release(store, entry.number, target) == target.live() == entry
+    assert {*target.list_versions()} == {*entry.versions}
+    assert all(finding.ok for finding in target.check())
 
 
 def test_prune_keeps_those_of_kept_releases(store):
