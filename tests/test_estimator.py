@@ -23,13 +23,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from gbdtlr.config import Config
+from gbdtlr.embeddings import Embeddings, keys_of
 from gbdtlr.errors import ConfigError, NoReleaseError
 from gbdtlr.export import export
 from gbdtlr.head import DenseColumns, Head, Layout
 from gbdtlr.head.dense import DenseColumn
 from gbdtlr.jobs import update_lr
+from gbdtlr.jobs.carrying import try_publish_embeddings
+from gbdtlr.release import Embedded, Release
 from gbdtlr.scoring import Scorer
 from gbdtlr.sklearn import GBDTLRClassifier
+from gbdtlr.store import Store
 
 Make = Callable[..., pa.Table]
 START = datetime(2024, 3, 1, tzinfo=UTC)
@@ -295,6 +299,23 @@ def test_a_release_becomes_an_estimator_that_learns_on(filled: Config, make_samp
     np.testing.assert_array_equal(first.predict_proba(rows)[:, 1], Scorer.open(filled.store, 1).score(rows))
     with pytest.raises(NoReleaseError):
         GBDTLRClassifier.from_release(filled.store, 99)
+
+
+def test_embeddings_that_are_live_go_on_behind_it(filled: Config) -> None:
+    store = Store.open(filled.store)
+    release = Release.live(store)
+    assert release is not None
+    made = Embeddings.of(np.sort(keys_of(["a", "b"])[0]), np.eye(2), "shop")
+    version = store.write_version("embeddings", made.to_files(), {}, release.entry.as_of)
+    values = {"why": "train-embeddings"}
+    entry = try_publish_embeddings(store, release, Embedded.of(store, version), release.entry.as_of, values)
+    assert entry is not None
+    estimator = GBDTLRClassifier.from_release(filled.store)
+    assert estimator.publish(filled.store, force=True) == entry.number + 1
+    published = Release.live(store)
+    assert published is not None
+    assert published.entry.embeddings == version.name
+    assert Scorer.open(filled.store).release == published.entry.number
 
 
 def test_a_release_with_dense_columns_is_refused(fitted: GBDTLRClassifier) -> None:
