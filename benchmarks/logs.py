@@ -143,7 +143,7 @@ def by_duckdb(folder: Path, n_threads: int, shown: str = _SHOWN) -> Callable[[],
 
     def join() -> tuple[int, int]:
         rows = positives = 0
-        for batch in connection.execute(query).to_arrow_reader(65536):
+        for batch in connection.sql(query).to_arrow_reader(65536):
             rows, positives = rows + len(batch), positives + (pa.compute.sum(batch["label"]).as_py() or 0)
         return rows, positives
 
