@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.codec.documents import table
-from gbdtlr.compute.threads import n_threads
 from gbdtlr.compute.parts import Parts
+from gbdtlr.compute.threads import n_threads
 from gbdtlr.config import ONLINE, Config
 from gbdtlr.errors import ConfigError
 from gbdtlr.head import Codes, Record, pieces
