@@ -167,7 +167,7 @@ class SamplesConfig:
             )
         if self.unfinal != "wait":
             raise ConfigError("[samples] unfinal has no meaning beside key; write it under [outcomes]")
-        if self.key in (self.event_time, self.weight, *self.numeric):
+        if self.key in (self.event_time, self.weight, *self.numeric, *self.dense):
             raise ConfigError(f"[samples] key {self.key!r} is an id, and cannot be a time, a weight or a number too")
 
     @property

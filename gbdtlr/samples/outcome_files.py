@@ -118,11 +118,11 @@ def read_outcomes(cfg: SamplesConfig, first_us: int, end_us: int, as_of_us: int,
 
     files = [each.file for each in outcome_files(cfg, first_us, end_us)]
     readings = [Reading(file, columns, window, _BATCH_ROWS, take) for file in files]
-    gathering = Gathering(own.max_outcomes, too_many)
+    gathering = Gathering(own.max_outcomes, too_many, own.weight is not None)
     for chunk in _items(readings):
         gathering.add(*chunk)
     tally.unfinished += sum(one.tally.unfinished for one in readings)
-    outcomes, same = gathering.sorted(own.weight is not None)
+    outcomes, same = gathering.sorted()
     return Read(outcomes, np.concatenate(keyless), same)
 
 

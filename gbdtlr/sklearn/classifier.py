@@ -239,9 +239,9 @@ class GBDTLRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         estimator = cls(**parameters_of(config))
         features = loaded.trees.schema.features
         wide = loaded.head.wide.names
-        names = loaded.model.columns
+        columns = loaded.model.columns
         estimator._columns = Columns(
-            names,
+            columns,
             tuple(feature.name for feature in features if feature.vocabulary is None),
             tuple(feature.name for feature in features if feature.vocabulary is not None),
             wide,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.codec.documents import table
+from gbdtlr.compute.parts import Parts
 from gbdtlr.compute.threads import n_threads
 from gbdtlr.config import ONLINE, Config
 from gbdtlr.errors import ConfigError
@@ -108,7 +109,7 @@ def go_on(learned: Learned, config: Config, samples: Samples, dated: bool) -> Le
     as_of = max(base.head_as_of, _as_of(samples, dated))
     codes = base.model.encode(samples)
     served = _served(base, samples) if base.fits is not None else []
-    fitted = learn_on(pieces([codes]), as_of, served)
+    fitted = learn_on(pieces([codes]), as_of, served, Parts())
     return _learned(config, base.slow, learned.trees_manifest, fitted, samples, codes, as_of, dated)
 
 
@@ -188,7 +189,9 @@ def _learned(
 def _served(base: Release, samples: Samples) -> list[Served]:
     fits = base.fits
     candidates = None if fits is None else fits.candidates
-    return [Served(base.entry.number, base.head, candidates, pieces([base.model.encode(samples)]))]
+    rows = pieces([base.model.encode(samples)])
+    first_us, last_us = int(samples.event_us.min(initial=0)), int(samples.event_us.max(initial=0))
+    return [Served(base.entry.number, base.head, candidates, rows, base.entry.trees, first_us, last_us + 1)]
 
 
 def _as_of(samples: Samples, dated: bool) -> datetime:

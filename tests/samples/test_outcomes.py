@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,7 +17,7 @@ from gbdtlr.values.hashing import mix
 
 
 def index(keys: list[int], times: list[int], ones: list[bool], weights: list[float] | None = None) -> Outcomes:
-    gathering = Gathering(10**9, AssertionError)
+    gathering = Gathering(10**9, AssertionError, weights is not None)
     weight = None if weights is None else np.array(weights, np.float32)
     for low in range(0, len(keys), 5):
         part = slice(low, low + 5)
@@ -24,7 +27,7 @@ def index(keys: list[int], times: list[int], ones: list[bool], weights: list[flo
             np.array(ones[part], bool),
             None if weight is None else weight[part],
         )
-    return gathering.sorted(weights is not None)[0]
+    return gathering.sorted()[0]
 
 
 def hashed(keys: list[int]) -> np.ndarray:
@@ -66,6 +69,28 @@ def test_an_outcome_takes_at_most_20_bytes(weighed):
     outcomes = index(list(range(n)), [0] * n, [True] * n, [1.0] * n if weighed else None)
     assert len(outcomes) == n
     assert outcomes.nbytes <= 20 * n
+
+
+def test_gathering_outcomes_takes_little_more_than_holding_them():
+    """In a process of its own, as memory is a process's."""
+    code = """
+import resource, numpy as np
+from gbdtlr.samples.outcomes import Gathering
+from gbdtlr.values.hashing import mix
+n, step = 2**21, 2**16
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+number = np.arange(n, dtype=np.uint64)
+mix(number[:step])
+before = peak()
+gathering = Gathering(n, AssertionError, False)
+for low in range(0, n, step):
+    gathering.add(mix(number[low:low + step]), np.zeros(step, np.int64), np.ones(step, bool), None)
+outcomes = gathering.sorted()[0]
+assert len(outcomes) == n
+print((peak() - before) / n)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(run.stdout) < 24
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 5)), max_size=60), st.integers(1, 9), st.integers(0, 12))
