@@ -248,8 +248,8 @@ class GBDTLRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         )
         estimator._learned = of_release(loaded, config)
         estimator.classes_ = np.array([0, 1])
-        estimator.n_features_in_ = len(names)
-        estimator.feature_names_in_ = np.array(names, object)
+        estimator.n_features_in_ = len(columns)
+        estimator.feature_names_in_ = np.array(columns, object)
         return estimator
 
     def publish(
