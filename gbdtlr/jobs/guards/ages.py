@@ -26,6 +26,7 @@ def ages(tally: Tally, config: Config) -> Iterator[Check]:
     found, guard = tally.ages, config.guard
     if found is None:
         return
+    low, high = guard.ages
     negatives, positives = (int(n) for n in found.known)
     remedy = (
         "write [samples] label_window (how long an outcome may take) or label_deadline (a column that says until when "
@@ -37,11 +38,10 @@ def ages(tally: Tally, config: Config) -> Iterator[Check]:
             f"all {max(negatives, positives)} labels known so far are {which}, and {found.unknown} rows of the window "
             f"have none yet; if a row without an outcome has no {config.samples.label_time}, {remedy}"
         )
-        yield Check("ages", math.inf if positives else 0.0, *guard.ages, one_class)
+        yield Check("ages", math.inf if positives else 0.0, low, high, one_class)
         return
     if min(negatives, positives) < FEW:
         return
-    low, high = guard.ages
     bend = found.bend()
     error = Z * math.sqrt(1 / positives + 1 / negatives)
     least, most = low * math.exp(-error), high * math.exp(error)
