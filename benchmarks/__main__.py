@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.harness import Bench
 from gbdtlr.compute import threads
 
-NAMES = ("encode", "hash", "fit", "score", "update", "online", "methods", "learn", "cold", "serve")
+NAMES = ("encode", "hash", "fit", "score", "update", "online", "methods", "learn", "cold", "serve", "engine")
 
 
 HERE = [name for name in NAMES if (Path(__file__).parent / f"{name}.py").exists()]

@@ -24,7 +24,7 @@ LAYERS = (
     {"errors"},
     {"compute", "times"},
     {"buckets", "values"},
-    {"codec", "config", "metrics", "tables"},
+    {"codec", "config", "engine", "metrics", "tables"},
     {"head", "samples", "store", "trees"},
     {"model"},
     {"release"},
@@ -55,9 +55,10 @@ DOORS = {
     "uvicorn": ("serving/server.py", "serving/protocol.py"),
     "httptools": ("serving/protocol.py",),
     "msgspec": ("codec/", "serving/"),
-    "pickle": (),
+    "pickle": ("engine/wire.py",),
+    "ray": ("engine/cluster.py",),
 }
-SLOW_TO_IMPORT = ("joblib", "lightgbm", "pandas", "scipy", "sklearn")
+SLOW_TO_IMPORT = ("joblib", "lightgbm", "pandas", "ray", "scipy", "sklearn")
 NOT_FOR_HELP = (*SLOW_TO_IMPORT, "llvmlite", "msgspec", "numba", "numpy", "obstore", "pyarrow", "uvicorn")
 
 CLOCKS = {("datetime", "now"), ("datetime", "today"), ("datetime", "utcnow"), ("date", "today")}

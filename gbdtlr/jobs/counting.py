@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from gbdtlr.config import Config, SamplesConfig
-from gbdtlr.samples import Count, File, Tally, files_of, known_in
+from gbdtlr.engine import LOCAL, Engine
+from gbdtlr.samples import Count, File, Share, Tally, deal, files_of, known_in
 from gbdtlr.times import MOMENT, from_us, to_us
 
 
@@ -55,7 +56,7 @@ class Counting:
         gone = frozenset(counts.keys() - listed.keys())
         return cls(changed, gone, counts, config.samples, start, then, now)
 
-    def counted(self, tally: Tally) -> tuple[int, dict[str, Count]]:
+    def counted(self, tally: Tally, engine: Engine = LOCAL) -> tuple[int, dict[str, Count]]:
         """Samples that have landed in what had been learned before, and the counts to go on from.
 
         Samples that moved from file to file are not late, so what files have lost makes up for what others have won,
@@ -64,22 +65,39 @@ class Counting:
         Parameters
         ----------
         tally : what was learned out of each file
+        engine : where the files are opened
         """
         start_us, late = to_us(self.start), 0
         counts = {path: count for path, count in self.counts.items() if path not in self.gone}
         for path in self.gone:
             last_us = self.counts[path].last_us
             late -= self.counts[path].known if last_us is not None and last_us >= start_us else 0
-        for path, (file, stamp) in self.changed.items():
+        shares = deal([file for file, _ in self.changed.values()])
+        since = {path: each.since_us for path, each in self.counts.items() if path in self.changed}
+        looked = engine.parts(shares, count_shares, self.samples, since, start_us, self.then, self.now)
+        opened = (each for share in looked for each in share)
+        for (path, (_, stamp)), (known, found) in zip(self.changed.items(), opened, strict=True):
             before = self.counts.get(path)
-            since_us = start_us if before is None else before.since_us
-            known, found = known_in(self.samples, file, from_us(since_us), self.then, self.now)
+            since_us = since.get(path, start_us)
             late += known - (0 if before is None else before.known)
             learned = tally.mature.get(path, 0)
             # At a fit of the whole window, what is known by then is what was learned.
             known = learned if self.then == self.now else known + learned
             counts[path] = Count(stamp, since_us, known, found.next_known_us, found.last_us)
         return max(0, late), counts
+
+
+def count_shares(
+    shares: Sequence[Share],
+    cfg: SamplesConfig,
+    since: Mapping[str, int],
+    start_us: int,
+    then: datetime,
+    now: datetime,
+) -> Iterator[list[tuple[int, Tally]]]:
+    """What :func:`known_in` says of each file of each share, from the moment ``since`` by its path or ``start_us``."""
+    for share in shares:
+        yield [known_in(cfg, file, from_us(since.get(file.path, start_us)), then, now) for file in share]
 
 
 def _is_new(count: Count | None, stamp: str, now_us: int) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from gbdtlr.compute import threads
 from gbdtlr.config import Config
+from gbdtlr.engine import LOCAL, Engine, open_engine
 from gbdtlr.errors import Refused
 from gbdtlr.jobs.by import NOBODY, By
 from gbdtlr.jobs.guards import Check, Gate, told
@@ -33,6 +34,7 @@ class Run:
     by : who asked for it, and why; releases say so
     candidate : whether what it makes is published to be tried, and not to go live
     checks : what its guards have measured so far, the newest of each
+    engine : where samples are read, coded and learned
     """
 
     job: str
@@ -44,6 +46,7 @@ class Run:
     by: By = NOBODY
     candidate: bool = False
     checks: dict[str, Check] = field(default_factory=dict)
+    engine: Engine = LOCAL
 
     def gate(self, reason: str = "") -> Gate:
         """What objections are put to; ``reason`` is what was overruled before."""
@@ -105,5 +108,8 @@ def running(
     candidate: bool = False,
 ) -> Iterator[Run]:
     """A run of a job, with what it may use of the machine; what else runs in the process, or after it, has its own."""
-    with threads.limited(config.threads):
-        yield Run(job, config, Store.open(config.store), as_of, Reporter(on_event), force, by, candidate)
+    say = Reporter(on_event)
+    engine = open_engine(config.engine, threads=config.threads, workers=config.workers, on_event=say.say)
+    # On a cluster the threads are those of each worker: what is left to this process waits for none of them.
+    with threads.limited(config.threads if config.engine == "local" else None), closing(engine):
+        yield Run(job, config, Store.open(config.store), as_of, say, force, by=by, candidate=candidate, engine=engine)

@@ -7,9 +7,9 @@ ridge is worth must ask the release that was live at the row's event time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import numpy as np
@@ -19,8 +19,9 @@ from gbdtlr.compute.parts import Parts
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import GbdtlrError, StoreUnavailable
 from gbdtlr.head import Candidates, Codes, Head
-from gbdtlr.head.codes import cut, happened_between
+from gbdtlr.head.codes import happened_between
 from gbdtlr.metrics import Quality
+from gbdtlr.model import Model
 from gbdtlr.model.model import quality_of
 from gbdtlr.release import Release, Slow
 from gbdtlr.release.timeline import Timeline
@@ -61,47 +62,98 @@ def quality(served: Sequence[Served]) -> Quality:
     return total
 
 
-class Then:
-    """Looks on while rows are coded, and keeps those that happened under other trees than the live as these read them.
+@dataclass(frozen=True)
+class Others:
+    """Trees that were live before those that are, and when: rows that happened then are coded as they read them.
 
-    Only rows whose label became known after ``since`` count.
+    Attributes
+    ----------
+    since_us : only rows whose label became known later count
+    starts_us : int64 (n,), when trees became live, in rising order; before the first, nobody knows
+    names : of these trees, (n,)
+    models : of those that could be loaded
     """
 
-    def __init__(self, store: Store, base: Release, since: datetime, samples: SamplesConfig) -> None:
+    since_us: int
+    starts_us: NDArray[np.int64]
+    names: tuple[str, ...]
+    models: Mapping[str, Model]
+
+    def encode(self, samples: Samples) -> Iterator[tuple[str, Codes]]:
+        """The rows that happened under each of the trees, coded."""
+        span = self.starts_us.searchsorted(samples.event_us, side="right") - 1
+        span[samples.known_us <= self.since_us] = -1
+        for i in np.unique(span[span >= 0]).tolist():
+            if (model := self.models.get(self.names[i])) is not None:
+                yield self.names[i], model.encode(samples.filter(span == i))
+
+
+class Then:
+    """What was live in the log that ends with a release, for rows whose label became known after ``since``."""
+
+    def __init__(self, store: Store, base: Release, since: datetime, config: SamplesConfig, start: datetime) -> None:
         """What was live in the log that ends with ``base``.
 
         Parameters
         ----------
-        samples : what can be read; releases that need other columns judge nothing
+        config : what can be read of the samples; releases that need others judge nothing
+        start : no row happened earlier
         """
         self._store, self._base = store, base
-        self._since_us = to_us(since)
-        self._columns = set(samples.features)
+        self._columns = set(config.features)
         self._timeline = Timeline(store, base.entry)
         self._slow: dict[str, Slow | None] = {base.entry.trees: base.slow}
         self._dense = {base.entry.trees: base.head.dense}
-        self._coded: dict[str, list[Codes]] = {}
+        if config.label_delay is not None:  # hours are left for clocks that go back
+            start = max(start, since - config.label_delay - timedelta(hours=2))
+        self.others = self._others(to_us(start), to_us(since))
 
-    def add(self, samples: Samples, codes: Codes) -> None:  # noqa: ARG002 - the other onlookers'
-        """Look at a batch of samples."""
-        rows = np.flatnonzero(samples.known_us > self._since_us)
-        rows = rows[np.argsort(samples.event_us[rows], kind="stable")]
-        for trees, own in self._by_trees(samples.event_us, rows):
-            if trees != self._base.entry.trees and (slow := self._trees(trees)) is not None:
-                mask = np.zeros(len(samples), bool)
-                mask[own] = True
-                coded = slow.bare(self._base.head.wide, self._dense[trees]).encode(samples.filter(mask))
-                self._coded.setdefault(trees, []).append(coded)
+    def _others(self, start_us: int, since_us: int) -> Others:
+        """The trees before the live ones that were live after ``start_us``: the newest ``MOST_TREES`` that load."""
+        starts, names, models = [], [], {}
+        first = self._timeline.at(start_us)
+        for number, trees in self._runs(1 if first is None else first.number, self._base.entry.number):
+            if trees != self._base.entry.trees and trees not in self._slow:
+                if len(self._slow) > MOST_TREES:
+                    break
+                self._slow[trees] = slow = self._load_trees(trees)
+                if slow is not None:
+                    models[trees] = slow.bare(self._base.head.wide, self._dense[trees])
+            entry = self._timeline.entry(number)
+            if entry is not None:
+                starts.append(to_us(entry.as_of))
+                names.append(trees)
+        return Others(since_us, np.array(starts[::-1], np.int64), tuple(names[::-1]), models)
 
-    def served(self, known: Parts[Codes]) -> list[Served]:
+    def _runs(self, first: int, last: int) -> Iterator[tuple[int, str]]:
+        """Runs of releases on the same trees, newest first: the number of the first of each, and the trees' name.
+
+        Takes the logarithm of how many releases there are, in requests, for each run.
+        """
+        while last >= first:
+            trees, low, step = self._trees_of(last), last, 1
+            while low - step >= first and self._trees_of(low - step) == trees:
+                low, step = low - step, step * 2
+            below = max(first - 1, low - step)
+            while low - below > 1:
+                middle = (low + below) // 2
+                low, below = (middle, below) if self._trees_of(middle) == trees else (low, middle)
+            yield low, trees
+            last = low - 1
+
+    def _trees_of(self, number: int) -> str:
+        entry = self._timeline.entry(number)
+        return "" if entry is None else entry.trees
+
+    def served(self, known: Parts[Codes], on_others: Mapping[str, Parts[Codes]]) -> list[Served]:
         """All rows whose release can be loaded, oldest release first.
 
         Parameters
         ----------
         known : those of the rows that ``base``'s head has not learned, as it reads them
+        on_others : those that happened under other trees, as ``others`` reads them, by the trees' names
         """
-        on_trees = {name: Parts(cut(parts)) for name, parts in self._coded.items()}
-        on_trees[self._base.entry.trees] = known
+        on_trees = {**on_others, self._base.entry.trees: known}
         if not known.sum(len, zero=0):
             return []
         moments = np.array([each for parts in on_trees.values() for each in parts.map(first_and_last)])
@@ -133,24 +185,6 @@ class Then:
             raise
         except GbdtlrError:  # pruned, or beyond use
             return None
-
-    def _by_trees(self, event_us: NDArray[np.int64], rows: NDArray[np.intp]) -> Iterator[tuple[str, NDArray[np.intp]]]:
-        """Rows, in order of event time, by the name of the trees that were live then; none for those before any."""
-        if not len(rows):
-            return
-        first, last = (self._timeline.at(int(event_us[rows[end]])) for end in (0, -1))
-        if first is not None and last is not None and first.trees == last.trees:
-            yield first.trees, rows
-        elif first != last:  # at least two rows
-            yield from self._by_trees(event_us, rows[: len(rows) // 2])
-            yield from self._by_trees(event_us, rows[len(rows) // 2 :])
-
-    def _trees(self, name: str) -> Slow | None:
-        if name not in self._slow:
-            if len(self._slow) > MOST_TREES:
-                return None
-            self._slow[name] = self._load_trees(name)
-        return self._slow[name]
 
     def _load_trees(self, name: str) -> Slow | None:
         try:

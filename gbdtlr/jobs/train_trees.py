@@ -18,6 +18,7 @@ from gbdtlr.jobs.coding import code_window
 from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.fresh import NEWEST, Fresh
+from gbdtlr.jobs.grounds import Grounds
 from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.methods import anchored, dense_of, method_of, wide_of
 from gbdtlr.jobs.publishing import chosen_since, no_candidate_first
@@ -26,7 +27,7 @@ from gbdtlr.jobs.run import Run, running
 from gbdtlr.jobs.versions import versions
 from gbdtlr.release import Release, Slow
 from gbdtlr.release.slow import DENSE
-from gbdtlr.samples import Samples, Tally, read
+from gbdtlr.samples import Samples
 from gbdtlr.store import Entry
 from gbdtlr.trees import train
 from gbdtlr.values.vectors import is_list
@@ -80,25 +81,23 @@ def train_trees(
         except Refused as refusal:
             return run.refused(run.store.live(), str(refusal))
         with run.say.timed("samples.read") as told:
-            tally = Tally()
-            samples = read(config.samples, as_of - config.trees.window, as_of, as_of, tally=tally)
-            told.update(rows=len(samples), **tally.remarks())
-        n_samples = len(samples)
+            grounds = Grounds.read(run)
+            told.update(rows=grounds.n_rows, **grounds.thinned, **grounds.tally.remarks())
+        n_samples = grounds.n_rows
         live = run.store.live()
         gate = run.gate()
-        totals = guards.Totals.of(samples.label, samples.weight, config.trees.window)
         try:
             gate.judge(guards.too_few(n_samples, config.guard))
             rival = _Rival.look(run, live)
             if reason := rival.is_as_new(run):
                 return run.ended("superseded", live, reason, n_samples)
             if rival.release is not None and rival.fresh is not None:
-                gate.judge(guards.given_to_trees(samples, totals, rival.release.slow, config.guard))
+                gate.judge(guards.given_to_trees(grounds.samples, grounds.totals, rival.release.slow, config.guard))
                 gate.judge(rival.checks(run))
         except Refused as refusal:
             return run.refused(live, str(refusal), n_samples)
-        slow = _grow(run, samples, totals, progress)
-        del samples
+        slow = _grow(run, grounds, progress)
+        del grounds
         return _release(run, slow, rival, gate.reason, n_samples)
 
 
@@ -137,7 +136,7 @@ class _Rival:
         if gone:
             run.say.say("release.incomparable", release=release.entry.number, columns=", ".join(gone))
             return cls(live, release, None, as_of)
-        return cls(live, release, Fresh.of(run.config, run.store, release, as_of), as_of)
+        return cls(live, release, Fresh.of(run.config, run.store, release, as_of, run.engine), as_of)
 
     def is_as_new(self, run: Run) -> str:
         """Why trees of the run's moment are not worth having any more; empty if they are, as all are that are tried."""
@@ -166,19 +165,20 @@ def _load(run: Run, live: Entry | None) -> Release | None:
         return None
 
 
-def _grow(run: Run, samples: Samples, totals: guards.Totals, progress: Progress | None) -> Slow:
+def _grow(run: Run, grounds: Grounds, progress: Progress | None) -> Slow:
     """Trees of the samples, in the store; nothing refers to them yet."""
-    config = run.config
+    config, samples, schema = run.config, grounds.samples, grounds.schema
     dense = constants_of(samples, config.samples)
     anchored(dense.columns, config.head)  # a mistake in these is told before the work
     with run.say.timed("trees.train") as told:
-        trees = train(samples, config.trees, config.samples, threads=n_threads(), progress=progress)
+        trees = train(samples, config.trees, config.samples, schema=schema, threads=n_threads(), progress=progress)
         told.update(rows=len(samples), trees=trees.n_trees, leaves=trees.n_codes)
     with run.say.timed("trees.write") as told:
         manifest = {
             "config": config.as_dict(),
-            "samples": len(samples),
-            "totals": table(totals),
+            "samples": grounds.n_rows,
+            **grounds.thinned,
+            "totals": table(grounds.totals),
             "profile": table(guards.profile_of(samples, trees.schema, dense)),
             "versions": versions(),
         }
@@ -242,14 +242,14 @@ def _draft(run: Run, slow: Slow, rival: _Rival, gate: guards.Gate, metrics: dict
     observer = guards.Observer(model, None)
     with run.say.timed("head.fit") as told:
         counting = Counting.of(config, as_of)
-        window = code_window(config, model, as_of, onlookers=[observer] if fresh is None else [])
+        window = code_window(config, model, as_of, observer=observer if fresh is None else None, engine=run.engine)
         served = fresh.served if fresh is not None else []
         method = method_of(config, slow)
         fitted = method.full(window.parts, slow.trees, as_of, rival.release, served)
         told.update(method=config.head.method, rows=len(window), passes=fitted.metrics.get("passes"))
     if served:
         metrics["progressive"] = then.quality(served).as_dict()
-    ledger = Ledger.full(config, as_of, window.tally, len(window), counting)
+    ledger = Ledger.full(config, as_of, window.tally, len(window), counting, run.engine)
     seen = (
         guards.seen_by(rival.release, fresh.seen, config.guard)
         if fresh is not None

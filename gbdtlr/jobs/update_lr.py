@@ -13,7 +13,7 @@ from gbdtlr.head import Codes
 from gbdtlr.head.codes import as_other
 from gbdtlr.jobs import guards, then
 from gbdtlr.jobs.by import NOBODY, By
-from gbdtlr.jobs.coding import CodedWindow, Onlooker, code_window
+from gbdtlr.jobs.coding import CodedWindow, code_window, start_of
 from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.fresh import NEWEST
@@ -175,18 +175,28 @@ class _News:
         wide = wide_of(config) if learn is None else base.head.wide
         live = Live.of(config, base, wide, dense_of(config, base.slow), base.head_as_of)
         observer = guards.Observer(live.coding, base.head_as_of, live.other)
-        then = Then(run.store, base, base.head_as_of, config.samples)
-        onlookers: list[Onlooker] = [observer, then]
         with run.say.timed("samples.code") as told:
             if ledger is None or learn is None:
                 counting = Counting.of(config, as_of)
-                window = code_window(config, live, as_of, onlookers=onlookers)
+                then = Then(run.store, base, base.head_as_of, config.samples, start_of(config, as_of))
+                window = code_window(config, live, as_of, observer=observer, others=then.others, engine=run.engine)
             else:
                 counting = ledger.counting(config, as_of)
-                window = code_window(config, live, as_of, base.head_as_of, onlookers, counting.changed)
+                since = base.head_as_of
+                then = Then(run.store, base, since, config.samples, start_of(config, as_of, since))
+                window = code_window(
+                    config,
+                    live,
+                    as_of,
+                    since,
+                    observer=observer,
+                    others=then.others,
+                    only=counting.changed,
+                    engine=run.engine,
+                )
             fresh = window.known_after(base.head_as_of)
             known = fresh.derive(as_other)
-            served = then.served(known) if live.is_whole else []
+            served = then.served(known, window.on_others) if live.is_whole else []
             seen = observer.seen, observer.as_live
             news = cls(live, learn, ledger, counting, window, fresh, known, served, *seen)
             told.update(rows=len(window), fresh=news.n_fresh, **window.tally.remarks())
@@ -208,9 +218,9 @@ class _News:
         tally, learned = self.window.tally, len(self.window)
         with run.say.timed("samples.count") as told:
             if self.before is None or self.learn is None:
-                ledger = Ledger.full(run.config, run.as_of, tally, learned, self.counting)
+                ledger = Ledger.full(run.config, run.as_of, tally, learned, self.counting, run.engine)
             else:
-                ledger = self.before.next(run.as_of, tally, learned, self.counting)
+                ledger = self.before.next(run.as_of, tally, learned, self.counting, run.engine)
             told.update(files=len(self.counting.changed), late=ledger.late)
         return ledger
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Container, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-import pyarrow as pa
-
 from gbdtlr.config import SamplesConfig
-from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError, SchemaError
-from gbdtlr.samples.ahead import in_order_ahead
+from gbdtlr.errors import ConfigError, NoSamplesError, SchemaError
 from gbdtlr.samples.batch import Samples
+from gbdtlr.samples.dealing import Share
 from gbdtlr.samples.files import File
 from gbdtlr.samples.finding import find_files
+from gbdtlr.samples.one_file import Reading
 from gbdtlr.samples.partition import Partition
+from gbdtlr.samples.shares import read_shares
 from gbdtlr.samples.texts import has_torn_end
-from gbdtlr.samples.window import Faults, Tally, Window
+from gbdtlr.samples.window import Tally, Window
 from gbdtlr.times import format_time, from_us, to_us
-
-# Files of a bucket that are waited for together.
-_WIDTH = 8
 
 
 def read_batches(
@@ -63,19 +60,70 @@ def read_batches(
         A file that cannot be read, or rows that cannot be learned from: labels other than 0 and 1, no event time,
         weights below zero.
     """
+    found = Found.of(cfg, start, end, as_of, known_after=known_after, only=only)
     tally = Tally() if tally is None else tally
-    window = Window.of(cfg, start, end, as_of, known_after)
-    waiting: list[Samples] = []
-    n_waiting = 0
-    for samples in _pieces(cfg, window, batch_rows, tally, only):
-        # Many small files make many small pieces; what follows is faster on few large ones.
-        waiting.append(samples)
-        n_waiting += len(samples)
-        if n_waiting > batch_rows // 2:
-            yield Samples.concat(waiting)
-            waiting, n_waiting = [], 0
-    if waiting:
-        yield Samples.concat(waiting)
+    tally.add(found.tally)
+    seen: set[str] = set()
+    for share in read_shares([found.files], cfg, found.window, batch_rows):
+        yield from share.batches
+        tally.add(share.tally)
+        seen |= share.seen
+    found.check(cfg, tally, seen)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is to be read, before anything is opened.
+
+    Attributes
+    ----------
+    window : which rows are looked for
+    files : those that may hold some, by their path
+    tally : what is known already
+    whole : whether these are all files of the window, and not only some of them
+    """
+
+    window: Window
+    files: Share
+    tally: Tally
+    whole: bool
+
+    @classmethod
+    def of(
+        cls,
+        cfg: SamplesConfig,
+        start: datetime,
+        end: datetime,
+        as_of: datetime,
+        *,
+        known_after: datetime | None = None,
+        only: Container[str] | None = None,
+    ) -> Found:
+        """What is to be read for :func:`read_batches`; parameters and errors as there."""
+        window, tally = Window.of(cfg, start, end, as_of, known_after), Tally()
+        files = find_files(cfg.path)
+        tally.n_files = len(files)
+        placed = tuple(file for file in _placed(files, cfg, window, tally) if only is None or file.path in only)
+        return cls(window, placed, tally, only is None)
+
+    def check(self, cfg: SamplesConfig, tally: Tally, seen: Collection[str]) -> None:
+        """Nothing, if every feature had a value somewhere.
+
+        Parameters
+        ----------
+        tally : of all that was read
+        seen : columns that had values
+
+        Raises
+        ------
+        SchemaError
+        """
+        never = [name for name in cfg.features if name not in seen]
+        # A few files out of many may well lack a feature that is rarely given.
+        if never and tally.n_rows and self.whole:
+            raise SchemaError(
+                f"{', '.join(never)}: no value in any row of {len(self.files)} files; mend the files or [samples]"
+            )
 
 
 def read(
@@ -87,8 +135,13 @@ def read(
     known_after: datetime | None = None,
     batch_rows: int = 65536,
     tally: Tally | None = None,
+    watch: Callable[[Samples], None] | None = None,
 ) -> Samples:
     """All samples of :func:`read_batches` at once, at least one.
+
+    Parameters
+    ----------
+    watch : called with each batch
 
     Raises
     ------
@@ -97,9 +150,13 @@ def read(
     """
     tally = Tally() if tally is None else tally
     batches = read_batches(cfg, start, end, as_of, known_after=known_after, batch_rows=batch_rows, tally=tally)
-    parts = list(batches)
+    parts = []
+    for batch in batches:
+        if watch is not None:
+            watch(batch)
+        parts.append(batch)
     if not parts:
-        raise NoSamplesError(_nothing(Window.of(cfg, start, end, as_of, known_after), cfg, as_of, known_after, tally))
+        raise nothing_read(Window.of(cfg, start, end, as_of, known_after), cfg, as_of, known_after, tally)
     return Samples.concat(parts)
 
 
@@ -117,37 +174,13 @@ def known_in(cfg: SamplesConfig, file: File, start: datetime, then: datetime, no
     categorical = () if cfg.numeric else cfg.categorical[:1]
     cfg = replace(cfg, negative_keep_rate=1.0, wide=(), dense=(), numeric=cfg.numeric[:1], categorical=categorical)
     end = now + timedelta(microseconds=1)
-    reading, then_us = _Reading(file, cfg, Window.of(cfg, start, end, now, None), 65536), to_us(then)
+    reading, then_us = Reading(file, cfg, Window.of(cfg, start, end, now, None), 65536), to_us(then)
     known_then = sum(int((samples.known_us <= then_us).sum()) for samples in reading.samples())
     tally = reading.tally
     if tally.last_us is not None and tally.last_us > to_us(now):
         # Events to come, in a log of the past that is played again, may lie in row groups that were left alone.
         tally.waits_until(to_us(now))
     return known_then, tally
-
-
-def _pieces(
-    cfg: SamplesConfig, window: Window, batch_rows: int, tally: Tally, only: Container[str] | None
-) -> Iterator[Samples]:
-    files = find_files(cfg.path)
-    tally.n_files = len(files)
-    placed = _placed(files, cfg, window, tally)
-    opened = [_Reading(file, cfg, window, batch_rows) for file in placed if only is None or file.path in only]
-    # Disks answer at once, and Arrow uses all cores for one file already: only buckets are worth the threads.
-    if any(one.file.remote for one in opened):
-        yield from in_order_ahead([one.samples for one in opened], _WIDTH)
-    else:
-        for one in opened:
-            yield from one.samples()
-    for one in opened:
-        tally.add(one.tally)
-    seen = set().union(*(one.seen for one in opened))
-    never = [name for name in cfg.features if name not in seen]
-    # A few files out of many may well lack a feature that is rarely given.
-    if never and tally.n_rows and only is None:
-        raise SchemaError(
-            f"{', '.join(never)}: no value in any row of {len(opened)} files; mend the files or [samples]"
-        )
 
 
 def _placed(files: list[File], cfg: SamplesConfig, window: Window, tally: Tally) -> Iterator[File]:
@@ -170,47 +203,11 @@ def _placed(files: list[File], cfg: SamplesConfig, window: Window, tally: Tally)
             yield file
 
 
-@dataclass
-class _Reading:
-    """One file's share: its samples, and what was come across on the way."""
-
-    file: File
-    cfg: SamplesConfig
-    window: Window
-    batch_rows: int
-    tally: Tally = field(default_factory=Tally)
-    seen: set[str] = field(default_factory=set)
-
-    def samples(self) -> Iterator[Samples]:
-        faults = Faults(self.file.path)
-        try:
-            for batch in self._batches():
-                samples = self.window.select(batch, self.cfg, faults, self.tally)
-                # After a fault the rest of the file is read only to count.
-                if samples is not None and not faults:
-                    yield samples
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split()).rstrip(".")
-            remedy = "let this user read it" if isinstance(error, PermissionError) else "write it again or move it away"
-            raise SamplesError(f"cannot read {self.file.path}: {reason}; {remedy}") from None
-        if self.file.format == "csv" and has_torn_end(self.file):
-            self.tally.unfinished += 1
-        faults.check()
-
-    def _batches(self) -> Iterator[pa.RecordBatch]:
-        # Each reader loads its part of Arrow only when a file calls for it: start-up is part of every update.
-        if self.file.format == "json":
-            from gbdtlr.samples.json_columns import json_batches
-
-            yield from json_batches(self.file, self.cfg, self.seen)
-        elif self.file.format == "csv":
-            from gbdtlr.samples.csv import csv_batches
-
-            yield from csv_batches(self.file, self.cfg, self.seen)
-        else:
-            from gbdtlr.samples.parquet import parquet_batches
-
-            yield from parquet_batches(self.file, self.cfg, self.window, self.tally, self.batch_rows, self.seen)
+def nothing_read(
+    window: Window, cfg: SamplesConfig, as_of: datetime, known_after: datetime | None, tally: Tally
+) -> NoSamplesError:
+    """The error that a window without mature rows is, by what was come across in reading it."""
+    return NoSamplesError(_nothing(window, cfg, as_of, known_after, tally))
 
 
 def _nothing(window: Window, cfg: SamplesConfig, as_of: datetime, known_after: datetime | None, tally: Tally) -> str:

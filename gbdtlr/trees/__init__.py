@@ -2,7 +2,7 @@
 
 from gbdtlr.trees.frozen import FrozenTrees
 from gbdtlr.trees.rules import Rules
-from gbdtlr.trees.schema import Feature, Schema
+from gbdtlr.trees.schema import Feature, Schema, category_counts
 from gbdtlr.trees.training import train
 
-__all__ = ["Feature", "FrozenTrees", "Rules", "Schema", "train"]
+__all__ = ["Feature", "FrozenTrees", "Rules", "Schema", "category_counts", "train"]
