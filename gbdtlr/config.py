@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 import tomllib
 import types
 import typing
@@ -31,6 +32,7 @@ EMBEDDINGS = ("pmi", "file")
 MOST_DIMENSIONS = 256
 UNKNOWN_COLUMNS = ("refuse", "ignore")
 """What a service does with columns that its release does not read."""
+_ENGINE = re.compile(r"local|ray|ray://[^/\s:]+:\d+")
 L2 = (1e-9, 1e12)
 """Least and largest ridge of a head: beyond them, its single precision says nothing any more."""
 
@@ -230,7 +232,8 @@ class TreesConfig:
     """The slow speed. ``params`` are LightGBM's own and go to it as they are.
 
     ``early_stopping_rounds`` holds out the newest ``validation`` of the window. A category seen less than
-    ``min_category_count`` times shares the bucket of the unseen.
+    ``min_category_count`` times shares the bucket of the unseen. Of a window with more than ``max_rows`` rows, so many
+    are chosen, which stand for all.
     """
 
     window: timedelta = timedelta(days=28)
@@ -238,12 +241,15 @@ class TreesConfig:
     early_stopping_rounds: int | None = None
     validation: timedelta = timedelta(days=1)
     min_category_count: int = 10
+    max_rows: int | None = None
 
     def __post_init__(self) -> None:
         _check_lengths("trees", self)
         if self.early_stopping_rounds is not None:
             _at_least("[trees] early_stopping_rounds", self.early_stopping_rounds, 1)
         _at_least("[trees] min_category_count", self.min_category_count, 1)
+        if self.max_rows is not None:
+            _at_least("[trees] max_rows", self.max_rows, 1000)
         if self.validation >= self.window:
             raise ConfigError("[trees] validation must be shorter than window: it is its newest part")
 
@@ -482,12 +488,18 @@ class NotifyConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything a job needs; relative paths start at the current folder."""
+    """Everything a job needs; relative paths start at the current folder.
+
+    ``engine`` is where samples are read, coded and learned: ``local``, ``ray`` or ``ray://host:port``, of which
+    ``workers`` says how many processes there are at most, and ``threads`` how many threads each has.
+    """
 
     samples: SamplesConfig
     outcomes: OutcomesConfig | None = None
     store: str = "store"
+    engine: str = "local"
     threads: int | None = None
+    workers: int | None = None
     trees: TreesConfig = field(default_factory=TreesConfig)
     embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
@@ -496,8 +508,12 @@ class Config:
     notify: NotifyConfig = field(default_factory=NotifyConfig)
 
     def __post_init__(self) -> None:
-        if self.threads is not None:
-            _at_least("threads", self.threads, 1)
+        for key, value in (("threads", self.threads), ("workers", self.workers)):
+            if value is not None:
+                _at_least(key, value, 1)
+        check_engine(self.engine)
+        if self.workers is not None and self.engine == "local":
+            raise ConfigError('workers has no meaning for engine = "local", which has threads; leave it out')
         if self.outcomes is not None and self.samples.key is None:
             raise ConfigError("[outcomes] needs [samples] key: the column that an impression and its outcome share")
         if self.outcomes is None and self.samples.key is not None:
@@ -559,12 +575,13 @@ class Config:
     def as_dict(self) -> dict[str, Any]:
         """The same configuration, defaults included, in JSON's types; :meth:`from_dict` reads it back.
 
-        Versions record it, so ``[serve]`` and ``[notify]`` are left out: how a service listens, and who is told of a
-        job, makes no other release. So is all that concerns dense columns where there are none, and embeddings where no
-        column says what an item is: versions before there were any had the same settings.
+        Versions record it, so ``[serve]``, ``[notify]`` and the engine are left out: how a service listens, who is told
+        of a job, and who worked, makes no other release. So is all that concerns dense columns where there are none,
+        and embeddings where no column says what an item is: versions before there were any had the same settings.
         """
         table = typing.cast(dict[str, Any], _plain(self))
-        del table["serve"], table["notify"]
+        for key in ("serve", "notify", "engine", "workers"):
+            table.pop(key, None)
         if not self.samples.dense:
             del table["samples"]["dense"], table["head"]["dense_l2"], table["head"]["dense_anchor"]
             del table["guard"]["drift"]
@@ -575,6 +592,13 @@ class Config:
     def replace(self, **changes: Any) -> Config:
         """Copy with some top-level fields changed."""
         return dataclasses.replace(self, **changes)
+
+
+def check_engine(name: str) -> str:
+    """The name of an engine, as it is; raise ConfigError if there is none of that name."""
+    if not _ENGINE.fullmatch(name):
+        raise ConfigError(f'engine is {name!r}; choose "local", "ray" or "ray://HOST:PORT"')
+    return name
 
 
 def _check_lengths(section: str, config: object) -> None:

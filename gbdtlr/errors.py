@@ -14,6 +14,7 @@
     │   ├── FormatError          1  written by a newer gbdtlr than this one
     │   ├── StoreUnavailable     1  network, permission, disk full: try again or mend the store
     │   └── Conflict             1  somebody else wrote that name first
+    ├── EngineError              1  the cluster cannot do what was asked, or went away
     ├── MismatchError            1  a loaded release does not reproduce its golden rows
     └── Refused                  4  a guard kept the old release
 """
@@ -75,6 +76,10 @@ class StoreUnavailable(StoreError):
 
 class Conflict(StoreError):
     """The name to be written exists already: somebody else was first."""
+
+
+class EngineError(GbdtlrError):
+    """The cluster cannot do what was asked: no room, other versions than here, or it went away."""
 
 
 class MismatchError(GbdtlrError):

@@ -72,7 +72,7 @@ SECTIONS = {
 }
 NEEDED = '[samples]\npath = "x"\nevent_time = "t"\nlabel_delay = "1h"\nnumeric = ["n"]\n'
 TABLES = ("samples", "outcomes", "trees", "embeddings", "head", "online", "guard", "serve", "notify")
-OTHERS_OPTIONS = {"--now", "--ftrl", "--no-cache-dir", "--no-install-recommends"}  # of others' commands
+OTHERS_OPTIONS = {"--now", "--ftrl", "--no-cache-dir", "--no-install-recommends", "--address"}  # of others' commands
 
 
 class Block(NamedTuple):

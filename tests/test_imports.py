@@ -24,7 +24,7 @@ LAYERS = (
     {"errors"},
     {"compute", "times"},
     {"buckets", "values"},
-    {"codec", "config", "metrics", "tables"},
+    {"codec", "config", "engine", "metrics", "tables"},
     {"embeddings", "head", "samples", "store", "trees"},
     {"model"},
     {"release"},
@@ -58,9 +58,10 @@ DOORS = {
     "mlflow": ("mlflow.py",),
     "onnx": ("export/graph.py",),
     "onnxruntime": ("export/graph.py",),
-    "pickle": (),
+    "pickle": ("engine/wire.py",),
+    "ray": ("engine/cluster.py",),
 }
-SLOW_TO_IMPORT = ("joblib", "lightgbm", "pandas", "scipy", "sklearn")
+SLOW_TO_IMPORT = ("joblib", "lightgbm", "pandas", "ray", "scipy", "sklearn")
 NOT_FOR_HELP = (*SLOW_TO_IMPORT, "llvmlite", "msgspec", "numba", "numpy", "obstore", "onnx", "pyarrow", "uvicorn")
 
 CLOCKS = {("datetime", "now"), ("datetime", "today"), ("datetime", "utcnow"), ("date", "today")}

@@ -10,7 +10,7 @@ import click
 
 from gbdtlr import tables
 from gbdtlr.cli import metrics, outcome
-from gbdtlr.cli.session import Session, as_of, by, reason, wall_clock, with_config
+from gbdtlr.cli.session import Session, as_of, by, engine, reason, wall_clock, with_config
 
 if TYPE_CHECKING:
     from gbdtlr.jobs import JobResult
@@ -39,8 +39,11 @@ _candidate = click.option(
 @_candidate
 @reason
 @outcome.metrics
+@engine
 @with_config
-def train_trees(session: Session, as_of: str | None, force: bool, candidate: bool, reason: str) -> int:
+def train_trees(
+    session: Session, as_of: str | None, force: bool, candidate: bool, reason: str, engine: str | None
+) -> int:
     """Fit and freeze trees, fit their first head, publish both.
 
     The slow job: once a day or so. Ends as published, superseded, or refused (exit 4), by a guard or a hold.
@@ -52,7 +55,7 @@ def train_trees(session: Session, as_of: str | None, force: bool, candidate: boo
     from gbdtlr.jobs.train_trees import train_trees
 
     result = train_trees(
-        session.config,
+        session.on(engine),
         session.now(as_of),
         force=force,
         on_event=session.log.event,
@@ -69,8 +72,11 @@ def train_trees(session: Session, as_of: str | None, force: bool, candidate: boo
 @_candidate
 @reason
 @outcome.metrics
+@engine
 @with_config
-def train_embeddings(session: Session, as_of: str | None, force: bool, candidate: bool, reason: str) -> int:
+def train_embeddings(
+    session: Session, as_of: str | None, force: bool, candidate: bool, reason: str, engine: str | None
+) -> int:
     """Make vectors of items, publish them with the live trees and head.
 
     The third job: once a day or a week, where [embeddings] and [samples] item are set. Ends as published, superseded,
@@ -82,8 +88,8 @@ def train_embeddings(session: Session, as_of: str | None, force: bool, candidate
     """
     from gbdtlr.jobs.train_embeddings import train_embeddings
 
-    moment, log = session.now(as_of), session.log.event
-    result = train_embeddings(session.config, moment, force=force, on_event=log, by=by(reason), candidate=candidate)
+    config, moment, log = session.on(engine), session.now(as_of), session.log.event
+    result = train_embeddings(config, moment, force=force, on_event=log, by=by(reason), candidate=candidate)
     return finish(session, result)
 
 
@@ -93,8 +99,11 @@ def train_embeddings(session: Session, as_of: str | None, force: bool, candidate
 @_candidate
 @reason
 @outcome.metrics
+@engine
 @with_config
-def update_lr(session: Session, as_of: str | None, force: bool, candidate: bool, reason: str) -> int:
+def update_lr(
+    session: Session, as_of: str | None, force: bool, candidate: bool, reason: str, engine: str | None
+) -> int:
     """Refit the head on the live trees with fresh samples.
 
     The fast job: every few minutes. Ends as published, unchanged (nothing new to learn from), superseded (newer
@@ -108,7 +117,7 @@ def update_lr(session: Session, as_of: str | None, force: bool, candidate: bool,
 
     moment = session.now(as_of)
     log = session.log.event
-    result = update_lr(session.config, moment, force=force, on_event=log, by=by(reason), candidate=candidate)
+    result = update_lr(session.on(engine), moment, force=force, on_event=log, by=by(reason), candidate=candidate)
     if result.status == "unchanged" and (ahead := moment - wall_clock()) > timedelta():
         told = f"as_of is {tables.age(ahead.total_seconds())} ahead of this machine's clock"
         result = dataclasses.replace(result, reason=f"{result.reason}; {told}")

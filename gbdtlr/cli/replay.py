@@ -13,7 +13,7 @@ import click
 
 from gbdtlr import tables
 from gbdtlr.cli.explain import check_page, write_page
-from gbdtlr.cli.session import Session, durations, with_config
+from gbdtlr.cli.session import Session, durations, engine, with_config
 from gbdtlr.config import ONLINE, Config
 
 _ENDS = ("published", "unchanged", "superseded", "refused", "failed")
@@ -31,6 +31,7 @@ _FIGURES = {"ne": "NE", "log_loss": "log loss", "calibration": "calibration", "a
 @click.option("--report", metavar="FILE", help="HTML page to write, with charts; it needs no network.")
 @click.option("--out", metavar="FOLDER", help="Keep finished steps here, and go on from them.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Side by side.")
+@engine
 @with_config
 def replay(
     session: Session,
@@ -44,6 +45,7 @@ def replay(
     report: str | None,
     out: str | None,
     workers: int,
+    engine: str | None,
 ) -> None:
     """Show what each cadence would have given on past data.
 
@@ -60,18 +62,20 @@ def replay(
     if report:
         check_page(report)
     try:
-        result = replay(
-            session.config,
-            session.moment("--start", start),
-            session.moment("--end", end),
-            trees_every,
-            lr_every,
-            strategies=strategies or None,
-            out=out,
-            progress=session.log.progress("replay.progress"),
-            others=_others(session.config, also, methods),
-            workers=workers,
-        )
+        with session.engine(engine) as working:
+            result = replay(
+                session.config,
+                session.moment("--start", start),
+                session.moment("--end", end),
+                trees_every,
+                lr_every,
+                strategies=strategies or None,
+                out=out,
+                progress=session.log.progress("replay.progress"),
+                others=_others(session.config, also, methods),
+                workers=workers,
+                engine=working,
+            )
     except KeyboardInterrupt:
         if out:
             session.log.event("replay.stopped", message=f"the same command goes on with what is in {out}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gbdtlr import tables
-from gbdtlr.cli.session import Session, release, with_store
+from gbdtlr.cli.session import Session, engine, release, with_store
 
 
 @click.command("score")
@@ -14,8 +14,9 @@ from gbdtlr.cli.session import Session, release, with_store
     "-o", "--output", metavar="OUTPUT", required=True, help="File to write: .parquet, .csv, .jsonl, or .gz/.zst."
 )
 @release("Release to score with, or candidate, if not the live one.")
+@engine
 @with_store
-def score(session: Session, source: str, output: str, release: int | str | None) -> None:
+def score(session: Session, source: str, output: str, release: int | str | None, engine: str | None) -> None:
     """Add a probability to every row of INPUT.
 
     OUTPUT has all columns of INPUT, the probability, and the release it came from. Files may be
@@ -29,7 +30,8 @@ def score(session: Session, source: str, output: str, release: int | str | None)
     from gbdtlr.scoring import Scorer, score_file
 
     scorer = Scorer.open(session.store_url, release)
-    n_rows = score_file(scorer, source, output)
+    with session.engine(engine) as working:
+        n_rows = score_file(scorer, source, output, engine=working)
     values = {"rows": n_rows, "release": scorer.release, "output": output}
     session.result(values, lambda: f"scored {tables.count(n_rows, 'row')} with release {scorer.release} into {output}")
 

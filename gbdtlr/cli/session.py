@@ -17,11 +17,12 @@ import click
 
 from gbdtlr import tables
 from gbdtlr.cli.log import FORMATS, Log, to_json
-from gbdtlr.config import Config, NotifyConfig, ServeConfig
+from gbdtlr.config import Config, NotifyConfig, ServeConfig, check_engine
 from gbdtlr.errors import ConfigError, GbdtlrError
 from gbdtlr.times import check_length, check_moment, parse_duration, parse_time
 
 if TYPE_CHECKING:
+    from gbdtlr.engine import Engine
     from gbdtlr.jobs import JobResult
     from gbdtlr.jobs.by import By
     from gbdtlr.store import Store
@@ -68,6 +69,21 @@ class Session:
         if self._config is None:
             raise ConfigError("this command needs a config: add -c FILE")
         return self._config
+
+    def on(self, engine: str | None) -> Config:
+        """The config of a command that requires one, with the engine that ``--engine`` names."""
+        return self.config if engine is None else self.config.replace(engine=engine, workers=self._workers(engine))
+
+    def _workers(self, engine: str) -> int | None:
+        return None if engine == "local" or self._config is None else self._config.workers
+
+    def engine(self, name: str | None) -> contextlib.closing[Engine]:
+        """The engine that ``--engine`` or else the config names, for as long as one is inside."""
+        from gbdtlr.engine import open_engine
+
+        name = check_engine(name or (self._config.engine if self._config else "local"))
+        opened = open_engine(name, threads=self.threads, workers=self._workers(name), on_event=self.log.event)
+        return contextlib.closing(opened)
 
     @property
     def serving(self) -> ServeConfig:
@@ -223,6 +239,12 @@ def by(reason: str) -> By:
     from gbdtlr.jobs.by import By
 
     return By.here(reason)
+
+
+def engine(function: Function) -> Function:
+    """The option ``--engine``."""
+    help_text = "Where to work, in place of the config's: local, ray or ray://HOST:PORT."
+    return click.option("--engine", metavar="NAME", help=help_text)(function)
 
 
 def as_of(what: str) -> Callable[[Function], Function]:

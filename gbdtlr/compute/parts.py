@@ -3,19 +3,41 @@
 Everything that walks over rows is a top-level function ``f(part, *broadcast)``. A part never leaves its place: what
 travels is the function, the broadcast values and what the function returns. Here the parts are in this process and
 threads do the work; who else holds them needs :meth:`Parts.map`, :meth:`Parts.sum` and :meth:`Parts.derive`, and adds
-up with a :class:`~gbdtlr.compute.sums.TreeSum`, which gives the same bytes whoever did which part, and when.
+up with a :class:`~gbdtlr.compute.sums.TreeSum`, which gives the same bytes whoever did which part, and when. Rows are
+dealt out anew by :meth:`Parts.regroup`, and two kinds of parts of the same rows laid side by side by
+:meth:`Parts.beside`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from itertools import pairwise
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from gbdtlr.compute import threads
 from gbdtlr.compute.sums import TreeSum
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
+Other = TypeVar("Other")
+Slice = tuple[Any, int, int]
+"""Something with rows, and which of them: from the first to before the second number"""
+Span = list[tuple[int, int, int]]
+"""Parts by their places, and which rows of each"""
+Bounds = Callable[[int], Sequence[int]]
+"""Where new parts begin and the last ends, (n_parts + 1,), from how many rows there are in all"""
+
+
+class Rows(Protocol):
+    """A part whose rows are dealt out anew, from the first to the last."""
+
+    def __len__(self) -> int: ...
+
+    def slices(self, start: int, stop: int) -> list[Slice]:
+        """Those rows; raise LookupError if some of them were dropped."""
+
+    def drop(self, stop: int) -> None:
+        """Let go of the rows before that one, which nobody asks for again."""
 
 
 class Parts(Generic[Part]):
@@ -79,8 +101,47 @@ class Parts(Generic[Part]):
         """As :meth:`map`, but what the function returns stays where its part is: parts of another kind."""
         return Parts(self.map(function, *broadcast, each=each))
 
+    def beside(self, other: Parts[Other]) -> Parts[tuple[Part, Other]]:
+        """Pairs of these parts and as many others, such as the same rows in two kinds."""
+        return Parts(list(zip(self, other, strict=True)))
+
+    def regroup(self, bounds: Bounds, join: Callable[[list[Slice]], Result]) -> Parts[Result]:
+        """All rows of these parts, which are :class:`Rows`, in their order, in parts of other sizes.
+
+        These are used up on the way, so that little is in memory twice: nobody may ask them for anything afterwards.
+
+        Parameters
+        ----------
+        join : what makes a part of slices, which are never none
+        """
+        rows = cast(Sequence[Rows], self._parts)
+        made = []
+        sizes = [len(part) for part in rows]
+        for span in spans(sizes, bounds(sum(sizes))):
+            made.append(join([each for p, start, stop in span for each in rows[p].slices(start, stop)]))
+            for p, _, stop in span:
+                rows[p].drop(stop)
+        return Parts(made)
+
     def _call(
         self, p: int, function: Callable[..., Result], broadcast: tuple[Any, ...], each: Sequence[Any] | None
     ) -> Result:
         own = () if each is None else (each[p],)
         return function(self._parts[p], *own, *broadcast)
+
+
+def spans(sizes: Sequence[int], bounds: Sequence[int]) -> list[Span]:
+    """Which rows of which parts, of these sizes, lie between each two bounds of all rows end to end."""
+    found: list[Span] = []
+    p, before = 0, 0
+    for first, last in pairwise(bounds):
+        span: Span = []
+        while first < last:
+            stop = min(last, before + sizes[p])
+            if stop > first:
+                span.append((p, first - before, stop - before))
+                first = stop
+            if first == before + sizes[p]:
+                p, before = p + 1, first
+        found.append(span)
+    return found

@@ -29,9 +29,16 @@ class TreeSum(Generic[Value]):
         self._waiting: dict[tuple[int, int], Value] = {}
         self._lock = threading.Lock()
 
-    def add(self, i: int, value: Value) -> None:
-        """Add value ``i``, which is the sum's to change from now on."""
-        level, n = 0, self._n
+    def add(self, i: int, value: Value, level: int = 0) -> None:
+        """Add value ``i``, which is the sum's to change from now on.
+
+        Parameters
+        ----------
+        level : of a level above 0, ``value`` is one that another sum of as many values gave as its :meth:`sums`
+        """
+        n = self._n
+        for _ in range(level):
+            n = -(-n // 2)
         while n > 1:
             if (neighbour := i ^ 1) < n:
                 with self._lock:
@@ -42,6 +49,10 @@ class TreeSum(Generic[Value]):
                 value = added(value, other) if i < neighbour else added(other, value)
             level, i, n = level + 1, i // 2, -(-n // 2)
         self._waiting[level, 0] = value
+
+    def sums(self) -> dict[tuple[int, int], Value]:
+        """What has been added up of the values so far, by level and place, for another sum to :meth:`add`."""
+        return dict(self._waiting)
 
     def result(self) -> Value:
         """The sum; all values must have been added."""

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr.compute.parts import Parts
+from gbdtlr.compute.parts import Parts, Slice
 
 PIECES, PIECE_ROWS = 8, 65_536
 """Pieces all rows are cut into at least, and rows of one at most: sums of so many may be in float32, and what is
 worked out for each row of a piece stays small."""
 NO_VALUES = np.empty((0, 0), np.float32)
 """Values of no dense columns, of however many rows."""
+
+ONES = np.ones(PIECE_ROWS)
+"""Weights of pieces whose samples have none: one array for all."""
 
 
 @dataclass(frozen=True)
@@ -153,42 +155,77 @@ def concatenate(parts: Sequence[Codes]) -> Codes:
     )
 
 
-def pieces(parts: Iterable[Codes]) -> Parts[Codes]:
+class Batches:
+    """Coded samples as they come, in their order, to be cut into pieces; :class:`gbdtlr.compute.parts.Rows`."""
+
+    def __init__(self, batches: Iterable[Codes] = ()) -> None:
+        self._waiting: deque[Codes] = deque()
+        self._first = self._n = 0
+        for batch in batches:
+            self.append(batch)
+
+    @classmethod
+    def of(cls, codes: Codes) -> Batches:
+        """A single batch."""
+        return cls([codes])
+
+    def __len__(self) -> int:
+        return self._n
+
+    def append(self, batch: Codes) -> None:
+        """Add a batch behind the others."""
+        if len(batch):
+            self._waiting.append(batch)
+            self._n += len(batch)
+
+    def slices(self, start: int, stop: int) -> list[Slice]:
+        """Those rows as slices of batches; raise LookupError if some of them were dropped."""
+        if start < self._first:
+            raise LookupError("these rows were dropped")
+        found: list[Slice] = []
+        before = self._first
+        for batch in self._waiting:
+            if before >= stop:
+                break
+            if start < before + len(batch):
+                found.append((batch, max(start - before, 0), min(stop - before, len(batch))))
+            before += len(batch)
+        return found
+
+    def drop(self, stop: int) -> None:
+        """Let go of the batches that end before that row."""
+        while self._waiting and self._first + len(self._waiting[0]) <= stop:
+            self._first += len(self._waiting.popleft())
+
+
+def pieces(parts: Parts[Codes] | Iterable[Codes]) -> Parts[Codes]:
     """The same rows in pieces that depend on nothing but how many rows there are, in their order.
 
-    So sums over them do not depend on how the samples lay in files and batches.
+    So sums over them do not depend on how the samples lay in files and batches, nor on who holds which.
     """
-    return Parts(cut(list(parts)))
+    return cut((parts if isinstance(parts, Parts) else Parts(list(parts))).derive(Batches.of))
 
 
-def cut(parts: list[Codes]) -> list[Codes]:
-    """As :func:`pieces`; ``parts`` is emptied on the way, so that no more than one piece is in memory twice."""
-    sizes = [len(part) for part in parts]
-    n = sum(sizes)
+def cut(batches: Parts[Batches]) -> Parts[Codes]:
+    """As :func:`pieces`; the batches are used up, so that no more than one piece is in memory twice."""
+    return batches.regroup(bounds, joined)
+
+
+def bounds(n: int) -> list[int]:
+    """First row of each piece of ``n`` rows, and ``n``."""
     n_pieces = min(n, max(PIECES, -(-n // PIECE_ROWS)))
-    bounds = [n * i // n_pieces for i in range(n_pieces + 1)] if n else [0]
-    waiting = deque(part for part in parts if len(part))
-    parts.clear()
-    if [len(part) for part in waiting] == np.diff(bounds).tolist():
-        return list(waiting)
-    made, start = [], 0
-    ones = np.ones(0)
-    for first, last in pairwise(bounds):
-        slices, room = [], last - first
-        while room:
-            part = waiting[0]
-            stop = min(len(part), start + room)
-            slices.append((part, start, stop))
-            room, start = room - (stop - start), stop
-            if stop == len(part):
-                waiting.popleft()
-                start = 0
-        if len(slices) > 1:
-            piece = concatenate([each.view(*rows) for each, *rows in slices])
-        else:
-            piece = part.take(np.arange(*slices[0][1:])) if last - first < len(part) else part
-        if (piece.weight == 1).all():  # one array for all pieces
-            ones = ones if len(ones) >= len(piece) else np.ones(len(piece) + 1)
-            piece = replace(piece, weight=ones[: len(piece)])
-        made.append(piece)
-    return made
+    return [n * i // n_pieces for i in range(n_pieces + 1)] if n else [0]
+
+
+def joined(slices: Sequence[Slice]) -> Codes:
+    """A piece of slices of batches; not copied where it is one batch as it is."""
+    codes, start, stop = slices[0]
+    if len(slices) > 1:
+        codes = concatenate([each.view(*rows) for each, *rows in slices])
+    elif stop - start < len(codes):
+        codes = codes.take(np.arange(start, stop))
+    else:
+        return cast(Codes, codes)
+    if len(codes) <= PIECE_ROWS and (codes.weight == 1).all():
+        codes = replace(codes, weight=ONES[: len(codes)])
+    return cast(Codes, codes)

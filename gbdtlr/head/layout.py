@@ -86,10 +86,7 @@ class Layout:
 
     def over(self, parts: Parts[Codes]) -> Layout:
         """The same with the buckets in use that occur in coded samples."""
-        in_parts = parts.map(buckets_of)
-        columns = range(len(self.wide.names))
-        none = np.empty(0, np.uint32)
-        return self.using([distinct(np.concatenate([none, *(part[j] for part in in_parts)])) for j in columns])
+        return self.using(parts.sum(Occurring.of, zero=Occurring(tuple([] for _ in self.wide.names))).buckets)
 
     def together_with(self, other: Layout) -> Layout:
         """The same with the buckets of both in use."""
@@ -237,9 +234,28 @@ def places(index: NDArray[Any], buckets: NDArray[Any]) -> NDArray[np.integer]:
     return found
 
 
-def buckets_of(codes: Codes) -> Buckets:
-    """The buckets that occur in a part's rows."""
-    return tuple(distinct(column) for column in codes.buckets)
+@dataclass(frozen=True)
+class Occurring:
+    """The buckets that occur in some rows, of each wide column; in pieces until somebody asks, or they travel."""
+
+    pieces: tuple[list[NDArray[np.uint32]], ...]
+
+    @classmethod
+    def of(cls, codes: Codes) -> Occurring:
+        """Those of a part's rows."""
+        return cls(tuple([distinct(column)] for column in codes.buckets))
+
+    def __add__(self, other: Occurring) -> Occurring:
+        return Occurring(tuple(own + others for own, others in zip(self.pieces, other.pieces, strict=True)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Occurring, (tuple([each] for each in self.buckets),)
+
+    @property
+    def buckets(self) -> Buckets:
+        """Each once, in rising order."""
+        none = np.empty(0, np.uint32)
+        return tuple(distinct(np.concatenate([none, *column])) for column in self.pieces)
 
 
 def distinct(buckets: NDArray[np.uint32]) -> NDArray[np.uint32]:

@@ -40,6 +40,9 @@ class WideColumns:
     n_buckets: int
     hash: str = CURRENT
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return WideColumns, (self.names, self.n_buckets, self.hash)  # without how single rows are hashed
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns they are made of."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from gbdtlr.config import Config, SamplesConfig
+from gbdtlr.engine import LOCAL, Engine
 from gbdtlr.samples import (
     Count,
     File,
+    Known,
     Outcomes,
+    Share,
     Tally,
+    deal,
     files_of,
     first_events,
     known_in,
@@ -82,7 +86,7 @@ class Counting:
         gone = frozenset(path for path in counts if path not in listed and not path.startswith(_OUTCOMES))
         return cls(changed, gone, counts, samples, start, then, now, outcomes)
 
-    def counted(self, tally: Tally) -> tuple[int, dict[str, Count]]:
+    def counted(self, tally: Tally, engine: Engine = LOCAL) -> tuple[int, dict[str, Count]]:
         """Samples that have landed in what had been learned before, and the counts to go on from.
 
         Samples that moved from file to file are not late, so what files have lost makes up for what others have won,
@@ -92,6 +96,7 @@ class Counting:
         Parameters
         ----------
         tally : what was learned out of each file
+        engine : where the files are opened
         """
         start_us, late, relabelled = to_us(self.start), 0, 0
         counts = {
@@ -103,11 +108,11 @@ class Counting:
         for path in self.gone:
             last_us = self.counts[path].last_us
             late -= self.counts[path].known if last_us is not None and last_us >= start_us else 0
-        joined = self._outcomes()
-        for path, (file, stamp) in self.changed.items():
+        since = {path: each.since_us for path, each in self.counts.items() if path in self.changed}
+        opened = self._opened(since, start_us, engine)
+        for (path, (_, stamp)), found in zip(self.changed.items(), opened, strict=True):
             before = self.counts.get(path)
-            since_us = start_us if before is None else before.since_us
-            found = known_in(self.samples, file, from_us(since_us), self.then, self.now, joined)
+            since_us = since.get(path, start_us)
             late += found.known - (0 if before is None else before.known)
             if found.positives is not None and before is not None and before.positives is not None:
                 relabelled += abs(found.positives - before.positives) if before.stamp == stamp else 0
@@ -119,6 +124,15 @@ class Counting:
             )
         return max(0, late) + relabelled, counts
 
+    def _opened(self, since: Mapping[str, int], start_us: int, engine: Engine) -> Iterator[Known]:
+        """What each changed file holds, from the moment ``since`` by its path or ``start_us``, in their order."""
+        files, moments = [file for file, _ in self.changed.values()], (start_us, self.then, self.now)
+        joined = self._outcomes()
+        if joined is None:
+            looked = engine.parts(deal(files), count_shares, self.samples, since, *moments)
+            return (each for share in looked for each in share)
+        return (each for share in count_shares([tuple(files)], self.samples, since, *moments, joined) for each in share)
+
     def _outcomes(self) -> Outcomes | None:
         """Outcomes of the changed files' impressions; None where labels stand in the files."""
         if self.samples.outcomes is None:
@@ -127,6 +141,20 @@ class Counting:
         first_us = min([to_us(self.start), *since])
         firsts = first_events(self.samples, [file for file, _ in self.changed.values()], first_us)
         return outcomes_in(self.samples, max(first_us, min(firsts, default=first_us)), self.now)
+
+
+def count_shares(
+    shares: Sequence[Share],
+    cfg: SamplesConfig,
+    since: Mapping[str, int],
+    start_us: int,
+    then: datetime,
+    now: datetime,
+    joined: Outcomes | None = None,
+) -> Iterator[list[Known]]:
+    """What :func:`known_in` says of each file of each share, from the moment ``since`` by its path or ``start_us``."""
+    for share in shares:
+        yield [known_in(cfg, file, from_us(since.get(file.path, start_us)), then, now, joined) for file in share]
 
 
 def _outcome_stamps(

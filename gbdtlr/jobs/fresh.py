@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config
+from gbdtlr.engine import LOCAL, Engine
 from gbdtlr.head import Codes, Head
 from gbdtlr.head.codes import as_other, happened_from, known_after
 from gbdtlr.jobs import guards
-from gbdtlr.jobs.coding import code_window
+from gbdtlr.jobs.coding import code_window, start_of
 from gbdtlr.jobs.live import Live
 from gbdtlr.jobs.methods import dense_of, wide_of
 from gbdtlr.jobs.then import Served, Then
@@ -51,15 +52,15 @@ class Fresh:
     start_us: int
 
     @classmethod
-    def of(cls, config: Config, store: Store, base: Release, as_of: datetime) -> Fresh:
+    def of(cls, config: Config, store: Store, base: Release, as_of: datetime, engine: Engine = LOCAL) -> Fresh:
         """What became known between the live head and ``as_of``, which is no earlier."""
         since = min(base.head_as_of, as_of - NEWEST)
         # What new trees will know of dense columns, the live ones may not.
         same = {*config.samples.dense} <= {*base.slow.dense.names}
         live = Live.of(config, base, wide_of(config), dense_of(config, base.slow) if same else base.head.dense, since)
         observer = guards.Observer(live.coding, base.head_as_of, live.other)
-        then = Then(store, base, base.head_as_of, config.samples)
-        window = code_window(config, live, as_of, since, [observer, then])
+        then = Then(store, base, base.head_as_of, config.samples, start_of(config, as_of, since))
+        window = code_window(config, live, as_of, since, observer=observer, others=then.others, engine=engine)
         fresh = window.known_after(base.head_as_of).derive(as_other)
         start_us = to_us(as_of - config.head.window)
         return cls(
@@ -67,7 +68,7 @@ class Fresh:
             observer.seen,
             observer.as_live,
             fresh,
-            then.served(fresh) if live.is_whole else [],
+            then.served(fresh, window.on_others) if live.is_whole else [],
             window.parts.derive(happened_from, start_us).derive(as_other),
             to_us(since),
             start_us,

@@ -12,6 +12,7 @@ from typing import Any
 
 from gbdtlr.codec.documents import Document, Finite, Time, Whole, Word, read, table
 from gbdtlr.config import Config, GuardConfig
+from gbdtlr.engine import LOCAL, Engine
 from gbdtlr.jobs.counting import Counting
 from gbdtlr.metrics import Quality
 from gbdtlr.release import COUNTS, Release
@@ -69,9 +70,17 @@ class Ledger:
         return ledger if ledger is not None and ledger.window == config.head.window else None
 
     @classmethod
-    def full(cls, config: Config, until: datetime, tally: Tally, learned: int, counting: Counting) -> Ledger:
+    def full(
+        cls,
+        config: Config,
+        until: datetime,
+        tally: Tally,
+        learned: int,
+        counting: Counting,
+        engine: Engine = LOCAL,
+    ) -> Ledger:
         """Ledger of a fit of the whole window, as ``tally`` counted it, ``learned`` rows after thinning."""
-        counted = None if config.head.method == "refit" else counting.counted(tally)[1]
+        counted = None if config.head.method == "refit" else counting.counted(tally, engine)[1]
         return cls(None, until, config.head.window, tally.n_mature, until, learned, counted=counted)
 
     def full_is_due(self, config: Config, as_of: datetime) -> bool:
@@ -85,12 +94,12 @@ class Ledger:
         """Which files an update after this one has to open."""
         return Counting.of(config, now, self.until, self.counted)
 
-    def next(self, until: datetime, tally: Tally, learned: int, counting: Counting) -> Ledger:
+    def next(self, until: datetime, tally: Tally, learned: int, counting: Counting, engine: Engine = LOCAL) -> Ledger:
         """Ledger of an update that learned what became known since this one; parameters as for :meth:`full`.
 
         Counts the files that have changed a second time, to notice what has landed since.
         """
-        late, counted = counting.counted(tally)
+        late, counted = counting.counted(tally, engine)
         return replace(
             self,
             after=self.until,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from gbdtlr.compute import threads
 from gbdtlr.config import Config
-from gbdtlr.errors import Refused
+from gbdtlr.engine import LOCAL, Engine, open_engine
+from gbdtlr.errors import ConfigError, Refused
 from gbdtlr.jobs.by import NOBODY, By
 from gbdtlr.jobs.guards import Check, Gate, told
 from gbdtlr.jobs.publishing import held_reason, note_refusal
@@ -33,6 +34,7 @@ class Run:
     by : who asked for it, and why; releases say so
     candidate : whether what it makes is published to be tried, and not to go live
     checks : what its guards have measured so far, the newest of each
+    engine : where samples are read, coded and learned
     """
 
     job: str
@@ -44,6 +46,7 @@ class Run:
     by: By = NOBODY
     candidate: bool = False
     checks: dict[str, Check] = field(default_factory=dict)
+    engine: Engine = LOCAL
 
     def gate(self, reason: str = "") -> Gate:
         """What objections are put to; ``reason`` is what was overruled before."""
@@ -107,6 +110,23 @@ def ended(
     return JobResult(status, *versions, as_of, samples, measured, reason, tried, guards, live.embeddings)
 
 
+def _check_engine(job: str, config: Config) -> None:
+    """Nothing, if the workers of the config's engine can do all that is asked for; ``ConfigError`` if not."""
+    samples = config.samples
+    features = {
+        "gbdtlr train-embeddings": job == "train-embeddings",
+        "[samples] key with [outcomes]": samples.key is not None,
+        "[samples] label_window": samples.label_window is not None,
+        "[samples] label_deadline": samples.label_deadline is not None,
+        'unfinal = "weigh"': samples.of_unfinal == "weigh",
+    }
+    asked = [name for name, is_asked in features.items() if is_asked]
+    if asked and config.engine != "local":
+        raise ConfigError(
+            f'workers of engine = "{config.engine}" cannot do {" and ".join(asked)} yet; use engine = "local"'
+        )
+
+
 @contextmanager
 def running(
     job: str,
@@ -119,5 +139,9 @@ def running(
     candidate: bool = False,
 ) -> Iterator[Run]:
     """A run of a job, with what it may use of the machine; what else runs in the process, or after it, has its own."""
-    with threads.limited(config.threads):
-        yield Run(job, config, Store.open(config.store), as_of, Reporter(on_event), force, by, candidate)
+    _check_engine(job, config)
+    say = Reporter(on_event)
+    engine = open_engine(config.engine, threads=config.threads, workers=config.workers, on_event=say.say)
+    # On a cluster the threads are those of each worker: what is left to this process waits for none of them.
+    with threads.limited(config.threads if config.engine == "local" else None), closing(engine):
+        yield Run(job, config, Store.open(config.store), as_of, say, force, by=by, candidate=candidate, engine=engine)

@@ -7,9 +7,9 @@ ridge is worth must ask the release that was live at the row's event time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import numpy as np
@@ -19,8 +19,9 @@ from gbdtlr.compute.parts import Parts
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import GbdtlrError, StoreUnavailable
 from gbdtlr.head import Candidates, Codes, Head
-from gbdtlr.head.codes import cut, happened_between
+from gbdtlr.head.codes import happened_between
 from gbdtlr.metrics import Quality
+from gbdtlr.model import Model
 from gbdtlr.model.model import quality_of
 from gbdtlr.release import Release, Slow
 from gbdtlr.release.fits import published_in
@@ -70,47 +71,101 @@ def quality(served: Sequence[Served]) -> Quality:
     return total
 
 
-class Then:
-    """Looks on while rows are coded, and keeps those that happened under other slow artifacts as these read them.
+@dataclass(frozen=True)
+class Others:
+    """Slow artifacts that were live before those that are, and when: rows of that time are coded as these read them.
 
-    Only rows whose label became known after ``since`` count.
+    Attributes
+    ----------
+    since_us : only rows whose label became known later count
+    starts_us : int64 (n,), when slow artifacts became live, in rising order; before the first, nobody knows
+    names : of these, (n,)
+    models : of those that could be loaded
     """
 
-    def __init__(self, store: Store, base: Release, since: datetime, samples: SamplesConfig) -> None:
+    since_us: int
+    starts_us: NDArray[np.int64]
+    names: tuple[Names, ...]
+    models: Mapping[Names, Model]
+
+    def encode(self, samples: Samples) -> Iterator[tuple[Names, Codes]]:
+        """The rows that happened under each of the slow artifacts, coded."""
+        span = self.starts_us.searchsorted(samples.event_us, side="right") - 1
+        span[samples.known_us <= self.since_us] = -1
+        for i in np.unique(span[span >= 0]).tolist():
+            if (model := self.models.get(self.names[i])) is not None:
+                yield self.names[i], model.encode(samples.filter(span == i))
+
+
+class Then:
+    """What was live in the log that ends with a release, for rows whose label became known after ``since``."""
+
+    def __init__(self, store: Store, base: Release, since: datetime, config: SamplesConfig, start: datetime) -> None:
         """What was live in the log that ends with ``base``.
 
         Parameters
         ----------
-        samples : what can be read; releases that need other columns judge nothing
+        config : what can be read of the samples; releases that need others judge nothing
+        start : no row happened earlier
         """
         self._store, self._base = store, base
-        self._since_us = to_us(since)
-        self._columns = set(samples.features)
+        self._columns = set(config.features)
         self._timeline = Timeline(store, base.entry)
         self._slow: dict[Names, Slow | None] = {base.entry.slow: base.slow}
         self._dense = {base.entry.trees: base.head.dense}
-        self._coded: dict[Names, list[Codes]] = {}
+        length = config.final_after
+        if length is not None and config.label_deadline is None:  # hours are left for clocks that go back
+            start = max(start, since - length - timedelta(hours=2))
+        self.others = self._others(to_us(start), to_us(since))
 
-    def add(self, samples: Samples, codes: Codes) -> None:  # noqa: ARG002 - the other onlookers'
-        """Look at a batch of samples."""
-        rows = np.flatnonzero(samples.known_us > self._since_us)
-        rows = rows[np.argsort(samples.event_us[rows], kind="stable")]
-        for names, own in self._by_slow(samples.event_us, rows):
-            if names != self._base.entry.slow and (slow := self._slow_of(names)) is not None:
-                mask = np.zeros(len(samples), bool)
-                mask[own] = True
-                coded = slow.bare(self._base.head.wide, self._dense[slow.trees_name]).encode(samples.filter(mask))
-                self._coded.setdefault(names, []).append(coded)
+    def _others(self, start_us: int, since_us: int) -> Others:
+        """Those before the live ones that were live after ``start_us``: the newest ``MOST_SLOW`` that load."""
+        starts, found, models = [], [], {}
+        first = self._timeline.at(start_us)
+        for number, names in self._runs(1 if first is None else first.number, self._base.entry.number):
+            if names is None:
+                continue
+            if names not in self._slow:
+                if len(self._slow) > MOST_SLOW:
+                    break
+                self._slow[names] = slow = self._load_slow(names)
+                if slow is not None:
+                    models[names] = slow.bare(self._base.head.wide, self._dense[slow.trees_name])
+            entry = self._timeline.entry(number)
+            if entry is not None:
+                starts.append(to_us(entry.as_of))
+                found.append(names)
+        return Others(since_us, np.array(starts[::-1], np.int64), tuple(found[::-1]), models)
 
-    def served(self, known: Parts[Codes]) -> list[Served]:
+    def _runs(self, first: int, last: int) -> Iterator[tuple[int, Names | None]]:
+        """Runs of releases on the same slow artifacts, newest first: the number of the first of each, and the names.
+
+        Takes the logarithm of how many releases there are, in requests, for each run.
+        """
+        while last >= first:
+            names, low, step = self._names_of(last), last, 1
+            while low - step >= first and self._names_of(low - step) == names:
+                low, step = low - step, step * 2
+            below = max(first - 1, low - step)
+            while low - below > 1:
+                middle = (low + below) // 2
+                low, below = (middle, below) if self._names_of(middle) == names else (low, middle)
+            yield low, names
+            last = low - 1
+
+    def _names_of(self, number: int) -> Names | None:
+        entry = self._timeline.entry(number)
+        return None if entry is None else entry.slow
+
+    def served(self, known: Parts[Codes], on_others: Mapping[Names, Parts[Codes]]) -> list[Served]:
         """All rows whose release can be loaded, oldest release first.
 
         Parameters
         ----------
         known : those of the rows that ``base``'s head has not learned, as it reads them
+        on_others : those that happened under other slow artifacts, as ``others`` reads them, by their names
         """
-        coded = {names: Parts(cut(parts)) for names, parts in self._coded.items()}
-        coded[self._base.entry.slow] = known
+        coded = {**on_others, self._base.entry.slow: known}
         if not known.sum(len, zero=0):
             return []
         moments = np.array([each for parts in coded.values() for each in parts.map(first_and_last)])
@@ -142,24 +197,6 @@ class Then:
             raise
         except GbdtlrError:  # pruned, or beyond use
             return None
-
-    def _by_slow(self, event_us: NDArray[np.int64], rows: NDArray[np.intp]) -> Iterator[tuple[Names, NDArray[np.intp]]]:
-        """Rows, in order of event time, by the slow artifacts that were live then; none for those before any."""
-        if not len(rows):
-            return
-        first, last = (self._timeline.at(int(event_us[rows[end]])) for end in (0, -1))
-        if first is not None and last is not None and first.slow == last.slow:
-            yield first.slow, rows
-        elif first != last:  # at least two rows
-            yield from self._by_slow(event_us, rows[: len(rows) // 2])
-            yield from self._by_slow(event_us, rows[len(rows) // 2 :])
-
-    def _slow_of(self, names: Names) -> Slow | None:
-        if names not in self._slow:
-            if len(self._slow) > MOST_SLOW:
-                return None
-            self._slow[names] = self._load_slow(names)
-        return self._slow[names]
 
     def _load_slow(self, names: Names) -> Slow | None:
         try:

@@ -18,6 +18,7 @@ from gbdtlr.jobs.coding import code_window
 from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.fresh import NEWEST, Fresh
+from gbdtlr.jobs.grounds import Grounds
 from gbdtlr.jobs.hindsight import Hindsight
 from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.methods import anchored, dense_of, method_of, wide_of
@@ -28,7 +29,7 @@ from gbdtlr.jobs.unfinal import DelayCounter, Unfinal
 from gbdtlr.jobs.versions import versions
 from gbdtlr.release import Embedded, Release, Slow
 from gbdtlr.release.slow import DENSE
-from gbdtlr.samples import Samples, Tally, read
+from gbdtlr.samples import Samples
 from gbdtlr.store import Entry
 from gbdtlr.trees import train
 from gbdtlr.values.vectors import is_list
@@ -82,35 +83,33 @@ def train_trees(
         except Refused as refusal:
             return run.refused(run.store.live(), str(refusal))
         with run.say.timed("samples.read") as told:
-            tally = Tally()
-            samples = read(config.samples, as_of - config.trees.window, as_of, as_of, tally=tally)
-            told.update(rows=len(samples), **tally.remarks())
-        n_samples = len(samples)
+            grounds = Grounds.read(run)
+            told.update(rows=grounds.n_rows, **grounds.thinned, **grounds.tally.remarks())
+        n_samples = grounds.n_rows
         live = run.store.live()
         gate = run.gate()
-        totals = guards.Totals.of(samples.label, samples.weight, config.trees.window)
         try:
             gate.judge(
                 [
-                    *guards.joined(tally.joined, config.guard),
+                    *guards.joined(grounds.tally.joined, config.guard),
                     *guards.too_few(n_samples, config.guard),
-                    *guards.ages(tally, config),
+                    *guards.ages(grounds.tally, config),
                 ]
             )
             rival = _Rival.look(run, live)
             if reason := rival.is_as_new(run):
                 return run.ended("superseded", live, reason, n_samples)
             if rival.release is not None and rival.fresh is not None:
-                gate.judge(guards.given_to_trees(samples, totals, rival.release.slow, config.guard))
+                gate.judge(guards.given_to_trees(grounds.samples, grounds.totals, rival.release.slow, config.guard))
                 gate.judge(rival.checks(run))
         except Refused as refusal:
             return run.refused(live, str(refusal), n_samples)
         past = None
         if hindsight.is_due(config.head, rival.release):
-            dense = anchored(constants_of(samples, config.samples).columns, config.head)
-            past = hindsight.of_window(run, samples, dense)
-        slow = _grow(run, samples, totals, progress)
-        del samples
+            dense = anchored(constants_of(grounds.samples, config.samples).columns, config.head)
+            past = hindsight.of_window(run, grounds.samples, dense)
+        slow = _grow(run, grounds, progress)
+        del grounds
         return _release(run, slow, rival, gate.reason, n_samples, past)
 
 
@@ -151,7 +150,8 @@ class _Rival:
         if gone:
             run.say.say("release.incomparable", release=release.entry.number, columns=", ".join(gone))
             return cls(live, release, None, as_of, release.embeddings)
-        return cls(live, release, Fresh.of(run.config, run.store, release, as_of), as_of, release.embeddings)
+        fresh = Fresh.of(run.config, run.store, release, as_of, run.engine)
+        return cls(live, release, fresh, as_of, release.embeddings)
 
     def is_as_new(self, run: Run) -> str:
         """Why trees of the run's moment are not worth having any more; empty if they are, as all are that are tried."""
@@ -193,19 +193,20 @@ def _embeddings(run: Run, live: Entry | None) -> Embedded | None:
         return None
 
 
-def _grow(run: Run, samples: Samples, totals: guards.Totals, progress: Progress | None) -> Slow:
+def _grow(run: Run, grounds: Grounds, progress: Progress | None) -> Slow:
     """Trees of the samples, in the store; nothing refers to them yet."""
-    config = run.config
+    config, samples, schema = run.config, grounds.samples, grounds.schema
     dense = constants_of(samples, config.samples)
     anchored(dense.columns, config.head)  # a mistake in these is told before the work
     with run.say.timed("trees.train") as told:
-        trees = train(samples, config.trees, config.samples, threads=n_threads(), progress=progress)
+        trees = train(samples, config.trees, config.samples, schema=schema, threads=n_threads(), progress=progress)
         told.update(rows=len(samples), trees=trees.n_trees, leaves=trees.n_codes)
     with run.say.timed("trees.write") as told:
         manifest = {
             "config": config.as_dict(),
-            "samples": len(samples),
-            "totals": table(totals),
+            "samples": grounds.n_rows,
+            **grounds.thinned,
+            "totals": table(grounds.totals),
             "profile": table(guards.profile_of(samples, trees.schema, dense)),
             "versions": versions(),
         }
@@ -272,7 +273,9 @@ def _draft(
     observer, counter = guards.Observer(model, None), DelayCounter(config, rival.release, as_of)
     with run.say.timed("head.fit") as told:
         counting = Counting.of(config, as_of)
-        window = code_window(config, model, as_of, onlookers=[counter, *([observer] if fresh is None else [])])
+        window = code_window(
+            config, model, as_of, observer=observer if fresh is None else None, counter=counter, engine=run.engine
+        )
         served = fresh.served if fresh is not None else []
         unfinal = Unfinal.of(run, as_of, counter.delays, model, None if fresh is None else fresh.margin)
         metrics.update(unfinal.metrics(window.parts))
@@ -285,7 +288,7 @@ def _draft(
         metrics["progressive"] = then.quality(served).as_dict()
     if record is not None and past is not None:
         metrics["hindsight"] = past.quality.as_dict()
-    ledger = Ledger.full(config, as_of, window.tally, len(window), counting)
+    ledger = Ledger.full(config, as_of, window.tally, len(window), counting, run.engine)
     seen = (
         guards.seen_by(rival.release, fresh.seen, config.guard)
         if fresh is not None

@@ -26,8 +26,7 @@ from numpy.typing import NDArray
 from gbdtlr.codec.documents import read
 from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config
-from gbdtlr.head import Codes
-from gbdtlr.head.codes import cut
+from gbdtlr.head import Codes, pieces
 from gbdtlr.jobs import guards
 from gbdtlr.jobs.coding import Coder
 from gbdtlr.jobs.run import Run
@@ -146,7 +145,7 @@ class Unfinal:
         if why := guards.early(sum((each.expectation() for each in aged), np.zeros((2, BINS))), config.guard):
             return cls(waits=why, is_asked_for=True)
         weighed = [codes for codes in (each.weighed() for each in aged) if len(codes)]
-        parts = Parts(cut(weighed))
+        parts = pieces(weighed)
         return cls(parts, parts.sum(weight_of, zero=0.0), is_asked_for=True)
 
 

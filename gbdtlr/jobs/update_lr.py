@@ -16,7 +16,7 @@ from gbdtlr.head import Codes
 from gbdtlr.head.codes import as_other, happened_between
 from gbdtlr.jobs import guards, hindsight, then
 from gbdtlr.jobs.by import NOBODY, By
-from gbdtlr.jobs.coding import CodedWindow, Onlooker, code_window
+from gbdtlr.jobs.coding import CodedWindow, code_window, start_of
 from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.fresh import NEWEST
@@ -192,19 +192,32 @@ class _News:
         wide = wide_of(config) if learn is None else base.head.wide
         live = Live.of(config, base, wide, dense_of(config, base.slow), base.head_as_of)
         observer = guards.Observer(live.coding, base.head_as_of, live.other)
-        then = Then(run.store, base, base.head_as_of, config.samples)
         counter = DelayCounter(config, base, as_of)
-        onlookers: list[Onlooker] = [observer, then, counter]
         with run.say.timed("samples.code") as told:
             if ledger is None or learn is None:
                 counting = Counting.of(config, as_of)
-                window = code_window(config, live, as_of, onlookers=onlookers)
+                then = Then(run.store, base, base.head_as_of, config.samples, start_of(config, as_of))
+                window = code_window(
+                    config, live, as_of, observer=observer, counter=counter, others=then.others, engine=run.engine
+                )
             else:
                 counting = ledger.counting(config, as_of)
-                window = code_window(config, live, as_of, base.head_as_of, onlookers, counting.changed)
+                since = base.head_as_of
+                then = Then(run.store, base, since, config.samples, start_of(config, as_of, since))
+                window = code_window(
+                    config,
+                    live,
+                    as_of,
+                    since,
+                    observer=observer,
+                    counter=counter,
+                    others=then.others,
+                    only=counting.changed,
+                    engine=run.engine,
+                )
             fresh = window.known_after(base.head_as_of)
             known = fresh.derive(as_other)
-            served = then.served(known) if live.is_whole else []
+            served = then.served(known, window.on_others) if live.is_whole else []
             seen = observer.seen, observer.as_live
             news = cls(live, learn, ledger, counting, window, fresh, known, served, *seen, counter.delays)
             told.update(rows=len(window), fresh=news.n_fresh, **window.tally.remarks())
@@ -226,9 +239,9 @@ class _News:
         tally, learned = self.window.tally, len(self.window)
         with run.say.timed("samples.count") as told:
             if self.before is None or self.learn is None:
-                ledger = Ledger.full(run.config, run.as_of, tally, learned, self.counting)
+                ledger = Ledger.full(run.config, run.as_of, tally, learned, self.counting, run.engine)
             else:
-                ledger = self.before.next(run.as_of, tally, learned, self.counting)
+                ledger = self.before.next(run.as_of, tally, learned, self.counting, run.engine)
             told.update(files=len(self.counting.changed), late=ledger.late)
         return ledger
 
@@ -249,11 +262,14 @@ class _News:
         """
         if not learned_unfinal(base):
             return [(self.live.model.head, self.known, self.fresh)]
-        return [
-            (each.head, each.rows, self.fresh.derive(happened_between, each.start_us, each.end_us))
-            for each in self.served
-            if each.trees == base.entry.trees
-        ]
+        found: list[guards.Judged] = []
+        for each in self.served:
+            if each.trees == base.entry.trees:
+                # Not its own rows, which are cut in another way where other embeddings were live.
+                span = each.start_us, each.end_us
+                known, fresh = (rows.derive(happened_between, *span) for rows in (self.known, self.fresh))
+                found.append((each.head, known, fresh))
+        return found
 
     def unfinal(self, run: Run) -> Unfinal:
         """Rows that are not final, weighed by what the live head says of them."""

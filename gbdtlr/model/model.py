@@ -33,6 +33,9 @@ class Model:
     trees: FrozenTrees
     head: Head
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Model, (self.trees, self.head)  # without what scores single rows
+
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that rows are scored by."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from contextvars import copy_context
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 
 from gbdtlr import __version__
 from gbdtlr.compute.threads import limited
 from gbdtlr.config import Config
+from gbdtlr.engine import LOCAL, Engine
 from gbdtlr.errors import ConfigError, NoSamplesError
 from gbdtlr.replay.journal import Arrays, Journal, segment_name
 from gbdtlr.replay.plan import OURS, Durations, Plan
@@ -27,6 +30,7 @@ from gbdtlr.replay.two_speed import TwoSpeed
 from gbdtlr.times import format_time
 
 Progress = Callable[[int, int, str], None]
+SYSTEMS = "systems"
 
 
 def replay(
@@ -41,6 +45,7 @@ def replay(
     *,
     others: Mapping[str, Config] | None = None,
     workers: int = 1,
+    engine: Engine = LOCAL,
 ) -> ReplayResult:
     """Run the two jobs over the events of ``[start, end)`` and score each row with what was live when it happened.
 
@@ -54,6 +59,7 @@ def replay(
     progress : ``progress(done, total, text)`` after each step
     others : further configs by name, replayed as two-speed systems of their own
     workers : how many parts of the work run side by side
+    engine : where else than here these parts run, each as on one machine; ``out`` must be a folder that is seen there
 
     Raises
     ------
@@ -67,6 +73,7 @@ def replay(
     He et al. 2014, section 3.
     """
     plan = Plan.of(config, start, end, trees_every, lr_every, strategies, others or {})
+    plan = replace(plan, config=_alone(config), others={name: _alone(each) for name, each in plan.others.items()})
     with ExitStack() as stack:
         if out is None:  # a part still at work when another failed may be writing there
             out = stack.enter_context(tempfile.TemporaryDirectory("-gbdtlr", ignore_cleanup_errors=True))
@@ -74,17 +81,25 @@ def replay(
         journal.open({"start": format_time(start), "end": format_time(end), "gbdtlr": __version__})
         stack.enter_context(warnings.catch_warnings())
         stack.enter_context(limited(config.threads))
-        return _Run(plan, journal, progress, workers).result()
+        return _Run(plan, journal, progress, workers, engine).result()
+
+
+def _alone(config: Config) -> Config:
+    """The config of a job that is done at one place: it is the replay's parts that are spread."""
+    return config.replace(engine="local", workers=None)
 
 
 class _Run:
-    def __init__(self, plan: Plan, journal: Journal, progress: Progress | None, workers: int) -> None:
+    def __init__(
+        self, plan: Plan, journal: Journal, progress: Progress | None = None, workers: int = 1, engine: Engine = LOCAL
+    ) -> None:
         self._plan = plan
         self._journal = journal
         self._progress = progress
         self._workers = workers
+        self._engine = engine
         self._lock = threading.Lock()
-        self._done = self._n_kept_by_rivals = 0
+        self._done = 0
         n_steps = {cadence: sum(len(s.steps) for s in plan.segments(cadence)) for cadence in plan.cadences}
         n_rivals = sum(name in RIVALS for name in plan.strategies)
         # What the config says already is not done twice.
@@ -118,6 +133,20 @@ class _Run:
             self._tick(name),
         )
 
+    def _spread(self, which: str, kept: Sequence[int]) -> list[Arrays]:
+        """What :meth:`part` gives elsewhere, of which so many steps were kept; the others are told in order."""
+        given = []
+        streams = self._engine.stream(range(len(kept)), part_of_replay, which, self._plan, str(self._journal.folder))
+        for left, items in zip(kept, streams, strict=True):
+            for item in items:
+                if not isinstance(item, str):
+                    given.append(item)
+                elif left:
+                    left -= 1
+                else:
+                    self._advance(1, item)
+        return given
+
     def _side_by_side(self, work: Sequence[Callable[[], Arrays]]) -> list[Arrays]:
         if self._workers == 1 or len(work) == 1:
             return [each() for each in work]
@@ -128,17 +157,38 @@ class _Run:
         results: list[Arrays] = parallel(joblib.delayed(copy_context().run)(each) for each in work)
         return results
 
-    def result(self) -> ReplayResult:
+    @property
+    def rivals(self) -> list[str]:
+        """Names of the strategies beside ours."""
+        return [name for name in self._plan.strategies if name in RIVALS]
+
+    @property
+    def _named(self) -> list[tuple[str, Config, Cadence]]:
+        """The two-speed systems: of each cadence, then of the other configs."""
         plan = self._plan
-        systems = [self._two_speed("two-speed", plan.config, cadence) for cadence in plan.cadences]
-        systems += [self._two_speed(name, config, plan.main) for name, config in self._further.items()]
-        rivals = [name for name in plan.strategies if name in RIVALS]
-        on_its_trees = [self._rival(name, systems[0]) for name in rivals]
-        n_kept = sum(system.n_kept for system in systems) + self._n_kept_by_rivals
-        if n_kept:  # at once, so that the time the others take is not thought to be that of all
-            self._advance(n_kept, "kept")
-        arrays = self._side_by_side([system.run for system in systems])
-        arrays += self._side_by_side(on_its_trees)
+        own = [("two-speed", plan.config, cadence) for cadence in plan.cadences]
+        return own + [(name, config, plan.main) for name, config in self._further.items()]
+
+    def part(self, which: str, number: int) -> tuple[int, Callable[[], Arrays]]:
+        """How many steps of a system, or of a rival on the trees of the first, were kept; and what does the others."""
+        if which == SYSTEMS:
+            system = self._two_speed(*self._named[number])
+            return system.n_kept, system.run
+        name = self.rivals[number]
+        return self._kept_by(name), self._rival(name, self._two_speed(*self._named[0]))
+
+    def result(self) -> ReplayResult:
+        plan, rivals = self._plan, self.rivals
+        systems = [self._two_speed(*each) for each in self._named]
+        kept, kept_by_rivals = [system.n_kept for system in systems], [self._kept_by(name) for name in rivals]
+        if n_kept := sum(kept) + sum(kept_by_rivals):
+            self._advance(n_kept, "kept")  # at once, so that the time the others take is not thought to be that of all
+        if self._engine is LOCAL:
+            arrays = self._side_by_side([system.run for system in systems])
+            arrays += self._side_by_side([self._rival(name, systems[0]) for name in rivals])
+        else:
+            arrays = [*self._spread(SYSTEMS, kept), *self._spread("rivals", kept_by_rivals)]
+            systems = [self._two_speed(*each) for each in self._named]  # with the steps that were done
         main = arrays[0]
         rows = Rows(main["event_us"], main["label"], main["weight"])
         if not len(rows):
@@ -174,8 +224,45 @@ class _Run:
 
     def _rival(self, name: str, system: TwoSpeed) -> Callable[[], Arrays]:
         plan = self._plan
-        rival = RIVALS[name](plan.config)
-        journal = self._part(f"{name}-{plan.main.name}", plan.config, plan.main)
-        timeline = plan.segments(plan.main)
-        self._n_kept_by_rivals += sum(len(s.steps) for i, s in enumerate(timeline) if journal.has(segment_name(i)))
-        return lambda: rival.run(timeline, system.trees_at, journal, self._tick(name))
+        rival, journal = RIVALS[name](plan.config), self._journal_of(name)
+        return lambda: rival.run(plan.segments(plan.main), system.trees_at, journal, self._tick(name))
+
+    def _journal_of(self, rival: str) -> Journal:
+        return self._part(f"{rival}-{self._plan.main.name}", self._plan.config, self._plan.main)
+
+    def _kept_by(self, rival: str) -> int:
+        """Steps of a rival that the journal says have run."""
+        timeline, journal = self._plan.segments(self._plan.main), self._journal_of(rival)
+        return sum(len(s.steps) for i, s in enumerate(timeline) if journal.has(segment_name(i)))
+
+
+def part_of_replay(number: int, which: str, plan: Plan, folder: str) -> Iterator[str | Arrays]:
+    """A part of a replay elsewhere: a text for each of its steps, as it is done or was kept, and at last what it gives.
+
+    Raises
+    ------
+    ConfigError
+        The folder of the replay is not seen here.
+    """
+    if not Path(folder).is_dir():
+        raise ConfigError(f"--out must be a folder that all machines of the cluster see, and {folder} is none")
+    told: SimpleQueue[str | None] = SimpleQueue()
+    n_kept, run = _Run(plan, Journal(Path(folder)), lambda _done, _total, text: told.put(text)).part(which, number)
+    given: list[Arrays | BaseException] = []
+
+    def work() -> None:
+        try:
+            given.append(run())
+        except BaseException as error:
+            given.append(error)
+        told.put(None)
+
+    yield from ["kept"] * n_kept
+    thread = threading.Thread(target=work, name="gbdtlr-replay", daemon=True)
+    thread.start()
+    yield from iter(told.get, None)
+    thread.join()
+    (result,) = given
+    if isinstance(result, BaseException):
+        raise result
+    yield result

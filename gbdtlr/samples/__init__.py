@@ -3,33 +3,55 @@
 from gbdtlr.metrics import MAX_WEIGHT
 from gbdtlr.samples.batch import Samples, require_both_classes
 from gbdtlr.samples.counts import Count, counts_from_bytes, counts_to_bytes
+from gbdtlr.samples.dealing import Share, deal
 from gbdtlr.samples.delays import Delays, share_of, windows_of
 from gbdtlr.samples.files import File
+from gbdtlr.samples.found import Found
 from gbdtlr.samples.joined import Joined
 from gbdtlr.samples.outcome_files import outcome_files, outcomes_in
 from gbdtlr.samples.outcomes import Outcomes
-from gbdtlr.samples.reading import files_of, first_events, known_in, reach_of, read, read_batches, read_unfinal
-from gbdtlr.samples.window import Tally
+from gbdtlr.samples.reading import (
+    Known,
+    files_of,
+    first_events,
+    known_in,
+    nothing_read,
+    reach_of,
+    read,
+    read_batches,
+    read_unfinal,
+)
+from gbdtlr.samples.shares import read_shares
+from gbdtlr.samples.thinning import chances
+from gbdtlr.samples.window import Tally, Window
 
 __all__ = [
     "MAX_WEIGHT",
     "Count",
     "Delays",
     "File",
+    "Found",
     "Joined",
+    "Known",
     "Outcomes",
     "Samples",
+    "Share",
     "Tally",
+    "Window",
+    "chances",
     "counts_from_bytes",
     "counts_to_bytes",
+    "deal",
     "files_of",
     "first_events",
     "known_in",
+    "nothing_read",
     "outcome_files",
     "outcomes_in",
     "reach_of",
     "read",
     "read_batches",
+    "read_shares",
     "read_unfinal",
     "require_both_classes",
     "share_of",

@@ -52,6 +52,12 @@ class File:
         """Whether somebody may be appending to the file: objects and compressed files are whole, or cannot be read."""
         return not self.remote and self.compression is None
 
+    @property
+    def n_bytes(self) -> int:
+        """Size of the file as it is stored; 0 where it cannot be told."""
+        size = self.stamp().partition("-")[0]
+        return int(size) if size.isdecimal() else 0
+
     def stamp(self) -> str:
         """Size and time of the last change: another one whenever the file has been written again."""
         if self.remote:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import ConfigError, SamplesError, SchemaError
+from gbdtlr.samples.batch import Samples
 from gbdtlr.samples.files import File
 from gbdtlr.samples.partition import Partition
 from gbdtlr.samples.texts import has_torn_end
@@ -126,6 +127,15 @@ class Reading(Generic[Item]):
             yield from parquet_batches(self.file, self.cfg, self.window, self.tally, self.batch_rows, self.seen)
 
 
+def samples_in(file: File, cfg: SamplesConfig, window: Window, batch_rows: int) -> Reading[Samples]:
+    """A file's samples of the window, where their labels stand in it."""
+
+    def take(batch: pa.RecordBatch, faults: Faults, tally: Tally) -> Samples | None:
+        return window.select(batch, cfg, faults, tally)
+
+    return Reading(file, cfg, window, batch_rows, take)
+
+
 def in_a_bucket(files: Iterable[File]) -> bool:
     """Whether any of the files takes its time to answer.
 
@@ -148,13 +158,22 @@ def finish(readings: Sequence[Reading[Any]], cfg: SamplesConfig, tally: Tally, o
     """
     for one in readings:
         tally.add(one.tally)
-    seen = set().union(*(one.seen for one in readings))
+    if only is None:
+        check_seen(cfg, tally, set().union(*(one.seen for one in readings)), len(readings))
+
+
+def check_seen(cfg: SamplesConfig, tally: Tally, seen: Collection[str], n_files: int) -> None:
+    """Nothing, if every feature had a value in some of all files of a window; ``SchemaError`` if not.
+
+    Parameters
+    ----------
+    tally : of all that was read
+    seen : columns that had values
+    """
     never = [name for name in cfg.features if name not in seen]
     # A few files out of many may well lack a feature that is rarely given.
-    if never and tally.n_rows and only is None:
-        raise SchemaError(
-            f"{', '.join(never)}: no value in any row of {len(readings)} files; mend the files or [samples]"
-        )
+    if never and tally.n_rows:
+        raise SchemaError(f"{', '.join(never)}: no value in any row of {n_files} files; mend the files or [samples]")
 
 
 def note_to_come(tally: Tally, now: datetime) -> None:

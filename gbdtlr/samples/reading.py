@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
-
-import pyarrow as pa
 
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import NoSamplesError
@@ -16,11 +14,12 @@ from gbdtlr.samples.batch import Samples
 from gbdtlr.samples.files import File
 from gbdtlr.samples.finding import find_files
 from gbdtlr.samples.joining import joined_batches, labelled, slack_us
-from gbdtlr.samples.opening import WIDTH, Reading, finish, in_a_bucket, note_to_come, placed
+from gbdtlr.samples.opening import WIDTH, finish, in_a_bucket, note_to_come, placed, samples_in
 from gbdtlr.samples.outcomes import Outcomes
 from gbdtlr.samples.partition import Partition
+from gbdtlr.samples.shares import gathered
 from gbdtlr.samples.texts import has_torn_end
-from gbdtlr.samples.window import Faults, Tally, Window
+from gbdtlr.samples.window import Tally, Window
 from gbdtlr.times import MOMENT, format_time, from_us, to_us
 
 
@@ -69,17 +68,8 @@ def read_batches(
     if cfg.key is not None:
         yield from joined_batches(cfg, window, batch_rows, tally, only)
         return
-    waiting: list[Samples] = []
-    n_waiting = 0
-    for samples in _pieces(cfg, window, batch_rows, tally, only):
-        # Many small files make many small pieces; what follows is faster on few large ones.
-        waiting.append(samples)
-        n_waiting += len(samples)
-        if n_waiting > batch_rows // 2:
-            yield Samples.concat(waiting)
-            waiting, n_waiting = [], 0
-    if waiting:
-        yield Samples.concat(waiting)
+    # Many small files make many small pieces; what follows is faster on few large ones.
+    yield from gathered(_pieces(cfg, window, batch_rows, tally, only), batch_rows)
 
 
 def read_unfinal(
@@ -118,8 +108,13 @@ def read(
     known_after: datetime | None = None,
     batch_rows: int = 65536,
     tally: Tally | None = None,
+    watch: Callable[[Samples], None] | None = None,
 ) -> Samples:
     """All samples of :func:`read_batches` at once, at least one.
+
+    Parameters
+    ----------
+    watch : called with each batch
 
     Raises
     ------
@@ -128,9 +123,13 @@ def read(
     """
     tally = Tally() if tally is None else tally
     batches = read_batches(cfg, start, end, as_of, known_after=known_after, batch_rows=batch_rows, tally=tally)
-    parts = list(batches)
+    parts = []
+    for batch in batches:
+        if watch is not None:
+            watch(batch)
+        parts.append(batch)
     if not parts:
-        raise NoSamplesError(_nothing(Window.of(cfg, start, end, as_of, known_after), cfg, as_of, known_after, tally))
+        raise nothing_read(Window.of(cfg, start, end, as_of, known_after), cfg, as_of, known_after, tally)
     return Samples.concat(parts)
 
 
@@ -185,7 +184,7 @@ def known_in(
     cfg = replace(cfg, negative_keep_rate=1.0, wide=(), dense=(), numeric=cfg.numeric[:1], categorical=categorical)
     end = now + timedelta(microseconds=1)
     window, then_us = Window.of(cfg, start, end, now, None), to_us(then)
-    reading = _reading(file, cfg, window, 65536) if outcomes is None else labelled(file, cfg, window, outcomes)
+    reading = samples_in(file, cfg, window, 65536) if outcomes is None else labelled(file, cfg, window, outcomes)
     known, positives, positives_now = 0, 0, 0
     for samples in reading.items():
         by_then = samples.known_us <= then_us
@@ -198,26 +197,26 @@ def known_in(
     return Known(known, positives, positives_now, reading.tally)
 
 
-def _reading(file: File, cfg: SamplesConfig, window: Window, batch_rows: int) -> Reading[Samples]:
-    def take(batch: pa.RecordBatch, faults: Faults, tally: Tally) -> Samples | None:
-        return window.select(batch, cfg, faults, tally)
-
-    return Reading(file, cfg, window, batch_rows, take)
-
-
 def _pieces(
     cfg: SamplesConfig, window: Window, batch_rows: int, tally: Tally, only: Container[str] | None
 ) -> Iterator[Samples]:
     files = find_files(cfg.path)
     tally.n_files = len(files)
     there = (each.file for each in placed(files, cfg.partition, cfg.timezone, window, tally))
-    opened = [_reading(file, cfg, window, batch_rows) for file in there if only is None or file.path in only]
+    opened = [samples_in(file, cfg, window, batch_rows) for file in there if only is None or file.path in only]
     if in_a_bucket(one.file for one in opened):
         yield from in_order_ahead([one.items for one in opened], WIDTH)
     else:
         for one in opened:
             yield from one.items()
     finish(opened, cfg, tally, () if window.unfinal else only)
+
+
+def nothing_read(
+    window: Window, cfg: SamplesConfig, as_of: datetime, known_after: datetime | None, tally: Tally
+) -> NoSamplesError:
+    """The error that a window without mature rows is, by what was come across in reading it."""
+    return NoSamplesError(_nothing(window, cfg, as_of, known_after, tally))
 
 
 def _nothing(window: Window, cfg: SamplesConfig, as_of: datetime, known_after: datetime | None, tally: Tally) -> str:

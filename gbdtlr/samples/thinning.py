@@ -15,6 +15,9 @@ from gbdtlr.values.categories import text_dictionary, texts_of
 from gbdtlr.values.hashing import SPLITMIX64, U64, hash_of, hash_texts, mix
 from gbdtlr.values.vectors import vectors
 
+SECOND = np.uint64(0x9E3779B97F4A7C15)
+"""Makes another hash of a hash, independent of it."""
+
 
 def thin_negatives(
     samples: Samples, keep_rate: float, numeric: Collection[str], dense: Collection[str] = ()
@@ -40,6 +43,14 @@ def thin_negatives(
     keep = np.ones(len(samples), bool)
     keep[negatives] = uniform < keep_rate
     return replace(samples, weight=weight).filter(keep)
+
+
+def chances(samples: Samples, numeric: Collection[str], dense: Collection[str] = ()) -> U64:
+    """A hash of each row, (n,), that says nothing about which negatives :func:`thin_negatives` keeps.
+
+    It is the same on every machine, in every file format, however the rows are batched.
+    """
+    return mix(row_hashes(samples, numeric, dense) ^ SECOND)
 
 
 def row_hashes(samples: Samples, numeric: Collection[str], dense: Collection[str] = ()) -> U64:

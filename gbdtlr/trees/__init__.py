@@ -3,7 +3,7 @@
 from gbdtlr.trees.frozen import FrozenTrees
 from gbdtlr.trees.rewriting import raw_score, text_with
 from gbdtlr.trees.rules import Rules
-from gbdtlr.trees.schema import Feature, Schema
+from gbdtlr.trees.schema import Feature, Schema, category_counts
 from gbdtlr.trees.training import train
 
-__all__ = ["Feature", "FrozenTrees", "Rules", "Schema", "raw_score", "text_with", "train"]
+__all__ = ["Feature", "FrozenTrees", "Rules", "Schema", "category_counts", "raw_score", "text_with", "train"]

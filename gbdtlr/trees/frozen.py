@@ -62,7 +62,7 @@ class FrozenTrees:
             array.flags.writeable = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FrozenTrees, (self._text, self.schema)  # a copy elsewhere is read only too
+        return FrozenTrees, (self._text, self.schema)  # a copy elsewhere is read only too, without what was looked up
 
     @property
     def forest(self) -> Forest:

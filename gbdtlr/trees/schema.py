@@ -39,6 +39,9 @@ class Feature:
     name: str
     vocabulary: tuple[str, ...] | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Feature, (self.name, self.vocabulary)
+
     @cached_property
     def codes(self) -> dict[str, float]:
         """Number of each category."""
@@ -60,6 +63,9 @@ class Schema:
     features: tuple[Feature, ...]
     as_written: bool = False
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Schema, (self.features, self.as_written)  # without how single rows are read
+
     @classmethod
     def fit(cls, frame: Any, numeric: Sequence[str], categorical: Sequence[str], *, min_category_count: int) -> Schema:
         """Schema of the named columns; values rarer than ``min_category_count`` stay out of the vocabularies.
@@ -78,6 +84,23 @@ class Schema:
         )
         named = (Feature(name, values) for name, values in zip(categorical, vocabularies, strict=True))
         return cls((*blank.features[: len(numeric)], *named))
+
+    @classmethod
+    def of_counts(
+        cls,
+        numeric: Sequence[str],
+        categorical: Sequence[str],
+        counts: Mapping[str, Mapping[str, int]],
+        *,
+        min_category_count: int,
+    ) -> Schema:
+        """As :meth:`fit`, of rows that were counted by :func:`category_counts`, here and there, and added up."""
+        vocabularies = (
+            tuple(sorted(text for text, n in counts.get(name, {}).items() if n >= min_category_count))
+            for name in categorical
+        )
+        named = (Feature(name, values) for name, values in zip(categorical, vocabularies, strict=True))
+        return cls((*(Feature(name) for name in numeric), *named))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -296,6 +319,21 @@ def _named(name: str, fill: Fill) -> Fill:
             raise SchemaError(f"column {name} {error}") from None
 
     return named
+
+
+def category_counts(frame: Any, names: Sequence[str]) -> dict[str, dict[str, int]]:
+    """How often each text occurs in these columns, without those that are missing."""
+    found: dict[str, dict[str, int]] = {}
+    for name in names:
+        own = found.setdefault(name, {})
+        try:
+            counts = pc.value_counts(texts(column_of(frame_of(frame), name)))
+        except SchemaError as error:
+            raise SchemaError(f"column {name} {error}") from None
+        for text, n in zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True):
+            if text is not None:
+                own[text] = own.get(text, 0) + n
+    return found
 
 
 def _vocabulary(column: Any, min_count: int) -> tuple[str, ...]:

@@ -63,6 +63,7 @@ def train(
     cfg: TreesConfig,
     samples_cfg: SamplesConfig,
     *,
+    schema: Schema | None = None,
     threads: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> FrozenTrees:
@@ -73,6 +74,7 @@ def train(
     samples : Samples, in any order of time
     cfg : TreesConfig; ``params`` go to LightGBM as they are
     samples_cfg : SamplesConfig, whose ``numeric`` and ``categorical`` name the features, in this order
+    schema : of more rows than these, whose vocabularies count; None for that of the samples
     progress : called after each tree with the trees so far, the most there may be, and the validation metrics
 
     Raises
@@ -89,12 +91,13 @@ def train(
     params, n_trees = _params(cfg.params, threads, early_stopping=cfg.early_stopping_rounds is not None)
     _check_monotone(cfg.params, samples_cfg)
     require_both_classes(samples)
-    schema = Schema.fit(
-        samples.table,
-        samples_cfg.numeric,
-        samples_cfg.categorical,
-        min_category_count=cfg.min_category_count,
-    )
+    if schema is None:
+        schema = Schema.fit(
+            samples.table,
+            samples_cfg.numeric,
+            samples_cfg.categorical,
+            min_category_count=cfg.min_category_count,
+        )
     matrix = schema.matrix(samples.table)
 
     def dataset(rows: npt.NDArray[np.intp] | slice, reference: Any = None) -> Any:

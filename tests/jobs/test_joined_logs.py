@@ -18,11 +18,13 @@ from gbdtlr.cli import main
 from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError
 from gbdtlr.jobs import train_trees, update_lr
+from gbdtlr.jobs.grounds import Grounds
 from gbdtlr.jobs.learn import learn
 from gbdtlr.jobs.ledger import Ledger
+from gbdtlr.jobs.run import running
 from gbdtlr.release import Release
 from gbdtlr.replay import replay
-from gbdtlr.samples import opening, read
+from gbdtlr.samples import chances, opening, read
 from gbdtlr.scoring import Scorer
 from gbdtlr.store import Store
 from gbdtlr.times import format_time, to_us
@@ -290,3 +292,16 @@ def test_two_logs_can_be_replayed(hourly: Path, tmp_path: Path) -> None:
     result = replay(c, NOW, NOW + 6 * HOUR, 6 * HOUR, 2 * HOUR, ["two-speed", "lightgbm-refit"])
     assert len(result.rows) == len(read(c.samples, NOW, NOW + 6 * HOUR, NOW + 30 * DAY))
     assert 0.2 < result.rows.label.mean() < 0.5
+
+
+def test_trees_of_two_logs_may_be_grown_on_some_of_their_rows(tmp_path, hourly):
+    asked = config(hourly, tmp_path / "store")
+    asked = asked.replace(trees=replace(asked.trees, max_rows=1000))
+    whole = read(asked.samples, NOW - asked.trees.window, NOW, NOW)
+    with running("train-trees", asked, NOW) as run:
+        some = Grounds.read(run)
+    assert (some.n_rows, len(some.samples)) == (len(whole), 1000)
+    assert some.tally.joined is not None
+    limit = np.sort(chances(whole, asked.samples.numeric))[1000]
+    assert some.samples.table.equals(whole.filter(chances(whole, asked.samples.numeric) < limit).table)
+    assert some.totals.positives == whole.label.sum()

@@ -49,8 +49,8 @@ def served(config, trees_at=()):
     return ours, bare, results
 
 
-def of_live(self, known):
-    """All rows as if the live release had served them."""
+def of_live(self, known, *_):
+    """All rows, on whatever trees, as if the live release had served them."""
     base = self._base
     return [then.Served(base.entry.number, base.head, base.fits.candidates, known, base.entry.trees, 0, 2**62)]
 

@@ -115,7 +115,7 @@ def contest(
     ----------
     of_old : the same rows as the old head reads them, cut alike, where its trees are others
     """
-    pairs: Any = parts.derive(twice) if of_old is None else Parts(list(zip(parts, of_old, strict=True)))
+    pairs: Any = parts.derive(twice) if of_old is None else parts.beside(of_old)
     return pairs.sum(contest_in_part, new, old, guard.worse, zero=np.zeros(7))  # type: ignore[no-any-return]
 
 

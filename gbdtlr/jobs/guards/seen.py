@@ -7,6 +7,7 @@ the store for more than the live release. What was forced counts as seen, so nob
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -114,6 +115,18 @@ class Observer:
         self._live = None if live is None else (live.head.wide, live.head.dense)
         self._since_us = None if since is None else to_us(since)
         self.seen = self.as_live = Seen()
+
+    def afresh(self) -> Observer:
+        """One that looks at the same things and has seen nothing."""
+        blank = copy(self)
+        blank.seen = blank.as_live = Seen()
+        return blank
+
+    def take(self, other: Observer) -> None:
+        """Note what another has seen of later samples."""
+        alike = self._live is None
+        self.seen = self.seen.plus(other.seen)
+        self.as_live = self.seen if alike else self.as_live.plus(other.as_live)
 
     def add(self, samples: Samples, codes: Codes) -> None:
         """Note a batch of samples and their codes."""
