@@ -26,6 +26,7 @@ def deal(files: Sequence[File]) -> list[Share]:
     before = 0
     for file, size in zip(files, sizes, strict=True):
         middle = before + size // 2
-        shares.setdefault(middle * n_shares // max(total, 1), []).append(file)
+        place = min(middle * n_shares // max(total, 1), n_shares - 1)  # an empty file may lie at the very end
+        shares.setdefault(place, []).append(file)
         before += size
     return [tuple(share) for share in shares.values()]
