@@ -147,10 +147,11 @@ def test_what_is_known_only_afterwards_is_no_feature(tmp_path):
     table["paid"] = [y * (i + 1.5) for i, y in enumerate(label)]
     table["state"] = ["done" if y else "open" for y in label]
     table["referrer"] = ["x" if y else None for y in label]
+    table["basket"] = [[1.0, i / 9] if y else None for i, y in enumerate(label)]
     table["model_score"] = [0.1 * (i % 9) for i in range(2000)]
     table["country"] = ["de"] * 2000
     meaning = guessed(table, tmp_path, label="clicked")
-    assert {"click_ts", "paid", "state", "referrer", "model_score", "country"} <= {*meaning.left_out}
+    assert {"click_ts", "paid", "basket", "state", "referrer", "model_score", "country"} <= {*meaning.left_out}
     assert meaning.label_delay == timedelta(minutes=1)
     assert meaning.event_time == "when"
     assert any("95% of the outcomes in click_ts came within 1m" in each for each in meaning.unsure)
