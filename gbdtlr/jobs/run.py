@@ -16,6 +16,7 @@ from gbdtlr.jobs.by import NOBODY, By
 from gbdtlr.jobs.guards import Check, Gate, told
 from gbdtlr.jobs.publishing import held_reason, note_refusal
 from gbdtlr.jobs.result import JobResult, OnEvent, Reporter
+from gbdtlr.samples.lakes import is_table
 from gbdtlr.store import Entry, Store
 
 
@@ -115,6 +116,7 @@ def _check_engine(job: str, config: Config) -> None:
     samples = config.samples
     features = {
         "gbdtlr train-embeddings": job == "train-embeddings",
+        "tables and queries in [samples] path": any(map(is_table, samples.path)),
         "[samples] key with [outcomes]": samples.key is not None,
         "[samples] label_window": samples.label_window is not None,
         "[samples] label_deadline": samples.label_deadline is not None,

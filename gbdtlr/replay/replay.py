@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from contextvars import copy_context
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from queue import SimpleQueue
@@ -27,6 +26,7 @@ from gbdtlr.replay.rivals import RIVALS
 from gbdtlr.replay.rows import Rows
 from gbdtlr.replay.timeline import Cadence
 from gbdtlr.replay.two_speed import TwoSpeed
+from gbdtlr.samples import at_snapshots
 from gbdtlr.times import format_time
 
 Progress = Callable[[int, int, str], None]
@@ -72,8 +72,9 @@ def replay(
     ------
     He et al. 2014, section 3.
     """
-    plan = Plan.of(config, start, end, trees_every, lr_every, strategies, others or {})
-    plan = replace(plan, config=_alone(config), others={name: _alone(each) for name, each in plan.others.items()})
+    config = _alone(at_snapshots(config))  # every job of the replay reads the same
+    others = {name: _alone(at_snapshots(other)) for name, other in (others or {}).items()}
+    plan = Plan.of(config, start, end, trees_every, lr_every, strategies, others)
     with ExitStack() as stack:
         if out is None:  # a part still at work when another failed may be writing there
             out = stack.enter_context(tempfile.TemporaryDirectory("-gbdtlr", ignore_cleanup_errors=True))

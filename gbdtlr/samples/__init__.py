@@ -8,6 +8,7 @@ from gbdtlr.samples.delays import Delays, share_of, windows_of
 from gbdtlr.samples.files import File
 from gbdtlr.samples.found import Found
 from gbdtlr.samples.joined import Joined
+from gbdtlr.samples.lakes import at_snapshots
 from gbdtlr.samples.outcome_files import outcome_files, outcomes_in
 from gbdtlr.samples.outcomes import Outcomes
 from gbdtlr.samples.reading import (
@@ -38,6 +39,7 @@ __all__ = [
     "Share",
     "Tally",
     "Window",
+    "at_snapshots",
     "chances",
     "counts_from_bytes",
     "counts_to_bytes",

@@ -9,7 +9,7 @@ from datetime import datetime
 from gbdtlr.config import SamplesConfig
 from gbdtlr.samples.dealing import Share
 from gbdtlr.samples.finding import find_files
-from gbdtlr.samples.opening import check_seen, placed
+from gbdtlr.samples.opening import Where, check_seen, placed
 from gbdtlr.samples.window import Tally, Window
 
 
@@ -45,7 +45,7 @@ class Found:
         window, tally = Window.of(cfg, start, end, as_of, known_after), Tally()
         files = find_files(cfg.path)
         tally.n_files = len(files)
-        there = (each.file for each in placed(files, cfg.partition, cfg.timezone, window, tally))
+        there = (each.file for each in placed(files, Where.of(cfg), window, tally))
         return cls(window, tuple(file for file in there if only is None or file.path in only), tally, only is None)
 
     def check(self, cfg: SamplesConfig, tally: Tally, seen: Collection[str]) -> None:

@@ -27,6 +27,7 @@ def config(folder, samples, outcomes=None, engine="ray") -> Config:
     ("job", "samples", "outcomes", "told"),
     [
         ("train-embeddings", {}, None, "gbdtlr train-embeddings"),
+        ("train-trees", {"path": ("delta+lake/clicks",)}, None, "tables and queries in [samples] path"),
         ("update-lr", {**FINAL, "label_window": HOUR}, None, "[samples] label_window"),
         ("train-trees", {**FINAL, "label_deadline": "until"}, None, "[samples] label_deadline"),
         (
