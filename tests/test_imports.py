@@ -25,7 +25,7 @@ LAYERS = (
     {"compute", "times"},
     {"buckets", "values"},
     {"codec", "config", "metrics", "tables"},
-    {"head", "samples", "store", "trees"},
+    {"head", "samples", "store", "trees", "users"},
     {"model"},
     {"release"},
     {"jobs", "scoring"},
