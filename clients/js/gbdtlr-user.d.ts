@@ -17,11 +17,11 @@ export class User {
   /** The user's vector. */
   readonly weights: Float64Array;
   /** Log-odds that the user adds to an item. */
-  score(vector: ArrayLike<number>): number;
+  score(vector: Float64Array): number;
   /** Probability of an item whose log-odds without the user's score are `margin`. */
-  probability(vector: ArrayLike<number>, margin: number): number;
+  probability(vector: Float64Array, margin: number): number;
   /** Take in one event: what was shown, whether it was clicked, its log-odds without the user's score. */
-  learn(vector: ArrayLike<number>, label: 0 | 1, margin: number): void;
+  learn(vector: Float64Array, label: 0 | 1, margin: number): void;
   /** The state in base64. */
   toString(): string;
 }

@@ -51,6 +51,7 @@ export class User {
   }
 
   learn(vector, label, margin) {
+    if (!vector.some(Boolean)) return; // an item without a vector says nothing
     const residual = sigmoid(margin + this.score(vector)) - label;
     this.weights.forEach((w, k) => {
       if (this.isMean) return void (this.weights[k] += label * this.alpha * (vector[k] - w));

@@ -53,7 +53,7 @@ class User:
     def learn(self, vector: list[float], label: int, margin: float) -> None:
         """Take in one event."""
         residual = sigmoid(margin + self.score(vector)) - label
-        for k, x in enumerate(vector):
+        for k, x in enumerate(vector if any(vector) else []):  # an item without a vector says nothing
             if not self.is_mean:
                 g = residual * x + self.l2 * self.weights[k]
                 self.squares[k] += g * g

@@ -111,7 +111,7 @@ def settings_changed(config: Config, base: Release) -> bool:
     made = made if isinstance(made, dict) else {}
     samples = made.get("samples")
     samples = samples if isinstance(samples, dict) else {}
-    columns = any(samples.get(key) != now["samples"].get(key) for key in ("wide", "dense"))
+    columns = any(samples.get(key) != now["samples"].get(key) for key in ("wide", "dense", "user_score"))
     return bool(made.get("head") != now["head"] or columns)
 
 

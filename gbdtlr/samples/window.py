@@ -179,7 +179,7 @@ class Window:
         if faults:
             return None
         samples = Samples(feature_table(batch, cfg, faults.path), label, weight, event_us, known_us)
-        return thin_negatives(samples, cfg.negative_keep_rate, cfg.numeric, cfg.dense)
+        return thin_negatives(samples, cfg.negative_keep_rate, cfg.numeric, cfg.linear)
 
 
 def _labels(column: pa.Array, name: str, faults: Faults) -> npt.NDArray[np.int8]:

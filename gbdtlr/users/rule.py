@@ -11,8 +11,8 @@ All in double precision, sums in rising order of ``k``, so that clients in other
 
     mean        w_k = w_k + alpha (v_k - w_k)       where the label is 1
 
-The regression's step is that of ``[head.online]`` for one coordinate, with its ``beta`` of 1. No step is as long as
-``alpha``, whatever comes in.
+An item without a vector, which is all zeros, moves nothing. The regression's step is that of ``[head.online]`` for one
+coordinate, with its ``beta`` of 1. No step is as long as ``alpha``, whatever comes in.
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gbdtlr.config import UsersConfig
+
 REGRESSION, MEAN = "regression", "mean"
 BETA = 1.0
+ALPHA = {REGRESSION: 0.5, MEAN: 0.1}
+"""Where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,13 @@ class Rule:
     """
 
     method: str = REGRESSION
-    alpha: float = 0.5
+    alpha: float = ALPHA[REGRESSION]
     l2: float = 0.0
+
+    @classmethod
+    def of(cls, config: UsersConfig) -> Rule:
+        """The rule that ``[users]`` of a config says."""
+        return cls(config.method, ALPHA[config.method] if config.alpha is None else config.alpha, config.l2)
 
     def learn(
         self, weights: list[float], squares: list[float], vector: Sequence[float], label: int, margin: float
@@ -52,6 +61,8 @@ class Rule:
         vector : of the item, (n,)
         margin : log-odds of the event without the user's score
         """
+        if not any(vector):  # an item without a vector says nothing
+            return
         if self.method == MEAN:
             if label:
                 for k, x in enumerate(vector):
