@@ -10,7 +10,22 @@ from pathlib import Path
 from benchmarks.harness import Bench
 from gbdtlr.compute import threads
 
-NAMES = ("encode", "hash", "fit", "score", "update", "online", "methods", "learn", "cold", "serve")
+NAMES = (
+    "encode",
+    "hash",
+    "fit",
+    "score",
+    "update",
+    "online",
+    "methods",
+    "labels",
+    "learn",
+    "cold",
+    "serve",
+    "logs",
+    "export",
+    "estimator",
+)
 
 
 HERE = [name for name in NAMES if (Path(__file__).parent / f"{name}.py").exists()]

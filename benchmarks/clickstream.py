@@ -1,6 +1,7 @@
 """An ad log that never happened: campaigns, sites and users come and go, and each row knows its true probability.
 
-``python -m benchmarks.clickstream --rows 1000000 --days 7 --seed 1 --out data/clicks`` writes it as hourly files.
+``python -m benchmarks.clickstream --rows 1000000 --days 7 --seed 1 --out data/clicks`` writes it as hourly files, and
+with ``--raw`` as two logs that are to be joined (:mod:`benchmarks.rawclicks`).
 
 What happens in it
 ------------------
@@ -14,6 +15,8 @@ What happens in it
   within that hour; about 3% come later and are lost. ``label_ts`` is the moment of the click, or the end of the
   wait where none came. Learning at once from every label that is known therefore sees the clicks of the last hour
   but none of its other views; only labels an hour old are a fair sample (``label_delay = "1h"``).
+- With ``--tastes``, each row also shows an item of a catalogue, which users like by tastes that nothing tells but what
+  they clicked: see :mod:`benchmarks.clicktastes`. There are fewer users then, each with more rows.
 - ``true_probability`` is that of ``label`` being 1, lost clicks taken off: no model can expect to do better.
 """
 
@@ -33,6 +36,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.clicktastes import FIELDS, ROWS_PER_USER, Tastes
 from benchmarks.clickworld import (
     DEVICES,
     FORMATS,
@@ -77,8 +81,10 @@ SCHEMA = pa.schema(
     ]
 )
 
+SCHEMA_WITH_TASTES = pa.schema([*SCHEMA, *FIELDS])
+
 _WAIT_US = WAIT // timedelta(microseconds=1)
-_DELAY_MEDIAN_S, _DELAY_SIGMA = 300.0, 1.3
+DELAY_MEDIAN_S, DELAY_SIGMA = 300.0, 1.3
 _INTERCEPT = -3.85
 
 
@@ -89,11 +95,11 @@ def sale_day(days: int) -> int:
 
 def lost_share() -> float:
     """Part of all clicks that come after the wait: the upper tail of the log-normal delay."""
-    return 0.5 * math.erfc(math.log(WAIT.total_seconds() / _DELAY_MEDIAN_S) / (_DELAY_SIGMA * math.sqrt(2)))
+    return 0.5 * math.erfc(math.log(WAIT.total_seconds() / DELAY_MEDIAN_S) / (DELAY_SIGMA * math.sqrt(2)))
 
 
 def hours(
-    n_rows: int = 1_000_000, days: int = 7, seed: int = 1, start: datetime = START
+    n_rows: int = 1_000_000, days: int = 7, seed: int = 1, start: datetime = START, tastes: bool = False
 ) -> Iterator[tuple[datetime, pa.Table]]:
     """The rows of each hour, in order of time, the same for the same arguments; memory is that of one hour.
 
@@ -103,10 +109,12 @@ def hours(
     days : whole days of UTC
     seed : at least 0
     start : a midnight, UTC
+    tastes : whether users have tastes, and items that they like
 
     Yields
     ------
-    hour, table : start of the hour; pa.Table of ``SCHEMA``, (rows of the hour, 18), sorted by ``ts``; may be empty
+    hour, table : start of the hour; pa.Table of ``SCHEMA``, (rows of the hour, 18), sorted by ``ts``; may be empty.
+        With tastes, of ``SCHEMA_WITH_TASTES``, (rows of the hour, 20)
 
     Raises
     ------
@@ -117,13 +125,15 @@ def hours(
         raise ConfigError(f"needs rows and days of at least 1 and a seed of at least 0, not {n_rows}, {days}, {seed}")
     if start.tzinfo is None or start.astimezone(UTC).time() != datetime.min.time():
         raise ConfigError(f"the click stream starts at a midnight in UTC, not {start.isoformat()}")
-    return _hours(n_rows, days, seed, start.astimezone(UTC))
+    return _hours(n_rows, days, seed, start.astimezone(UTC), tastes)
 
 
-def _hours(n_rows: int, days: int, seed: int, start: datetime) -> Iterator[tuple[datetime, pa.Table]]:
+def _hours(n_rows: int, days: int, seed: int, start: datetime, tastes: bool) -> Iterator[tuple[datetime, pa.Table]]:
     rng = np.random.default_rng([seed, VERSION])
     # Users grow with the log, so that each is seen about as often in a small one as in a large one.
-    w = World.draw(min(max(n_rows // 15, 500), 2_000_000), days, rng)
+    n_users = min(max(n_rows // (ROWS_PER_USER if tastes else 15), 500), 2_000_000)
+    w, taste = World.draw(n_users, days, rng), Tastes.draw(n_users, days, seed) if tastes else None
+    schema = SCHEMA_WITH_TASTES if tastes else SCHEMA
     site_quality = Drift(N_SITES, 0.45, 96, rng)
     site_fashion = Drift(N_SITES, 0.5, 24, rng)
     campaign_mood = Drift(len(w.campaign_weight), 0.2, 12, rng)
@@ -171,6 +181,11 @@ def _hours(n_rows: int, days: int, seed: int, start: datetime) -> Iterator[tuple
             - 0.6 * np.log(position)
             - 0.8 * np.log(np.maximum(load_ms, 400) / 400)
         )
+        more = []
+        if taste is not None:
+            item = taste.shown(h, n, rng)
+            log_odds += taste.log_odds(user, item)
+            more = taste.columns(item)
         probability = kept / (1 + np.exp(-log_odds))
         clicked = rng.random(n) < probability
         known_us = offset_us + np.where(clicked, _delay_us(n, rng), _WAIT_US)
@@ -194,10 +209,11 @@ def _hours(n_rows: int, days: int, seed: int, start: datetime) -> Iterator[tuple
             history.clicks[user],
             pa.array(idle_m, from_pandas=True),
             probability,
+            *more,
         ]
         history.add(user, clicked, known_us, hour_us + HOUR_US)
-        arrays = [_cast(c, field.type) for c, field in zip(columns, SCHEMA, strict=True)]
-        yield start + timedelta(hours=h), pa.Table.from_arrays(arrays, schema=SCHEMA)
+        arrays = [_cast(c, field.type) for c, field in zip(columns, schema, strict=True)]
+        yield start + timedelta(hours=h), pa.Table.from_arrays(arrays, schema=schema)
 
 
 def _cast(column: Any, kind: pa.DataType) -> pa.Array:
@@ -208,19 +224,26 @@ def _cast(column: Any, kind: pa.DataType) -> pa.Array:
 
 def _delay_us(n: int, rng: np.random.Generator) -> Array:
     """Log-normal delays from view to click, given that they are within the wait."""
-    delay = np.exp(rng.normal(math.log(_DELAY_MEDIAN_S * 1e6), _DELAY_SIGMA, n))
+    delay = np.exp(rng.normal(math.log(DELAY_MEDIAN_S * 1e6), DELAY_SIGMA, n))
     while (over := delay > _WAIT_US).any():
-        delay[over] = np.exp(rng.normal(math.log(_DELAY_MEDIAN_S * 1e6), _DELAY_SIGMA, int(over.sum())))
+        delay[over] = np.exp(rng.normal(math.log(DELAY_MEDIAN_S * 1e6), DELAY_SIGMA, int(over.sum())))
     return delay.astype(np.int64)
 
 
-def generate(n_rows: int = 1_000_000, days: int = 7, seed: int = 1, start: datetime = START) -> pa.Table:
-    """All rows of :func:`hours` as one table, (n_rows, 18), sorted by ``ts``."""
-    return pa.concat_tables(table for _, table in hours(n_rows, days, seed, start)).combine_chunks()
+def generate(
+    n_rows: int = 1_000_000, days: int = 7, seed: int = 1, start: datetime = START, tastes: bool = False
+) -> pa.Table:
+    """All rows of :func:`hours` as one table, (n_rows, 18 or 20), sorted by ``ts``."""
+    return pa.concat_tables(table for _, table in hours(n_rows, days, seed, start, tastes)).combine_chunks()
 
 
 def write(
-    out: str | Path, n_rows: int = 1_000_000, days: int = 7, seed: int = 1, start: datetime = START
+    out: str | Path,
+    n_rows: int = 1_000_000,
+    days: int = 7,
+    seed: int = 1,
+    start: datetime = START,
+    tastes: bool = False,
 ) -> dict[str, Any]:
     """Write the rows of :func:`hours` as ``out/dt=YYYY-MM-DD/hour=HH.parquet``; nobody sees half a file.
 
@@ -232,8 +255,9 @@ def write(
         An argument that cannot be right, or ``out`` holds files of another run, which would mix with this one's.
     """
     out = Path(out)
-    stream = hours(n_rows, days, seed, start)
-    run = {"clickstream": f"version {VERSION}, rows {n_rows}, days {days}, seed {seed}, start {start.isoformat()}"}
+    stream = hours(n_rows, days, seed, start, tastes)
+    told = f"version {VERSION}, rows {n_rows}, days {days}, seed {seed}, start {start.isoformat()}"
+    run = {"clickstream": told + (", tastes" if tastes else "")}
     for path in sorted(out.glob("dt=*/hour=*.parquet")):
         found = (pq.read_schema(path).metadata or {}).get(b"clickstream", b"unknown").decode()
         if found != run["clickstream"]:
@@ -276,14 +300,26 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--days", type=int, default=7, help="whole days, UTC (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="another seed, another world (%(default)s)")
     parser.add_argument("--start", default=f"{START:%Y-%m-%d}", help="first day (%(default)s)")
-    parser.add_argument("--out", default="data/clicks", help="folder of the hourly files (%(default)s)")
+    parser.add_argument("--tastes", action="store_true", help="users with tastes, and a catalogue of items they like")
+    parser.add_argument("--out", help="folder of the hourly files (data/clicks, or data/rawclicks)")
+    parser.add_argument("--raw", action="store_true", help="two logs, impressions and clicks, with what is odd in such")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
+    args.out = args.out or ("data/rawclicks" if args.raw else "data/clicks")
     try:
-        done = write(args.out, args.rows, args.days, args.seed, parse_time(args.start))
+        if args.raw and args.tastes:
+            print("error: --raw and --tastes cannot be had together; choose one", file=sys.stderr)
+            return 2
+        if args.raw:
+            from benchmarks import rawclicks
+
+            done = rawclicks.write(args.out, args.rows, args.days, args.seed, parse_time(args.start))
+            print(f"{done['rows']:,} impressions, {done['clicks']:,} clicks in {args.out} ({done['seconds']:.1f} s)")
+            return 0
+        done = write(args.out, args.rows, args.days, args.seed, parse_time(args.start), args.tastes)
     except GbdtlrError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from gbdtlr.scoring import Scorer, score_file
 
 __version__ = "0.1.0"
-__all__ = ["Config", "GbdtlrError", "Scorer", "__version__", "score_file", "train_trees", "update_lr"]
+__all__ = [
+    "Config",
+    "GbdtlrError",
+    "Scorer",
+    "__version__",
+    "score_file",
+    "train_embeddings",
+    "train_trees",
+    "update_lr",
+]
 
 _HOMES = {
     "Config": "gbdtlr.config",
@@ -71,6 +80,37 @@ def train_trees(
     config = _config(config)
     moment, by = _moment(as_of, config), _by(reason)
     return train_trees(config, moment, force=force, on_event=on_event, by=by, candidate=candidate)
+
+
+def train_embeddings(
+    config: Config | str | os.PathLike[str],
+    as_of: datetime | str | None = None,
+    *,
+    force: bool = False,
+    candidate: bool = False,
+    reason: str = "",
+    on_event: OnEvent | None = None,
+) -> JobResult:
+    """Publish vectors of items, rotated onto the live ones, with the live trees and head; the third job.
+
+    Parameters are those of :func:`train_trees`.
+
+    Returns
+    -------
+    result : its ``status`` is ``published``, ``superseded`` or ``refused``
+
+    Raises
+    ------
+    NoReleaseError
+        There are no trees yet.
+    GbdtlrError
+        Config, samples, vectors or store cannot be used; nothing was published.
+    """
+    from gbdtlr.jobs.train_embeddings import train_embeddings
+
+    config = _config(config)
+    moment, by = _moment(as_of, config), _by(reason)
+    return train_embeddings(config, moment, force=force, on_event=on_event, by=by, candidate=candidate)
 
 
 def update_lr(

@@ -20,10 +20,17 @@ from gbdtlr.values.crosses import columns_of, parts_of
 ONLINE = ("ftrl", "rda", "fobos")
 """Methods of the head that learn sample by sample."""
 METHODS = ("refit", "incremental", *ONLINE)
+UNFINAL = ("wait", "weigh")
+"""What becomes of rows whose label may still change: they wait until it is final, or are weighed by what is known."""
+AT_ONCE = "labels-at-once"
+"""What a replay compares these with, and no config file can ask for: every label known as its row happens."""
 TOLD = ("published", "refused", "rolled_back", "error")
 """Ends of jobs that somebody may be told of."""
 USERS = ("regression", "mean")
 """Methods that a user's weights learn by."""
+EMBEDDINGS = ("pmi", "file")
+"""Methods that vectors of items come by."""
+MOST_DIMENSIONS = 256
 UNKNOWN_COLUMNS = ("refuse", "ignore")
 """What a service does with columns that its release does not read."""
 L2 = (1e-9, 1e12)
@@ -31,11 +38,48 @@ L2 = (1e-9, 1e12)
 
 
 @dataclass(frozen=True)
+class OutcomesConfig:
+    """Where the outcomes are that make samples of impressions, and how long they are waited for.
+
+    An impression is a 1 where an outcome of its key came within ``window`` of it. ``partition`` places outcomes by
+    their own time. ``landed_time`` is the column that says when an outcome could be read, where that was later;
+    ``value`` one that says whether an outcome is a 1 or a 0; ``weight`` what it multiplies its sample's weight by. At
+    most ``max_outcomes`` are held at once.
+    """
+
+    path: tuple[str, ...]
+    key: str
+    time: str
+    window: timedelta
+    partition: str | None = None
+    unfinal: str = "wait"
+    landed_time: str | None = None
+    value: str | None = None
+    weight: str | None = None
+    max_outcomes: int = 100_000_000
+
+    def __post_init__(self) -> None:
+        _check_lengths("outcomes", self)
+        if not self.path:
+            raise ConfigError("[outcomes] path is empty; name files, folders or globs")
+        if not self.window:
+            raise ConfigError("[outcomes] window must be above zero: it is how long an outcome is waited for")
+        _check_unfinal("outcomes", self.unfinal)
+        _at_least("[outcomes] max_outcomes", self.max_outcomes, 1)
+        columns = [name for name in (self.key, self.time, self.value, self.weight) if name]
+        if twice := sorted({name for name in columns if columns.count(name) > 1}):
+            raise ConfigError(f"[outcomes] names {', '.join(twice)} for two things; key, time, value and weight differ")
+
+
+@dataclass(frozen=True)
 class SamplesConfig:
     """Where the samples are and which of their columns mean what.
 
     ``path`` holds files, folders or globs. ``partition`` is a strftime pattern found in each file's path
-    (``date=%Y-%m-%d/hour=%H``): files whose event times it places outside the window are not opened.
+    (``date=%Y-%m-%d/hour=%H``): files whose event times it places outside the window are not opened. With
+    ``label_window`` or ``label_deadline``, ``label_time`` is when the outcome came, and a label is final from then on
+    that an outcome can no longer come. With ``key`` the files hold impressions, which have no label: ``[outcomes]``
+    gives them theirs. ``user`` and ``item`` are the columns that say who was shown what.
     """
 
     path: tuple[str, ...]
@@ -43,6 +87,9 @@ class SamplesConfig:
     label: str = "label"
     label_time: str | None = None
     label_delay: timedelta | None = None
+    label_window: timedelta | None = None
+    label_deadline: str | None = None
+    unfinal: str = "wait"
     weight: str | None = None
     timezone: str = "UTC"
     partition: str | None = None
@@ -50,7 +97,11 @@ class SamplesConfig:
     categorical: tuple[str, ...] = ()
     wide: tuple[str, ...] = ()
     dense: tuple[str, ...] = ()
+    user: str | None = None
+    item: str | None = None
     negative_keep_rate: float = 1.0
+    key: str | None = None
+    outcomes: OutcomesConfig | None = field(default=None, metadata={"table": "outcomes"})
     user_score: str | None = None
 
     def __post_init__(self) -> None:
@@ -58,11 +109,14 @@ class SamplesConfig:
         zone(self.timezone)
         if not self.path:
             raise ConfigError("[samples] path is empty; name files, folders or globs")
-        if (self.label_time is None) == (self.label_delay is None):
+        if self.key is not None:
+            self._check_key()
+        elif (self.label_time is None) == (self.label_delay is None):
             raise ConfigError(
                 "[samples] needs exactly one of label_time (the column saying when the label became known) "
                 'and label_delay (such as "2h": how long after event_time it is final)'
             )
+        self._check_deadline()
         if not self.numeric and not self.categorical:
             raise ConfigError("[samples] needs features: list columns under numeric, categorical or both")
         if not 0 < self.negative_keep_rate <= 1:
@@ -82,6 +136,8 @@ class SamplesConfig:
             first = crossed.setdefault(frozenset(parts), name)
             if first != name:
                 raise ConfigError(f"[samples] wide has {first!r} and {name!r}, which say the same; remove one")
+        about = (self.label_column, self.event_time, self.label_time, self.label_deadline, self.weight)
+        told = {name for name in about if name}
         if len(set(self.dense)) < len(self.dense):
             raise ConfigError("[samples] dense lists a column more than once")
         if self.user_score in {*features, *self.wide_columns, *self.dense}:
@@ -94,13 +150,71 @@ class SamplesConfig:
                 f"[samples] {', '.join(both)} is a number under dense, and a category or an id elsewhere; "
                 "remove it from dense, or from categorical and wide"
             )
-        told = {name for name in (self.label, self.event_time, self.label_time, self.weight) if name}
         leaks = sorted(told & {*features, *self.wide_columns, *self.linear})
+        if self.user is not None and self.user == self.item:
+            raise ConfigError(f"[samples] user and item are both {self.user}; name the column of each")
+        for key, column in (("user", self.user), ("item", self.item)):
+            if column in told:
+                raise ConfigError(
+                    f"[samples] {key} = {column!r} is the label, a time or the weight; name a column of ids"
+                )
         if leaks:
             raise ConfigError(
                 f"[samples] {', '.join(leaks)} is the label, a time or the weight and cannot be a feature too; "
                 "remove it from numeric, categorical, wide or dense"
             )
+
+    def _check_key(self) -> None:
+        """Nothing, if what is said beside the key goes with labels that come from outcomes."""
+        given = {name: getattr(self, f"label_{name}") for name in ("time", "delay", "window", "deadline")}
+        given = {"label": self.label != "label", **{f"label_{name}": value for name, value in given.items()}}
+        if wrong := [name for name, is_given in given.items() if is_given]:
+            raise ConfigError(
+                f"[samples] {', '.join(wrong)} cannot stand beside key: the label comes from [outcomes], whose window "
+                "says when it is final; remove it, or remove key and [outcomes]"
+            )
+        if self.unfinal != "wait":
+            raise ConfigError("[samples] unfinal has no meaning beside key; write it under [outcomes]")
+        if self.key in (self.event_time, self.weight, *self.numeric, *self.dense):
+            raise ConfigError(f"[samples] key {self.key!r} is an id, and cannot be a time, a weight or a number too")
+
+    @property
+    def label_column(self) -> str | None:
+        """The column that holds the label; None where outcomes give it."""
+        return self.label if self.key is None else None
+
+    @property
+    def final_after(self) -> timedelta | None:
+        """How long after its event a sample is final; None where a column says so."""
+        return self.outcomes.window if self.outcomes is not None else self.label_window or self.label_delay
+
+    def _check_deadline(self) -> None:
+        if self.label_window is not None and self.label_deadline is not None:
+            raise ConfigError(
+                "[samples] has label_window and label_deadline; keep one: a length that is the same for all rows, or "
+                "a column that says until when the outcome of each row may come"
+            )
+        if (self.label_window or self.label_deadline) and self.label_time is None:
+            raise ConfigError(
+                "[samples] label_window and label_deadline need label_time, the column that says when the outcome "
+                "came; where there is none, label_delay alone says when labels are final"
+            )
+        _check_unfinal("samples", self.unfinal)
+        if self.unfinal != "wait" and not self.has_deadline:
+            raise ConfigError(
+                f'[samples] unfinal = "{self.unfinal}" needs to know when labels are final: write label_window, such '
+                'as "1h", or label_deadline, a column'
+            )
+
+    @property
+    def has_deadline(self) -> bool:
+        """Whether it is known of each row when its outcome came, and until when it may."""
+        return any(each is not None for each in (self.label_window, self.label_deadline, self.outcomes))
+
+    @property
+    def of_unfinal(self) -> str:
+        """What becomes of rows whose label is not final."""
+        return self.unfinal if self.outcomes is None else self.outcomes.unfinal
 
     @property
     def linear(self) -> tuple[str, ...]:
@@ -173,6 +287,35 @@ class UsersConfig:
     def from_dict(cls, table: dict[str, Any]) -> UsersConfig:
         """Settings from a table of a TOML file."""
         return typing.cast(UsersConfig, _build(cls, table, "users"))
+
+
+@dataclass(frozen=True)
+class EmbeddingsConfig:
+    """The vectors of items. ``pmi`` makes them of the positives of ``window``; ``file`` reads them from ``path``.
+
+    An item with fewer positives than ``min_item_count`` has no vector of its own. Items without one are known by their
+    ``content``: the mean of those that share the values of these columns.
+    """
+
+    method: str = "pmi"
+    path: str | None = None
+    window: timedelta = timedelta(days=28)
+    dimensions: int = 16
+    min_item_count: int = 5
+    content: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_lengths("embeddings", self)
+        if self.method not in EMBEDDINGS:
+            raise ConfigError(f"[embeddings] method is {self.method!r}; choose one of {', '.join(EMBEDDINGS)}")
+        if (self.method == "file") != (self.path is not None):
+            raise ConfigError('[embeddings] path names the vectors of method = "file", and belongs to no other')
+        _at_least("[embeddings] dimensions", self.dimensions, 1)
+        if self.dimensions > MOST_DIMENSIONS:
+            raise ConfigError(f"[embeddings] dimensions must be at most {MOST_DIMENSIONS}, not {self.dimensions}")
+        _at_least("[embeddings] min_item_count", self.min_item_count, 1)
+        if len(set(self.content)) < len(self.content):
+            raise ConfigError("[embeddings] content lists a column more than once")
 
 
 @dataclass(frozen=True)
@@ -266,7 +409,13 @@ class GuardConfig:
     are missing, or hold categories unseen, may rise by ``missing``; a column may be all of one value where that had a
     share of ``constant`` before. The mean of a dense column may move by ``drift`` of its standard deviations. ``auc``
     is the lowest the live head may have on labels it had not learned, and ``worse`` the share by which a new head's log
-    loss may exceed its.
+    loss may exceed its. Of the last day's rows, ``vectors`` is the least share whose item must have a vector in new
+    embeddings, and ``cosine`` the least mean of that between an item's new vector, rotated, and its live one. ``ages``
+    is how far labels that become known sooner for one class may bend the odds of a positive. ``early`` refuses
+    nothing: where the outcomes of the youngest rows are that far from what was expected, beside those of older ones,
+    unfinal rows wait. Where outcomes are joined, ``keyless`` is the share of impressions, or outcomes, that may have no
+    key, ``repeated`` the share of them that may be repeats of others, ``unmatched`` the share of outcomes that may have
+    no impression, ``late`` the share that may come after the window.
     """
 
     min_samples: int = 100
@@ -277,15 +426,25 @@ class GuardConfig:
     drift: float = 5.0
     auc: float = 0.4
     worse: float = 0.05
+    vectors: float = 0.3
+    cosine: float = 0.3
     calibration: tuple[float, ...] = (0.5, 2.0)
+    ages: tuple[float, ...] = (0.8, 1.25)
+    early: tuple[float, ...] = (0.5, 2.0)
+    keyless: float = 0.1
+    repeated: float = 0.75
+    unmatched: float = 0.5
+    late: float = 0.5
 
     def __post_init__(self) -> None:
         _at_least("[guard] min_samples", self.min_samples, 1)
-        for key in ("volume", "label_rate", "calibration"):
+        for key in ("volume", "label_rate", "calibration", "ages", "early"):
             bounds = getattr(self, key)
             if len(bounds) != 2 or not 0 <= bounds[0] < 1 < bounds[1]:
                 raise ConfigError(f"[guard] {key} must be two numbers around 1, such as [0.5, 2.0]")
-        for key, most in (("missing", 1.0), ("constant", 1.0), ("drift", math.inf), ("auc", 0.5), ("worse", math.inf)):
+        shares = ("missing", "constant", "vectors", "cosine", "keyless", "repeated", "unmatched", "late")
+        others = (("drift", math.inf), ("auc", 0.5), ("worse", math.inf))
+        for key, most in (*((share, 1.0) for share in shares), *others):
             if not 0 <= getattr(self, key) <= most:
                 raise ConfigError(f"[guard] {key} must be at least 0 and at most {most:g}")
 
@@ -366,9 +525,11 @@ class Config:
     """Everything a job needs; relative paths start at the current folder."""
 
     samples: SamplesConfig
+    outcomes: OutcomesConfig | None = None
     store: str = "store"
     threads: int | None = None
     trees: TreesConfig = field(default_factory=TreesConfig)
+    embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     users: UsersConfig = field(default_factory=UsersConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
@@ -378,6 +539,19 @@ class Config:
     def __post_init__(self) -> None:
         if self.threads is not None:
             _at_least("threads", self.threads, 1)
+        if self.outcomes is not None and self.samples.key is None:
+            raise ConfigError("[outcomes] needs [samples] key: the column that an impression and its outcome share")
+        if self.outcomes is None and self.samples.key is not None:
+            raise ConfigError("[samples] key needs a table [outcomes] with path, key, time and window")
+        # Whoever reads samples needs both.
+        object.__setattr__(self, "samples", dataclasses.replace(self.samples, outcomes=self.outcomes))
+        for key, wait in (("[samples] label_window", self.samples.label_window), ("[outcomes] window", self._wait)):
+            for section in ("trees", "head"):
+                if wait is not None and wait >= getattr(self, section).window:
+                    raise ConfigError(
+                        f"{key} is {format_duration(wait)}, as long as [{section}] window or longer: no row in that "
+                        "would be final; give it more time"
+                    )
         if strangers := sorted({*self.head.dense_anchor} - {*self.samples.linear}):
             raise ConfigError(
                 f"[head] dense_anchor names {', '.join(strangers)}, which [samples] dense does not list; "
@@ -408,14 +582,28 @@ class Config:
     @classmethod
     def from_dict(cls, table: dict[str, Any]) -> Config:
         """Configuration from the nested tables of a TOML file."""
-        return typing.cast(Config, _build(cls, table, ""))
+        config = typing.cast(Config, _build(cls, table, ""))
+        if config.samples.of_unfinal == AT_ONCE:
+            raise ConfigError(f"unfinal is {AT_ONCE!r}; choose one of {', '.join(UNFINAL)}")
+        return config
+
+    def with_unfinal(self, unfinal: str) -> Config:
+        """Copy in which something else becomes of rows that are not final."""
+        if self.outcomes is not None:
+            return self.replace(outcomes=dataclasses.replace(self.outcomes, unfinal=unfinal))
+        return self.replace(samples=dataclasses.replace(self.samples, unfinal=unfinal))
+
+    @property
+    def _wait(self) -> timedelta | None:
+        return None if self.outcomes is None else self.outcomes.window
 
     def as_dict(self) -> dict[str, Any]:
         """The same configuration, defaults included, in JSON's types; :meth:`from_dict` reads it back.
 
         Versions record it, so ``[serve]`` and ``[notify]`` are left out: how a service listens, and who is told of a
-        job, makes no other release. So is all that concerns dense columns where there are none, and ``[users]`` that
-        says nothing: versions before there were any had the same settings.
+        job, makes no other release. So is all that concerns dense columns where there are none, embeddings where no
+        column says what an item is, and ``[users]`` that says nothing: versions before there were any had the same
+        settings.
         """
         table = typing.cast(dict[str, Any], _plain(self))
         del table["serve"], table["notify"]
@@ -424,6 +612,8 @@ class Config:
         if not self.samples.linear:
             del table["samples"]["dense"], table["head"]["dense_l2"], table["head"]["dense_anchor"]
             del table["guard"]["drift"]
+        if self.samples.item is None:
+            del table["embeddings"], table["guard"]["vectors"], table["guard"]["cosine"]
         return table
 
     def replace(self, **changes: Any) -> Config:
@@ -444,9 +634,20 @@ def _at_least(key: str, value: int, least: int) -> None:
         raise ConfigError(f"{key} must be at least {least}, not {value}")
 
 
+def _check_unfinal(section: str, unfinal: str) -> None:
+    """Nothing, if rows whose label is not final yet can be treated so."""
+    if unfinal not in (*UNFINAL, AT_ONCE):
+        raise ConfigError(f"[{section}] unfinal is {unfinal!r}; choose one of {', '.join(UNFINAL)}")
+
+
+def _own_fields(cls: Any) -> dict[str, dataclasses.Field[Any]]:
+    """Fields that stand in the table itself, and not in one of their own."""
+    return {f.name: f for f in dataclasses.fields(cls) if "table" not in f.metadata}
+
+
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
-        pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+        pairs = ((name, getattr(value, name)) for name in _own_fields(value))
         return {name: _plain(item) for name, item in pairs if item is not None}
     if isinstance(value, timedelta):
         return format_duration(value)
@@ -457,7 +658,7 @@ def _plain(value: Any) -> Any:
 
 def _build(cls: type, table: dict[str, Any], section: str) -> Any:
     hints = typing.get_type_hints(cls)
-    fields = {f.name: f for f in dataclasses.fields(cls)}
+    fields = _own_fields(cls)
     for key in table:
         if key not in fields:
             near = difflib.get_close_matches(key, fields, n=1)

@@ -41,7 +41,10 @@ DOORS = (
     [sys.executable, "cli.py"],
 )
 COMMANDS = list(group.commands)
-JOB_KEYS = ["status", "release", "trees", "head", "as_of", "samples", "metrics", "reason", "candidate", "guards"]
+JOB_KEYS = [
+    *("status", "release", "trees", "head", "embeddings", "as_of", "samples", "metrics", "reason"),
+    *("candidate", "guards"),
+]
 CONFIG = """
 store = "store"
 threads = 1

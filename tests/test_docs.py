@@ -32,13 +32,16 @@ from gbdtlr.cli.group import group, main
 from gbdtlr.compute.cpus import HOST, LEVELS
 from gbdtlr.config import (
     Config,
+    EmbeddingsConfig,
     GuardConfig,
     HeadConfig,
     NotifyConfig,
     OnlineConfig,
+    OutcomesConfig,
     SamplesConfig,
     ServeConfig,
     TreesConfig,
+    UsersConfig,
 )
 from gbdtlr.jobs import JobResult
 from gbdtlr.samples import Samples, read
@@ -59,15 +62,18 @@ MOST_README_LINES = 200
 SECTIONS = {
     "Top of the file": Config,
     "[samples]": SamplesConfig,
+    "[outcomes]": OutcomesConfig,
     "[trees]": TreesConfig,
+    "[embeddings]": EmbeddingsConfig,
     "[head]": HeadConfig,
     "[head.online]": OnlineConfig,
+    "[users]": UsersConfig,
     "[guard]": GuardConfig,
     "[serve]": ServeConfig,
     "[notify]": NotifyConfig,
 }
 NEEDED = '[samples]\npath = "x"\nevent_time = "t"\nlabel_delay = "1h"\nnumeric = ["n"]\n'
-TABLES = ("samples", "trees", "head", "online", "guard", "serve", "notify")
+TABLES = ("samples", "outcomes", "trees", "embeddings", "head", "online", "guard", "serve", "notify", "users")
 OTHERS_OPTIONS = {"--now", "--ftrl", "--no-cache-dir", "--no-install-recommends"}  # of others' commands
 
 
@@ -307,12 +313,19 @@ def test_every_command_and_option_stands_in_the_docs(name: str) -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
 def test_options_in_the_docs_exist(page: str) -> None:
-    ours = {option for command in group.commands.values() for parameter in command.params for option in parameter.opts}
+    ours = {option for command in all_commands() for parameter in command.params for option in parameter.opts}
     modules = ("benchmarks.__main__", "benchmarks.replay", "benchmarks.clickstream")
     parsers = [importlib.import_module(module).parser() for module in modules]
     theirs = {option for parser in parsers for option in parser._option_string_actions}
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", PAGES[page]))
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", PAGES[page]))
     assert named - ours - theirs - COMMON - OTHERS_OPTIONS == set()
+
+
+def all_commands() -> Iterator[click.Command]:
+    """Commands, and those below them."""
+    for command in group.commands.values():
+        yield command
+        yield from command.commands.values() if isinstance(command, click.Group) else ()
 
 
 def test_defaults_of_options_are_told() -> None:

@@ -1,4 +1,4 @@
-"""The two jobs: ``train-trees``, the slow one, and ``update-lr``, the fast one."""
+"""The jobs: ``train-trees`` and ``train-embeddings``, the slow ones, and ``update-lr``, the fast one."""
 
 from __future__ import annotations
 
@@ -63,6 +63,30 @@ def train_trees(session: Session, as_of: str | None, force: bool, candidate: boo
     return finish(session, result)
 
 
+@click.command("train-embeddings")
+@as_of("Learn only from what was known at this time")
+@_force
+@_candidate
+@reason
+@outcome.metrics
+@with_config
+def train_embeddings(session: Session, as_of: str | None, force: bool, candidate: bool, reason: str) -> int:
+    """Make vectors of items, publish them with the live trees and head.
+
+    The third job: once a day or a week, where [embeddings] and [samples] item are set. Ends as published, superseded,
+    or refused (exit 4), by a guard or a hold.
+
+    \b
+    Example:
+      gbdtlr train-embeddings -c configs/shop.toml --as-of 2013-02-15
+    """
+    from gbdtlr.jobs.train_embeddings import train_embeddings
+
+    moment, log = session.now(as_of), session.log.event
+    result = train_embeddings(session.config, moment, force=force, on_event=log, by=by(reason), candidate=candidate)
+    return finish(session, result)
+
+
 @click.command("update-lr")
 @as_of("Learn only from what was known at this time")
 @_force
@@ -111,9 +135,10 @@ def finish(session: Session, result: JobResult, overrule: str = "publish all the
 
 
 def _text(values: dict[str, Any], session: Session) -> str:
-    rows = [(name.replace("_", " "), tables.cell(values[name])) for name in ("trees", "head", "as_of", "samples")]
-    if not values["samples"]:
-        rows.pop()
+    names = ["trees", *(["embeddings"] if values["embeddings"] else []), "head", "as_of"]
+    if values["samples"]:
+        names.append("samples")
+    rows = [(name.replace("_", " "), tables.cell(values[name])) for name in names]
     role = "the candidate" if values["candidate"] else "live"
     live = f"; {role} is release {values['release']}" if values["release"] else ""
     title = f"published release {values['release']}" if values["status"] == "published" else values["status"] + live
@@ -122,4 +147,4 @@ def _text(values: dict[str, Any], session: Session) -> str:
     return f"{title}\n\n{metrics.text(rows, values['metrics'], values['reason'], session)}"
 
 
-COMMANDS = (train_trees, update_lr)
+COMMANDS = (train_trees, train_embeddings, update_lr)

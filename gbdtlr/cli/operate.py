@@ -20,6 +20,7 @@ WITH_A_PAIR = ("release", "candidate", None)  # None: an entry that cannot be re
 @click.command("status")
 @duration("--max-head-age", help="Exit with 4 if the live head is older, or dated as far ahead.")
 @duration("--max-trees-age", help="Exit with 4 if the live trees are older, or dated as far ahead.")
+@duration("--max-embeddings-age", help="Exit with 4 if the live embeddings are older, dated as far ahead, or none.")
 @click.option(
     "--format",
     "form",
@@ -30,7 +31,12 @@ WITH_A_PAIR = ("release", "candidate", None)  # None: an entry that cannot be re
 @as_of("Take ages at this time")
 @with_store
 def status(
-    session: Session, max_head_age: timedelta | None, max_trees_age: timedelta | None, form: str, as_of: str | None
+    session: Session,
+    max_head_age: timedelta | None,
+    max_trees_age: timedelta | None,
+    max_embeddings_age: timedelta | None,
+    form: str,
+    as_of: str | None,
 ) -> int:
     """Show the live release: its age, and how well it does.
 
@@ -53,12 +59,18 @@ def status(
     else:
         session.result(values, lambda: _status_text(values, session))
     code = 0
-    for part, limit, job in (("head", max_head_age, "update-lr"), ("trees", max_trees_age, "train-trees")):
+    for part, limit, job in (
+        ("head", max_head_age, "update-lr"),
+        ("trees", max_trees_age, "train-trees"),
+        ("embeddings", max_embeddings_age, "train-embeddings"),
+    ):
         seconds = values[f"{part}_age_s"]
-        if limit is None or abs(seconds) <= limit.total_seconds():
+        if limit is None or (seconds is not None and abs(seconds) <= limit.total_seconds()):
             continue
-        told = f"the live {part} of release {values['release']} is"
-        if seconds > 0:
+        told = f"the live {part} of release {values['release']} {'are' if part == 'embeddings' else 'is'}"
+        if seconds is None:
+            told = f"release {values['release']} has no {part}; see why gbdtlr {job} did not publish"
+        elif seconds > 0:
             allowed = tables.age(limit.total_seconds())
             told += f" {tables.age(seconds)} old, more than {allowed}; see why gbdtlr {job} did not publish"
         else:  # until then nothing newer is published, and it would never look too old
@@ -126,7 +138,7 @@ def verify(session: Session) -> int:
 def prune(session: Session, keep: int, keep_after: str | None, min_age: timedelta, dry_run: bool) -> None:
     """Remove what no kept release needs.
 
-    That is trees, heads, and what killed jobs left behind. The log of releases stays whole.
+    That is trees, embeddings, heads, and what killed jobs left behind. The log of releases stays whole.
 
     \b
     Example:
@@ -171,11 +183,11 @@ def _status_text(values: dict[str, Any], session: Session) -> str:
 
 def _facts(values: dict[str, Any]) -> list[tuple[str, str]]:
     """What there is to say of a release or a candidate, beside its figures."""
+    parts = ["trees", *(["embeddings"] if values["embeddings"] else []), "head"]
     return [
         ("as of", values["as_of"]),
         ("made by", values["why"] + (", forced" if values["forced"] else "") + _who(values, " by ")),
-        ("trees", f"{values['trees']}, {tables.age(values['trees_age_s'])} old"),
-        ("head", f"{values['head']}, {tables.age(values['head_age_s'])} old"),
+        *((part, f"{values[part]}, {tables.age(values[f'{part}_age_s'])} old") for part in parts),
     ]
 
 
@@ -188,12 +200,14 @@ def _who(values: dict[str, Any], before: str = "") -> str:
 def _releases_text(entries: list[dict[str, Any]], session: Session) -> str:
     if not entries:
         return "no releases yet; gbdtlr train-trees makes the first"
+    any_embeddings = any(entry["embeddings"] for entry in entries)
+    parts = ["trees", *(["embeddings"] if any_embeddings else []), "head"]
     rows = [
         [
             str(entry["release"]),
             entry["as_of"] or "",
             entry["why"] + "".join(f", {word}" for word in ("forced", "pruned") if entry[word]) + _tried(entry),
-            *(_hash(entry[part] if entry["kind"] in WITH_A_PAIR else "") for part in ("trees", "head")),
+            *(_hash(entry[part] if entry["kind"] in WITH_A_PAIR else "") for part in parts),
             metrics.progressive(entry["metrics"], "ne"),
             metrics.progressive(entry["metrics"], "calibration"),
             tables.shortened(_who(entry), _MOST_OF_WHO),
@@ -201,7 +215,7 @@ def _releases_text(entries: list[dict[str, Any]], session: Session) -> str:
         ]
         for entry in entries
     ]
-    header = ["release", "as of", "made by", "trees", "head", "NE", "calibration", "by", "reason"]
+    header = ["release", "as of", "made by", *parts, "NE", "calibration", "by", "reason"]
     return session.table(header, rows)
 
 

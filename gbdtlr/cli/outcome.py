@@ -73,7 +73,7 @@ class MetricsFile:
             self._session.log.event("metrics.failed", file=str(self._path), reason=str(error))
 
 
-MAKE_LIVE = ("train-trees", "update-lr", "learn", "rollback", "promote")
+MAKE_LIVE = ("train-trees", "train-embeddings", "update-lr", "learn", "rollback", "promote")
 """Commands whose ends somebody may want to be told of."""
 INTERRUPTED = 130
 

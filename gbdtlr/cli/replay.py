@@ -113,6 +113,10 @@ def _text(values: dict[str, Any], session: Session) -> str:
     header = ["strategy", *_FIGURES.values(), "NE - two-speed", "95% interval", "training s"]
     period = f"{values['start']} to {values['end']}, trees every {values['trees_every']}, head {values['lr_every']}"
     parts = [headline(values), f"{tables.count(values['rows'], 'row')}, {period}", session.table(header, rows)]
+    if "labels" in values:
+        rows = [[each["name"], f"{each['unfinal']:.1%}", *_ends_of(each)] for each in values["labels"]]
+        header = ["labels", "weight not final", "lowest calibration of an hour of the day", "highest"]
+        parts.append(session.table(header, rows))
     if len(values["cadences"]) > 1:
         rows = [
             [each["trees_every"], each["lr_every"], *_figures(each), tables.cell(each["jobs"]), _seconds(each)]
@@ -131,6 +135,12 @@ def _text(values: dict[str, Any], session: Session) -> str:
             parts.append(session.table([said, f"NE on {tables.count(curve[0]['rows'], 'row')}"], rows))
     parts.append(_cost(values))
     return "\n\n".join(parts)
+
+
+def _ends_of(values: dict[str, Any]) -> list[str]:
+    """The lowest and the highest calibration of an hour of the day."""
+    there = [each for each in values["calibration_by_hour"] if each is not None]
+    return [tables.cell(min(there)), tables.cell(max(there))] if there else [tables.NONE] * 2
 
 
 def _cost(values: dict[str, Any]) -> str:

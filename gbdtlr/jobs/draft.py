@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -9,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from gbdtlr.codec.documents import table
 from gbdtlr.compute.parts import Parts
 from gbdtlr.head import Codes, Head
 from gbdtlr.jobs import guards
@@ -17,11 +19,13 @@ from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.methods import Fitted
 from gbdtlr.jobs.publishing import Published, publish_head, try_publish_trees
 from gbdtlr.jobs.run import Run
+from gbdtlr.jobs.unfinal import DELAYS
 from gbdtlr.jobs.versions import versions
 from gbdtlr.metrics import Quality
 from gbdtlr.model import Golden, Model
 from gbdtlr.release import Release, Slow
 from gbdtlr.release.slow import GOLDEN, HEAD
+from gbdtlr.samples import Delays
 from gbdtlr.store import Entry, Version
 
 
@@ -42,6 +46,7 @@ class Draft:
     live : entry it is built on, None for the first
     metrics : what was measured so far
     since : the newest entry of the log when it was begun, if that is newer than ``live``
+    delays : how soon outcomes came in all it has learned; None where rows do not say
     """
 
     run: Run
@@ -55,6 +60,7 @@ class Draft:
     live: Entry | None
     metrics: dict[str, Any] = field(default_factory=dict)
     since: int = 0
+    delays: Delays | None = None
 
     @cached_property
     def model(self) -> Model:
@@ -84,9 +90,12 @@ class Draft:
         ----------
         of_rival : the rows as the rival reads them, cut alike, where it does so in another way
         """
+        return self.worse_than([(rival, parts if of_rival is None else of_rival, parts)], told)
+
+    def worse_than(self, judged: Sequence[guards.Judged], told: str) -> list[guards.Check]:
+        """As :meth:`worse`, of several heads, each on rows of its own."""
         guard = self.run.config.guard
-        sums = guards.contest(self.fitted.head, rival, parts, guard, of_rival)
-        return list(guards.worse(sums, told, guard))
+        return list(guards.worse(guards.contests(self.fitted.head, judged, guard), told, guard))
 
     def calibration(self, newest: datetime | None = None) -> list[guards.Check]:
         """Check of its calibration on what it and those before it had just learned; see :func:`guards.calibration`.
@@ -118,7 +127,7 @@ class Draft:
             **self.ledger.to_files(),
         }
         manifest = {
-            "trees": self.slow.tie(),
+            **self.slow.ties(),
             "config": self.run.config.as_dict(),
             "samples": len(self.window),
             "ledger": self.ledger.to_dict(),
@@ -126,6 +135,7 @@ class Draft:
             "metrics": self.metrics,
             "base": None if self.live is None else self.live.number,
             "versions": versions(),
+            **({} if self.delays is None else {DELAYS: table(self.delays)}),
         }
         version = self.run.store.write_version("heads", files, manifest, self.as_of, under=self.slow.trees_name)
         self.slow.model(version)
@@ -159,7 +169,14 @@ class Written:
     def publish_with_trees(self) -> Entry | None:
         """Make trees and head live, or the candidate, if the release they were judged beside still is; None if not."""
         draft = self.draft
-        values = {**self._values(), "as_of": draft.as_of, "trees": draft.slow.trees_name, "head": self.head.name}
+        trees, embeddings = draft.slow.names
+        values = {
+            **self._values(),
+            "as_of": draft.as_of,
+            "trees": trees,
+            "embeddings": embeddings,
+            "head": self.head.name,
+        }
         return try_publish_trees(draft.run.store, draft.live, values, draft.run.candidate)
 
     def released(self, entry: Entry) -> Release:

@@ -5,17 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config
-from gbdtlr.head import Codes
+from gbdtlr.head import Codes, Head
 from gbdtlr.head.codes import as_other, happened_from, known_after
 from gbdtlr.jobs import guards
 from gbdtlr.jobs.coding import code_window
 from gbdtlr.jobs.live import Live
 from gbdtlr.jobs.methods import dense_of, wide_of
 from gbdtlr.jobs.then import Served, Then
+from gbdtlr.jobs.unfinal import learned_unfinal
 from gbdtlr.model import Model
 from gbdtlr.release import Release
+from gbdtlr.samples import Samples
 from gbdtlr.store import Store
 from gbdtlr.times import to_us
 
@@ -74,8 +79,18 @@ class Fresh:
             return []
         return [
             *guards.given(base, self.as_live, as_of, config.guard),
-            *guards.contradiction(self.model.head, self.fresh, config.guard),
+            *guards.contradiction(self.judged(base), config.guard),
         ]
+
+    def judged(self, base: Release) -> list[tuple[Head, Parts[Codes]]]:
+        """The fresh rows with a head that has learned none of them: the live one, or those live when they happened."""
+        if not learned_unfinal(base):
+            return [(self.model.head, self.fresh)]
+        return [(each.head, each.rows) for each in self.served]
+
+    def margin(self, samples: Samples, codes: Codes) -> NDArray[np.float64]:  # noqa: ARG002 - other trees' codes
+        """What the live head says of samples."""
+        return self.model.margin(samples.table)
 
     def same(self, parts: Parts[Codes]) -> Parts[Codes]:
         """The rows of ``newest`` among those of the head's window on other trees, in the same order."""

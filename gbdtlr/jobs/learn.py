@@ -66,6 +66,11 @@ def learn(
             f"[head] method is {config.head.method!r}, which cannot learn one sample at a time; "
             f"choose one of {', '.join(ONLINE)}"
         )
+    if config.outcomes is not None:
+        raise ConfigError(
+            "gbdtlr learn takes lines whose label is final, and [outcomes] leaves the labels to be joined; run "
+            "gbdtlr update-lr, or send joined lines with a config that has [samples] label and no [outcomes]"
+        )
     with running("learn", config, clock(), on_event=on_event, by=by) as run:
         stream = Stream(run)
         for lines in pieces:

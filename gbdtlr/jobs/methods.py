@@ -8,13 +8,16 @@ method            the whole window                         new samples, on the h
 ``ftrl, rda,      one pass from the leaf outputs, in       each sample once, in order of maturity
 fobos``           order of maturity
 ================  =======================================  ==========================================
+
+Rows whose label is not final yet, weighed (``jobs.unfinal``), are extra rows of what is published and of nothing else:
+a method that goes on from its state learns them on a copy of it, and each in earnest when it is final.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import numpy as np
@@ -64,8 +67,10 @@ class Fitted:
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
-Continue = Callable[[Parts[Codes], datetime, Sequence[Served]], Fitted]
-"""Learns samples the head before has not, up to a moment, of which is known what served them."""
+Continue = Callable[[Parts[Codes], datetime, Sequence[Served], Parts[Codes]], Fitted]
+"""Learns samples the head before has not, up to a moment, of which is known what served them; and on top of all, for
+what is published alone, weighed rows that are not final."""
+NOTHING: Parts[Codes] = Parts()
 
 
 class Method(Protocol):
@@ -78,6 +83,7 @@ class Method(Protocol):
         as_of: datetime,
         base: Release | None,
         served: Sequence[Served],
+        unfinal: Parts[Codes] = NOTHING,
     ) -> Fitted:
         """Head learned from all samples of the window; without samples, exactly the trees.
 
@@ -86,6 +92,7 @@ class Method(Protocol):
         window : the samples in pieces
         base : the live release, or None before the first
         served : samples whose labels ``base``'s head had not learned, and what was live when they happened
+        unfinal : weighed rows that are not final, as extra rows of what is published
         """
 
     def on(self, base: Release) -> Continue | None:
@@ -167,6 +174,7 @@ class Refit:
         as_of: datetime,
         base: Release | None,
         served: Sequence[Served],
+        unfinal: Parts[Codes] = NOTHING,
     ) -> Fitted:
         settings = [Setting(half_life, l2) for half_life in self.config.half_lives for l2 in self.config.l2]
         fits = base.fits if base is not None else None
@@ -176,10 +184,9 @@ class Refit:
             fits = Fits(candidates, Record.blank(candidates.names, as_of), None)
             return Fitted(Head.bare(layout), fits.to_files())
         same = base is not None and base.trees is trees and base.head.wide == self.wide
-        start = fits.candidates if fits is not None and same else None
-        candidates = fit_candidates(window, layout, settings, as_of, start)
-        record = self.learn_record(candidates, fits, served, as_of)
-        return blended(Fits(candidates, record, self.memory(window, candidates, as_of)))
+        start = fits.final if fits is not None and same else None
+        record = self.learn_record(Candidates.bare(settings, layout), fits, served, as_of)
+        return blended(self.fitted(window, unfinal, layout, settings, as_of, start, record))
 
     def on(self, base: Release) -> Continue | None:  # noqa: ARG002 - the protocol's
         return None
@@ -205,14 +212,19 @@ class Refit:
         ]
         return fits.record.learn(told, as_of, self.config.blend_half_life)
 
-    def memory(
+    def fitted(
         self,
-        window: Parts[Codes],  # noqa: ARG002 - for those who remember, as the others below
-        candidates: Candidates,  # noqa: ARG002
-        as_of: datetime,  # noqa: ARG002
-    ) -> Memory | None:
-        """What is kept of the window's samples: nothing, as the next update reads them again."""
-        return None
+        window: Parts[Codes],
+        unfinal: Parts[Codes],
+        layout: Layout,
+        settings: Sequence[Setting],
+        as_of: datetime,
+        start: Candidates | None,
+        record: Record,
+    ) -> Fits:
+        """Fits of all settings on the samples and the weighed rows; the next update reads all of them again."""
+        rows = Parts([*window, *unfinal]) if len(unfinal) else window
+        return Fits(fit_candidates(rows, layout, settings, as_of, start), record, None)
 
 
 class Incremental(Refit):
@@ -226,16 +238,36 @@ class Incremental(Refit):
             return None
         known, memory = fits, fits.memory
 
-        def learn(news: Parts[Codes], as_of: datetime, served: Sequence[Served]) -> Fitted:
-            record = self.learn_record(known.candidates, known, served, as_of)
-            candidates, kept = fit_on(known.candidates, memory, as_of - base.head_as_of, news, as_of)
-            return blended(Fits(candidates, record, kept))
+        def learn(
+            news: Parts[Codes], as_of: datetime, served: Sequence[Served], unfinal: Parts[Codes] = NOTHING
+        ) -> Fitted:
+            record = self.learn_record(known.final, known, served, as_of)
+            final, kept = fit_on(known.final, memory, as_of - base.head_as_of, news, as_of)
+            return blended(_on_top(final, kept, unfinal, as_of, record))
 
         return learn
 
-    def memory(self, window: Parts[Codes], candidates: Candidates, as_of: datetime) -> Memory | None:
-        """The window's samples as curvature."""
-        return remember(window, candidates, as_of)
+    def fitted(
+        self,
+        window: Parts[Codes],
+        unfinal: Parts[Codes],
+        layout: Layout,
+        settings: Sequence[Setting],
+        as_of: datetime,
+        start: Candidates | None,
+        record: Record,
+    ) -> Fits:
+        """Fits on the samples, their memory, and on a copy what the weighed rows say."""
+        final = fit_candidates(window, layout, settings, as_of, start)
+        return _on_top(final, remember(window, final, as_of), unfinal, as_of, record)
+
+
+def _on_top(final: Candidates, memory: Memory, unfinal: Parts[Codes], as_of: datetime, record: Record) -> Fits:
+    """Fits that have learned the weighed rows, beside those and the memory that have not."""
+    if not len(unfinal):
+        return Fits(final, record, memory)
+    published, _ = fit_on(final, memory, timedelta(), unfinal, as_of)
+    return Fits(published, record, memory, final)
 
 
 @dataclass(frozen=True)
@@ -253,16 +285,22 @@ class Online:
         as_of: datetime,  # noqa: ARG002 - the protocol's, as the others below
         base: Release | None,  # noqa: ARG002
         served: Sequence[Served],  # noqa: ARG002
+        unfinal: Parts[Codes] = NOTHING,
     ) -> Fitted:
-        return _learned(OnlineHead(self.rule, Layout.of(trees, self.wide, self.dense)), window)
+        return _learned(OnlineHead(self.rule, Layout.of(trees, self.wide, self.dense)), window, unfinal)
 
     def on(self, base: Release) -> Continue | None:
         head = base.online()
         if head is None or head.rule != self.rule or not head.wide.same_ids(self.wide) or head.dense != self.dense:
             return None
 
-        def learn(news: Parts[Codes], as_of: datetime, served: Sequence[Served]) -> Fitted:  # noqa: ARG001
-            return _learned(head, news)
+        def learn(
+            news: Parts[Codes],
+            as_of: datetime,  # noqa: ARG001 - as of the others, as the next
+            served: Sequence[Served],  # noqa: ARG001
+            unfinal: Parts[Codes] = NOTHING,
+        ) -> Fitted:
+            return _learned(head, news, unfinal)
 
         return learn
 
@@ -275,13 +313,22 @@ def blended(fits: Fits) -> Fitted:
     return Fitted(head, fits.to_files(), {"passes": fits.candidates.passes, "blend": blend})
 
 
-def _learned(head: OnlineHead, samples: Parts[Codes]) -> Fitted:
+def _learned(head: OnlineHead, samples: Parts[Codes], unfinal: Parts[Codes]) -> Fitted:
     quality = Quality()
     if len(samples):
-        codes = concatenate(list(samples))  # one at a time, in the order of their labels: in one place
-        codes = codes.take(np.argsort(codes.known_us, kind="stable"))
+        codes = _in_order(samples)
         quality = Quality.of(head.learn_many(codes), codes.label, codes.weight)
-    return Fitted(head.head(), {"online.npz": head.to_bytes()}, {"one_by_one": quality.as_dict(), **sparsity(head)})
+    state, published = head.to_bytes(), head
+    if len(unfinal):
+        published = OnlineHead.from_bytes(state, head.layout)
+        published.learn_many(_in_order(unfinal))
+    return Fitted(published.head(), {"online.npz": state}, {"one_by_one": quality.as_dict(), **sparsity(head)})
+
+
+def _in_order(samples: Parts[Codes]) -> Codes:
+    """All of them in one place, in the order in which their labels become known: they are learned one at a time."""
+    codes = concatenate(list(samples))
+    return codes.take(np.argsort(codes.known_us, kind="stable"))
 
 
 def sparsity(head: OnlineHead) -> dict[str, int]:

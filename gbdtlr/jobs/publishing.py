@@ -48,8 +48,8 @@ def publish_head(
 ) -> Published:
     """Make ``head`` live, or the candidate, unless something newer than entry ``since`` says otherwise.
 
-    Newer trees, a rollback, a promotion, or a head that knows as much win over it; an older head on the same trees does
-    not. A candidate is overtaken by candidates, not by what goes live.
+    Newer trees, other embeddings, a rollback, a promotion, or a head that knows as much win over it; an older head on
+    the same trees does not. A candidate is overtaken by candidates, not by what goes live.
 
     Parameters
     ----------
@@ -74,6 +74,7 @@ def publish_head(
             **values,
             "as_of": head.as_of,
             "trees": base.trees,
+            "embeddings": base.embeddings,
             "head": head.name,
             "base": base.number,
             "kind": "candidate" if candidate else "release",
@@ -94,6 +95,8 @@ def _overtaken(entry: Entry, base: Entry, head: Version, candidate: bool) -> str
         return ""
     if entry.trees != base.trees:
         return f"release {entry.number} brought newer trees meanwhile"
+    if entry.embeddings != base.embeddings:
+        return f"release {entry.number} brought other embeddings meanwhile"
     if entry.as_of >= head.as_of:  # an update's is its head's, exactly; names carry whole seconds
         return f"release {entry.number} knows as much meanwhile"
     return ""

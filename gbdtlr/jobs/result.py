@@ -30,6 +30,7 @@ class JobResult:
     reason : why it ended so, for people
     candidate : whether ``release`` is the candidate, and not live
     guards : what each measured: its ``value``, the bounds ``low`` and ``high``, and whether it ``objects``
+    embeddings : name of the version that goes with the trees, if any
     """
 
     status: str
@@ -42,6 +43,7 @@ class JobResult:
     reason: str = ""
     candidate: bool = False
     guards: Mapping[str, Any] = field(default_factory=dict)
+    embeddings: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The result in JSON's types."""
@@ -50,6 +52,7 @@ class JobResult:
             "release": self.release,
             "trees": self.trees,
             "head": self.head,
+            "embeddings": self.embeddings,
             "as_of": format_time(self.as_of),
             "samples": self.samples,
             "metrics": dict(self.metrics),

@@ -64,10 +64,7 @@ class Run:
         metrics: Mapping[str, Any] | None = None,
     ) -> JobResult:
         """The result of a run that leaves ``live`` as the live release, or as the candidate."""
-        number, trees, head = (live.number, live.trees, live.head) if live is not None else (None, None, None)
-        tried = live is not None and live.kind == "candidate"
-        guards = told(self.checks)
-        return JobResult(status, number, trees, head, self.as_of, samples, metrics or {}, reason, tried, guards)
+        return ended(status, live, self.as_of, reason, samples, metrics, told(self.checks))
 
     def refused(
         self, live: Entry | None, reason: str, samples: int = 0, metrics: Mapping[str, Any] | None = None
@@ -91,6 +88,23 @@ class Run:
         standing = None if self.candidate or live is None else self.store.standing(live.number)
         if standing is not None and standing.held is not None:
             raise Refused(held_reason(self.store.entry(standing.held)))
+
+
+def ended(
+    status: str,
+    live: Entry | None,
+    as_of: datetime,
+    reason: str = "",
+    samples: int = 0,
+    metrics: Mapping[str, Any] | None = None,
+    guards: Mapping[str, Any] | None = None,
+) -> JobResult:
+    """The result of what was asked at ``as_of`` and leaves ``live`` as the live release, or as the candidate."""
+    measured, guards = metrics or {}, guards or {}
+    if live is None:
+        return JobResult(status, None, None, None, as_of, samples, measured, reason, guards=guards)
+    versions, tried = (live.number, live.trees, live.head), live.kind == "candidate"
+    return JobResult(status, *versions, as_of, samples, measured, reason, tried, guards, live.embeddings)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from gbdtlr.jobs.methods import Fitted, dense_of, rule_of, sparsity, wide_of
 from gbdtlr.jobs.pending import Pending
 from gbdtlr.jobs.result import JobResult
 from gbdtlr.jobs.run import Run
+from gbdtlr.jobs.unfinal import delays_of
 from gbdtlr.metrics import Quality
 from gbdtlr.release import Release
 from gbdtlr.tables import count
@@ -190,6 +191,7 @@ class Stream:
             as_of,
             base.entry,
             {"fresh": self.n_new, **self._lines.metrics(self._quality_of_release)},
+            delays=delays_of(base, config),
         )
 
     def _checks(self, draft: Draft, coded: Codes, seen: guards.Seen) -> list[guards.Check]:
@@ -204,7 +206,7 @@ class Stream:
             *guards.too_few(draft.ledger.learned_since_full, guard),
             *guards.given(base, seen, draft.as_of, whatever_volume),
             *([] if known else guards.unpredicted(live.margin(coded), coded.label, coded.weight, guard)),
-            *guards.contradiction(live, rows, guard),
+            *guards.contradiction([(live, rows)], guard),
             *draft.worse(live, rows, "the new head is worse than the live one"),
             *draft.calibration(),
         ]

@@ -23,6 +23,7 @@ from gbdtlr.head.codes import cut, happened_between
 from gbdtlr.metrics import Quality
 from gbdtlr.model.model import quality_of
 from gbdtlr.release import Release, Slow
+from gbdtlr.release.fits import published_in
 from gbdtlr.release.timeline import Timeline
 from gbdtlr.samples import Samples
 from gbdtlr.store import Entry, Store
@@ -31,8 +32,11 @@ from gbdtlr.times import to_us
 MOST = 8
 """Releases that rows of one update are judged by; where more were live, each row by the newest of them that is not
 newer than the row."""
-MOST_TREES = 2
-"""Trees beside the live ones that rows are coded on."""
+MOST_SLOW = 2
+"""Slow artifacts beside the live ones that rows are coded on."""
+
+Names = tuple[str, str | None]
+"""Of slow artifacts, as ``Entry.slow`` has them."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,17 @@ class Served:
     head : its head
     candidates : what that was a blend of; None where it was not fitted
     rows : as this head reads them
+    trees : its
+    start_us, end_us : it was live for rows of this time
     """
 
     number: int
     head: Head
     candidates: Candidates | None
     rows: Parts[Codes]
+    trees: str
+    start_us: int
+    end_us: int
 
 
 def quality(served: Sequence[Served]) -> Quality:
@@ -62,7 +71,7 @@ def quality(served: Sequence[Served]) -> Quality:
 
 
 class Then:
-    """Looks on while rows are coded, and keeps those that happened under other trees than the live as these read them.
+    """Looks on while rows are coded, and keeps those that happened under other slow artifacts as these read them.
 
     Only rows whose label became known after ``since`` count.
     """
@@ -78,20 +87,20 @@ class Then:
         self._since_us = to_us(since)
         self._columns = set(samples.features)
         self._timeline = Timeline(store, base.entry)
-        self._slow: dict[str, Slow | None] = {base.entry.trees: base.slow}
+        self._slow: dict[Names, Slow | None] = {base.entry.slow: base.slow}
         self._dense = {base.entry.trees: base.head.dense}
-        self._coded: dict[str, list[Codes]] = {}
+        self._coded: dict[Names, list[Codes]] = {}
 
     def add(self, samples: Samples, codes: Codes) -> None:  # noqa: ARG002 - the other onlookers'
         """Look at a batch of samples."""
         rows = np.flatnonzero(samples.known_us > self._since_us)
         rows = rows[np.argsort(samples.event_us[rows], kind="stable")]
-        for trees, own in self._by_trees(samples.event_us, rows):
-            if trees != self._base.entry.trees and (slow := self._trees(trees)) is not None:
+        for names, own in self._by_slow(samples.event_us, rows):
+            if names != self._base.entry.slow and (slow := self._slow_of(names)) is not None:
                 mask = np.zeros(len(samples), bool)
                 mask[own] = True
-                coded = slow.bare(self._base.head.wide, self._dense[trees]).encode(samples.filter(mask))
-                self._coded.setdefault(trees, []).append(coded)
+                coded = slow.bare(self._base.head.wide, self._dense[slow.trees_name]).encode(samples.filter(mask))
+                self._coded.setdefault(names, []).append(coded)
 
     def served(self, known: Parts[Codes]) -> list[Served]:
         """All rows whose release can be loaded, oldest release first.
@@ -100,61 +109,61 @@ class Then:
         ----------
         known : those of the rows that ``base``'s head has not learned, as it reads them
         """
-        on_trees = {name: Parts(cut(parts)) for name, parts in self._coded.items()}
-        on_trees[self._base.entry.trees] = known
+        coded = {names: Parts(cut(parts)) for names, parts in self._coded.items()}
+        coded[self._base.entry.slow] = known
         if not known.sum(len, zero=0):
             return []
-        moments = np.array([each for parts in on_trees.values() for each in parts.map(first_and_last)])
+        moments = np.array([each for parts in coded.values() for each in parts.map(first_and_last)])
         entries = self._timeline.between(int(moments[:, 0].min()), int(moments[:, 1].max()), MOST)
         starts = [*(to_us(entry.as_of) for entry in entries), np.iinfo(np.int64).max]
         found = []
         for entry, (start, end) in zip(entries, pairwise(starts), strict=True):
-            parts = on_trees.get(entry.trees, Parts()).derive(happened_between, start, end)
-            if parts.sum(len, zero=0) and (served := self._load(entry, parts)) is not None:
+            parts = coded.get(entry.slow, Parts()).derive(happened_between, start, end)
+            if parts.sum(len, zero=0) and (served := self._load(entry, parts, start, end)) is not None:
                 found.append(served)
         return found
 
-    def _load(self, entry: Entry, rows: Parts[Codes]) -> Served | None:
-        slow = self._slow.get(entry.trees)
+    def _load(self, entry: Entry, rows: Parts[Codes], start_us: int, end_us: int) -> Served | None:
+        slow = self._slow.get(entry.slow)
         if slow is None:
             return None
         if entry.number == self._base.entry.number:
             fits = self._base.fits
-            return Served(entry.number, self._base.head, None if fits is None else fits.candidates, rows)
+            candidates = None if fits is None else fits.candidates
+            return Served(entry.number, self._base.head, candidates, rows, entry.trees, start_us, end_us)
         try:
             release = Release.of(entry, slow, self._store.read_version("heads", entry.head, under=entry.trees))
             is_alike = release.head.dense.same_values(self._dense[entry.trees])
             if release.head.wide != self._base.head.wide or not is_alike:
                 return None
-            data = release.learned.get("candidates.npz")  # not the memory beside them, which is large
-            candidates = None if data is None else Candidates.from_bytes(data, release.head.layout)
-            return Served(entry.number, release.head, candidates, rows)
+            candidates = published_in(release.learned, release.head.layout)  # without the memory, which is large
+            return Served(entry.number, release.head, candidates, rows, entry.trees, start_us, end_us)
         except StoreUnavailable:
             raise
         except GbdtlrError:  # pruned, or beyond use
             return None
 
-    def _by_trees(self, event_us: NDArray[np.int64], rows: NDArray[np.intp]) -> Iterator[tuple[str, NDArray[np.intp]]]:
-        """Rows, in order of event time, by the name of the trees that were live then; none for those before any."""
+    def _by_slow(self, event_us: NDArray[np.int64], rows: NDArray[np.intp]) -> Iterator[tuple[Names, NDArray[np.intp]]]:
+        """Rows, in order of event time, by the slow artifacts that were live then; none for those before any."""
         if not len(rows):
             return
         first, last = (self._timeline.at(int(event_us[rows[end]])) for end in (0, -1))
-        if first is not None and last is not None and first.trees == last.trees:
-            yield first.trees, rows
+        if first is not None and last is not None and first.slow == last.slow:
+            yield first.slow, rows
         elif first != last:  # at least two rows
-            yield from self._by_trees(event_us, rows[: len(rows) // 2])
-            yield from self._by_trees(event_us, rows[len(rows) // 2 :])
+            yield from self._by_slow(event_us, rows[: len(rows) // 2])
+            yield from self._by_slow(event_us, rows[len(rows) // 2 :])
 
-    def _trees(self, name: str) -> Slow | None:
-        if name not in self._slow:
-            if len(self._slow) > MOST_TREES:
+    def _slow_of(self, names: Names) -> Slow | None:
+        if names not in self._slow:
+            if len(self._slow) > MOST_SLOW:
                 return None
-            self._slow[name] = self._load_trees(name)
-        return self._slow[name]
+            self._slow[names] = self._load_slow(names)
+        return self._slow[names]
 
-    def _load_trees(self, name: str) -> Slow | None:
+    def _load_slow(self, names: Names) -> Slow | None:
         try:
-            slow = Slow.load(self._store, name)
+            slow = Slow.load(self._store, *names, known=self._base.slow)
         except StoreUnavailable:
             raise
         except GbdtlrError:
@@ -162,9 +171,10 @@ class Then:
         if not set(slow.trees.schema.names) <= self._columns:
             return None
         try:
-            self._dense[name] = slow.dense.chosen(self._base.head.dense.names)  # each trees have constants of their own
+            dense = slow.dense.chosen(self._base.head.dense.names)  # each trees have constants of their own
         except KeyError:
             return None
+        self._dense[slow.trees_name] = dense
         return slow
 
 

@@ -23,8 +23,9 @@ from gbdtlr.jobs.methods import anchored, dense_of, method_of, wide_of
 from gbdtlr.jobs.publishing import chosen_since, no_candidate_first
 from gbdtlr.jobs.result import JobResult, OnEvent
 from gbdtlr.jobs.run import Run, running
+from gbdtlr.jobs.unfinal import DelayCounter, Unfinal
 from gbdtlr.jobs.versions import versions
-from gbdtlr.release import Release, Slow
+from gbdtlr.release import Embedded, Release, Slow
 from gbdtlr.release.slow import DENSE
 from gbdtlr.samples import Samples, Tally, read
 from gbdtlr.store import Entry
@@ -88,7 +89,13 @@ def train_trees(
         gate = run.gate()
         totals = guards.Totals.of(samples.label, samples.weight, config.trees.window)
         try:
-            gate.judge(guards.too_few(n_samples, config.guard))
+            gate.judge(
+                [
+                    *guards.joined(tally.joined, config.guard),
+                    *guards.too_few(n_samples, config.guard),
+                    *guards.ages(tally, config),
+                ]
+            )
             rival = _Rival.look(run, live)
             if reason := rival.is_as_new(run):
                 return run.ended("superseded", live, reason, n_samples)
@@ -120,24 +127,26 @@ class _Rival:
     release : it, loaded; None if it is beyond use, which new trees are the cure for
     fresh : what it has not learned; None where the samples cannot be given to its trees
     as_of : the moment a new head is to know labels up to
+    embeddings : its own, which new trees carry along
     """
 
     entry: Entry | None
     release: Release | None
     fresh: Fresh | None
     as_of: datetime
+    embeddings: Embedded | None = None
 
     @classmethod
     def look(cls, run: Run, live: Entry | None) -> _Rival:
         release = _load(run, live)
         if release is None:
-            return cls(live, None, None, run.as_of)
+            return cls(live, None, None, run.as_of, _embeddings(run, live))
         as_of = max(run.as_of, release.head_as_of)
         gone = sorted(set(release.trees.schema.names) - set(run.config.samples.features))
         if gone:
             run.say.say("release.incomparable", release=release.entry.number, columns=", ".join(gone))
-            return cls(live, release, None, as_of)
-        return cls(live, release, Fresh.of(run.config, run.store, release, as_of), as_of)
+            return cls(live, release, None, as_of, release.embeddings)
+        return cls(live, release, Fresh.of(run.config, run.store, release, as_of), as_of, release.embeddings)
 
     def is_as_new(self, run: Run) -> str:
         """Why trees of the run's moment are not worth having any more; empty if they are, as all are that are tried."""
@@ -163,6 +172,19 @@ def _load(run: Run, live: Entry | None) -> Release | None:
         raise  # it may be whole
     except GbdtlrError as error:
         run.say.say("release.unusable", release=live.number, error=str(error))
+        return None
+
+
+def _embeddings(run: Run, live: Entry | None) -> Embedded | None:
+    """Those of a live release that is beyond use, unless they are so themselves."""
+    if live is None or live.embeddings is None:
+        return None
+    try:
+        return Embedded.load(run.store, live.embeddings)
+    except StoreUnavailable:
+        raise
+    except GbdtlrError as error:
+        run.say.say("embeddings.unusable", embeddings=live.embeddings, error=str(error))
         return None
 
 
@@ -222,7 +244,7 @@ def _release(run: Run, slow: Slow, rival: _Rival, reason: str, n_samples: int) -
                 if newer := rival.is_as_new(run):
                     return run.ended("superseded", live, newer, n_samples)
                 gate.judge(rival.checks(run))
-            draft = _draft(run, slow, rival, gate, metrics)
+            draft = _draft(run, slow.with_embeddings(rival.embeddings), rival, gate, metrics)
             draft.judge()
             gate.judge(_checks(draft, rival))
             with run.say.timed("head.write") as told:
@@ -241,14 +263,17 @@ def _draft(run: Run, slow: Slow, rival: _Rival, gate: guards.Gate, metrics: dict
     """The trees with a head of their own, fitted on the whole window."""
     config, fresh, as_of = run.config, rival.fresh, rival.as_of
     model = slow.bare(wide_of(config), dense_of(config, slow))
-    observer = guards.Observer(model, None)
+    observer, counter = guards.Observer(model, None), DelayCounter(config, rival.release, as_of)
     with run.say.timed("head.fit") as told:
         counting = Counting.of(config, as_of)
-        window = code_window(config, model, as_of, onlookers=[observer] if fresh is None else [])
+        window = code_window(config, model, as_of, onlookers=[counter, *([observer] if fresh is None else [])])
         served = fresh.served if fresh is not None else []
+        unfinal = Unfinal.of(run, as_of, counter.delays, model, None if fresh is None else fresh.margin)
+        metrics.update(unfinal.metrics(window.parts))
         method = method_of(config, slow)
-        fitted = method.full(window.parts, slow.trees, as_of, rival.release, served)
+        fitted = method.full(window.parts, slow.trees, as_of, rival.release, served, unfinal.parts)
         told.update(method=config.head.method, rows=len(window), passes=fitted.metrics.get("passes"))
+    metrics.update(window.tally.metrics())
     if served:
         metrics["progressive"] = then.quality(served).as_dict()
     ledger = Ledger.full(config, as_of, window.tally, len(window), counting)
@@ -257,7 +282,7 @@ def _draft(run: Run, slow: Slow, rival: _Rival, gate: guards.Gate, metrics: dict
         if fresh is not None
         else guards.seen_by(None, observer.seen, config.guard)
     )
-    return Draft(run, gate, slow, fitted, window, ledger, seen, as_of, rival.entry, metrics)
+    return Draft(run, gate, slow, fitted, window, ledger, seen, as_of, rival.entry, metrics, delays=counter.delays)
 
 
 def _checks(draft: Draft, rival: _Rival) -> list[guards.Check]:
@@ -268,4 +293,5 @@ def _checks(draft: Draft, rival: _Rival) -> list[guards.Check]:
         worse = draft.worse(fresh.model.head, pieces(fresh.same(parts)), told, pieces(fresh.newest))
     else:
         worse = draft.worse(draft.model.bare().head, parts, "the new head is worse than its bare trees")
-    return [*worse, *draft.calibration(draft.as_of - NEWEST)]
+    ages = guards.ages(draft.window.tally, draft.run.config)
+    return [*ages, *worse, *draft.calibration(draft.as_of - NEWEST)]

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, NoReleaseError, Refused
 from gbdtlr.head import Codes
-from gbdtlr.head.codes import as_other
+from gbdtlr.head.codes import as_other, happened_between
 from gbdtlr.jobs import guards, then
 from gbdtlr.jobs.by import NOBODY, By
 from gbdtlr.jobs.coding import CodedWindow, Onlooker, code_window
@@ -23,7 +26,9 @@ from gbdtlr.jobs.methods import Continue, Fitted, dense_of, method_of, wide_of
 from gbdtlr.jobs.result import JobResult, OnEvent
 from gbdtlr.jobs.run import Run, running
 from gbdtlr.jobs.then import Served, Then
+from gbdtlr.jobs.unfinal import DelayCounter, Unfinal, learned_unfinal
 from gbdtlr.release import Release
+from gbdtlr.samples import Delays, Samples
 from gbdtlr.times import format_time
 
 
@@ -83,14 +88,21 @@ def update_lr(
         try:
             gate.judge(
                 [
+                    *guards.joined(news.window.tally.joined, config.guard),
                     *guards.too_few(ledger.learned_since_full, config.guard),
                     *guards.given(base, news.as_live, as_of, config.guard),
-                    *guards.contradiction(news.live.model.head, news.known, config.guard),
+                    *guards.ages(news.window.tally, config),
+                    *guards.contradiction([(head, known) for head, known, _ in news.judged(base)], config.guard),
                 ]
             )
-            fitted = news.fit(run, base)
+            unfinal = news.unfinal(run)
+            metrics.update(unfinal.metrics(news.window.parts))
+            fitted = news.fit(run, base, unfinal)
             seen = guards.seen_by(base, news.seen, config.guard)
-            draft = Draft(run, gate, base.slow, fitted, news.window, ledger, seen, as_of, base.entry, metrics, since)
+            entry = base.entry
+            draft = Draft(
+                run, gate, base.slow, fitted, news.window, ledger, seen, as_of, entry, metrics, since, news.delays
+            )
             draft.judge()
             gate.judge(_checks(draft, base, news))
             with run.say.timed("head.write") as told:
@@ -152,6 +164,7 @@ class _News:
     fresh, known : those of them that the live head has not learned, as a new head reads them, and as it does itself
     served : the latter by the release that was live when they happened; none where the live head cannot be scored
     seen, as_live : what these held; see :class:`guards.Observer`
+    delays : how soon outcomes came up to now; None where rows do not say
     """
 
     live: Live
@@ -164,6 +177,7 @@ class _News:
     served: list[Served]
     seen: guards.Seen
     as_live: guards.Seen
+    delays: Delays | None
 
     @classmethod
     def read(cls, run: Run, base: Release) -> _News:
@@ -176,7 +190,8 @@ class _News:
         live = Live.of(config, base, wide, dense_of(config, base.slow), base.head_as_of)
         observer = guards.Observer(live.coding, base.head_as_of, live.other)
         then = Then(run.store, base, base.head_as_of, config.samples)
-        onlookers: list[Onlooker] = [observer, then]
+        counter = DelayCounter(config, base, as_of)
+        onlookers: list[Onlooker] = [observer, then, counter]
         with run.say.timed("samples.code") as told:
             if ledger is None or learn is None:
                 counting = Counting.of(config, as_of)
@@ -188,7 +203,7 @@ class _News:
             known = fresh.derive(as_other)
             served = then.served(known) if live.is_whole else []
             seen = observer.seen, observer.as_live
-            news = cls(live, learn, ledger, counting, window, fresh, known, served, *seen)
+            news = cls(live, learn, ledger, counting, window, fresh, known, served, *seen, counter.delays)
             told.update(rows=len(window), fresh=news.n_fresh, **window.tally.remarks())
         return news
 
@@ -216,21 +231,44 @@ class _News:
 
     def metrics(self, ledger: Ledger) -> dict[str, Any]:
         """What is measured before anything is learned."""
-        metrics: dict[str, Any] = {"fresh": self.n_fresh}
+        metrics: dict[str, Any] = {"fresh": self.n_fresh, **self.window.tally.metrics()}
         if self.learn is not None:
             metrics.update(late=ledger.late, late_since_full=ledger.late_since_full)
         if self.served:
             metrics["progressive"] = then.quality(self.served).as_dict()
         return metrics
 
-    def fit(self, run: Run, base: Release) -> Fitted:
-        """The head that has learned these."""
+    def judged(self, base: Release) -> list[guards.Judged]:
+        """Heads that have learned none of the fresh rows, with these.
+
+        It is the live one; where that has learned rows before they were final, those that were live when the rows
+        happened, on the same trees.
+        """
+        if not learned_unfinal(base):
+            return [(self.live.model.head, self.known, self.fresh)]
+        return [
+            (each.head, each.rows, self.fresh.derive(happened_between, each.start_us, each.end_us))
+            for each in self.served
+            if each.trees == base.entry.trees
+        ]
+
+    def unfinal(self, run: Run) -> Unfinal:
+        """Rows that are not final, weighed by what the live head says of them."""
+        live = self.live.model.head
+
+        def margin(samples: Samples, codes: Codes) -> NDArray[np.float64]:  # noqa: ARG001 - who has others reads them
+            return live.margin(as_other(codes))
+
+        return Unfinal.of(run, run.as_of, self.delays, self.live, margin)
+
+    def fit(self, run: Run, base: Release, unfinal: Unfinal) -> Fitted:
+        """The head that has learned these, and rows that are not final on top."""
         with run.say.timed("head.fit") as told:
             if self.learn is None:
                 method = method_of(run.config, base.slow)
-                fitted = method.full(self.window.parts, base.trees, run.as_of, base, self.served)
+                fitted = method.full(self.window.parts, base.trees, run.as_of, base, self.served, unfinal.parts)
             else:
-                fitted = self.learn(self.window.parts, run.as_of, self.served)
+                fitted = self.learn(self.window.parts, run.as_of, self.served, unfinal.parts)
             full, passes = self.learn is None, fitted.metrics.get("passes")
             told.update(method=run.config.head.method, full=full, passes=passes)
         return fitted
@@ -238,9 +276,9 @@ class _News:
 
 def _checks(draft: Draft, base: Release, news: _News) -> list[guards.Check]:
     """What may speak against the new head: beside the live one on what that has not learned, and by itself."""
-    config, live = draft.run.config, news.live.model.head
+    config, judged = draft.run.config, news.judged(base)
     checks = [
-        *draft.worse(live, news.fresh, "the new head is worse than the live one", news.known),
+        *draft.worse_than(judged, "the new head is worse than the live one"),
         *draft.calibration(min(base.head_as_of, draft.as_of - NEWEST)),
     ]
     if news.learn is None and settings_changed(config, base):
@@ -248,7 +286,7 @@ def _checks(draft: Draft, base: Release, news: _News) -> list[guards.Check]:
             known = news.window.known_by(base.head_as_of)
             method = method_of(config, base.slow)
             held_out = method.full(known, base.trees, base.head_as_of, None, []).head
-        beside_live = guards.contest(held_out, live, news.fresh, config.guard, news.known)
+        beside_live = guards.contests(held_out, judged, config.guard)
         told = "a head of these settings is worse than the live one, neither having learned these rows"
         checks += guards.worse(beside_live, told, config.guard)
     return checks

@@ -79,6 +79,11 @@ class Golden:
                 "the head is not what it was"
             )
 
+    @property
+    def columns(self) -> dict[str, list[Any]]:
+        """The rows as a frame."""
+        return _columns_of(self.rows)
+
     def to_bytes(self) -> bytes:
         """The golden rows as JSON."""
         return encode(self)

@@ -8,6 +8,7 @@ from datetime import datetime
 from gbdtlr.errors import Conflict
 from gbdtlr.jobs.by import NOBODY, By
 from gbdtlr.jobs.result import JobResult
+from gbdtlr.jobs.run import ended
 from gbdtlr.operate.opened import AnyStore, opened, standing_of
 from gbdtlr.release import no_candidate
 from gbdtlr.store import Standing
@@ -84,13 +85,14 @@ def _decide(
         standing = standing_of(store, seen)
         live, number = standing.live, standing.newest.number + 1
         if told := stands(standing):
-            return JobResult("unchanged", live.number, live.trees, live.head, as_of, 0, {}, told)
+            return ended("unchanged", live, as_of, told)
         if not checked:
             store.ensure_put_if_absent()
             checked = True
+        versions = {"trees": live.trees, "embeddings": live.embeddings, "head": live.head}
         try:
-            store.append({**values, "trees": live.trees, "head": live.head, "base": live.number}, number)
+            store.append({**values, **versions, "base": live.number}, number)
         except Conflict:
             seen = number
             continue
-        return JobResult(status, live.number, live.trees, live.head, as_of, 0, {}, by.reason)
+        return ended(status, live, as_of, by.reason)

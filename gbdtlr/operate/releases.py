@@ -23,7 +23,7 @@ _UNREADABLE: dict[str, Any] = {
 def releases(store: AnyStore, last: int | None = None) -> list[dict[str, Any]]:
     """The newest ``last`` entries of the log, or all, newest last, in JSON's types; their numbers are ``release``.
 
-    Candidates and holds are among them, by their ``kind``. ``pruned`` tells those whose trees or head are no longer in
+    Candidates and holds are among them, by their ``kind``. ``pruned`` tells those any of whose versions is no longer in
     the store, so that they cannot be rolled back to. Of an entry that cannot be read, ``why`` is ``damaged``,
     ``reason`` says what is wrong, and the rest is None.
 
@@ -39,15 +39,14 @@ def releases(store: AnyStore, last: int | None = None) -> list[dict[str, Any]]:
     numbers = range(1 if last is None else max(1, newest - last + 1), newest + 1)
     found = each(store.backend, partial(readable, store), numbers)
     entries = [entry for entry in found if isinstance(entry, Entry)]
-    pairs = [entry for entry in entries if entry.kind in PAIRS]
-    needed = sorted({version for entry in pairs for version in (entry.trees_id, entry.head_id)}, key=str)
+    needed = sorted({version for entry in entries if entry.kind in PAIRS for version in entry.versions}, key=str)
     if last is None:
         there = set(store.list_versions())
     else:  # a listing goes through all versions, these may be few
         exists = each(store.backend, lambda it: store.has_version(it.kind, it.name, it.under), needed)
         there = {version for version, exist in zip(needed, exists, strict=True) if exist}
     return [
-        {**values_of(entry), "pruned": entry.kind in PAIRS and not {entry.trees_id, entry.head_id} <= there}
+        {**values_of(entry), "pruned": entry.kind in PAIRS and not {*entry.versions} <= there}
         if isinstance(entry, Entry)
         else {"release": number, **_UNREADABLE, "reason": entry}
         for number, entry in zip(numbers, found, strict=True)

@@ -10,13 +10,14 @@ from typing import Any
 from gbdtlr.errors import Conflict, DamagedError, FormatError, NoReleaseError
 from gbdtlr.jobs.by import NOBODY, By
 from gbdtlr.jobs.result import JobResult
+from gbdtlr.jobs.run import ended
 from gbdtlr.operate.opened import AnyStore, opened, standing_of
 from gbdtlr.release import Release, no_candidate
 from gbdtlr.store import Entry, Store
 
 
 def rollback(store: AnyStore, number: int | None, as_of: datetime, reason: str = "", by: By = NOBODY) -> JobResult:
-    """Bring back the trees and head of an earlier release as a new one, once they have proved whole here.
+    """Bring back the trees, embeddings and head of an earlier release as a new one, once they have proved whole here.
 
     Later updates build on what was brought back: a job that was under way ends ``superseded``, and only trees trained
     after the rollback take the place of these.
@@ -88,11 +89,12 @@ def _go_live(store: Store, target: Entry, as_of: datetime, values: Mapping[str, 
     newest, live = _newest(store)
     Release.load(store, target)
     store.ensure_put_if_absent()
-    values = {**values, "as_of": as_of, "trees": target.trees, "head": target.head}
+    names = {"trees": target.trees, "embeddings": target.embeddings, "head": target.head}
+    values = {**values, **names, "as_of": as_of}
     while True:
         if live is not None and _pair(live) == _pair(target):
             told = f"release {live.number} has the trees and head of release {target.number} already"
-            return _result("unchanged", live, as_of, told)
+            return ended("unchanged", live, as_of, told)
         try:
             base = newest if live is None else live.number
             entry = store.append({**values, "base": base}, newest + 1)
@@ -100,7 +102,7 @@ def _go_live(store: Store, target: Entry, as_of: datetime, values: Mapping[str, 
             # Whatever was published meanwhile, the operator wants the target: only the number is another.
             newest, live = _newest(store)
             continue
-        return _result("published", entry, as_of, entry.reason)
+        return ended("published", entry, as_of, entry.reason)
 
 
 def _newest(store: Store) -> tuple[int, Entry | None]:
@@ -113,8 +115,8 @@ def _newest(store: Store) -> tuple[int, Entry | None]:
     return standing.newest.number, standing.live
 
 
-def _pair(entry: Entry) -> tuple[str, str]:
-    return entry.trees, entry.head
+def _pair(entry: Entry) -> tuple[str | None, ...]:
+    return *entry.slow, entry.head
 
 
 def _before(store: Store, live: Entry) -> Entry:
@@ -127,7 +129,3 @@ def _before(store: Store, live: Entry) -> Entry:
         if entry.kind == "release" and _pair(entry) != _pair(live):
             return entry
     raise NoReleaseError(f"no release before {origin.number} has other trees or another head; nothing to go back to")
-
-
-def _result(status: str, live: Entry, as_of: datetime, reason: str) -> JobResult:
-    return JobResult(status, live.number, live.trees, live.head, as_of, 0, {}, reason)

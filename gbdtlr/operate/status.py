@@ -18,7 +18,7 @@ LOOK_BACK = 20
 
 
 def status(store: AnyStore, now: datetime) -> dict[str, Any]:
-    """The live entry, the ages of its trees and head, and the newest progressive quality on record.
+    """The live entry, the ages of its trees, head and embeddings, and the newest progressive quality on record.
 
     It costs a few requests and reads no version.
 
@@ -28,11 +28,11 @@ def status(store: AnyStore, now: datetime) -> dict[str, Any]:
 
     Returns
     -------
-    status : the entry in JSON's types, its number as ``release``; ``trees_age_s`` and ``head_age_s``, seconds since the
-        moment up to which each knows labels; ``progressive``, the quality last measured on labels not yet learned, with
-        the ``release`` it was recorded in, or None; ``candidate``, the same of the candidate, whose ``progressive`` is
-        that of the candidates before it, and None for the first of them; None where none stands; ``held``, the entry of
-        the hold that stands, or None
+    status : the entry in JSON's types, its number as ``release``; ``trees_age_s``, ``head_age_s`` and
+        ``embeddings_age_s``, seconds since the moment up to which each knows labels, the last None where there are
+        none; ``progressive``, the quality last measured on labels not yet learned, with the ``release`` it was recorded
+        in, or None; ``candidate``, the same of the candidate, whose ``progressive`` is that of the candidates before
+        it, and None for the first of them; None where none stands; ``held``, the entry of the hold that stands, or None
 
     Raises
     ------
@@ -60,7 +60,8 @@ def ages_of(entry: Entry, now: datetime) -> dict[str, float]:
 def _values(entry: Entry, now: datetime) -> dict[str, Any]:
     """An entry of a pair and its ages; what stands after it is told of the newest alone."""
     values = {name: value for name, value in values_of(entry).items() if name not in ("live", "candidate", "held")}
-    return {**values, **ages_of(entry, now)}
+    embeddings_age_s = None if entry.embeddings is None else _age_s(entry.embeddings, now)
+    return {**values, **ages_of(entry, now), "embeddings_age_s": embeddings_age_s}
 
 
 def _age_s(version: str, now: datetime) -> float:

@@ -40,6 +40,9 @@ def _of_tracks(tracks: Mapping[str, Mapping[str, Any]]) -> list[Gauge]:
         "release": Gauge("gbdtlr_store_release", "Number of the live release, and of the candidate."),
         "head_age_s": Gauge("gbdtlr_store_head_age_seconds", "Since the moment up to which its head knows labels."),
         "trees_age_s": Gauge("gbdtlr_store_trees_age_seconds", "Since the moment up to which its trees do."),
+        "embeddings_age_s": Gauge(
+            "gbdtlr_store_embeddings_age_seconds", "Since the moment up to which its embeddings do."
+        ),
         "forced": Gauge("gbdtlr_store_forced", "1 where guards were overruled to publish it."),
     }
     measured = {
@@ -50,7 +53,7 @@ def _of_tracks(tracks: Mapping[str, Mapping[str, Any]]) -> list[Gauge]:
     guards: list[Gauge] = []
     for track, values in tracks.items():
         for name, gauge in gauges.items():
-            gauge.add(float(values[name]), track=track)
+            gauge.add(values[name], track=track)
         for name, gauge in measured.items():
             gauge.add((values["progressive"] or {}).get(name), track=track)
         found = guards_of("gbdtlr_store", values["metrics"].get("guards", {}), track=track)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gbdtlr.errors import GbdtlrError
+from gbdtlr.errors import GbdtlrError, StoreUnavailable
 from gbdtlr.operate.opened import AnyStore, empty, opened
-from gbdtlr.release import Slow
+from gbdtlr.release import Embedded, Slow
 from gbdtlr.store import Finding, Store, VersionId
 
 
@@ -40,7 +40,7 @@ class VerifyReport:
 
 
 def verify(store: AnyStore, on_finding: Callable[[Finding], object] | None = None) -> VerifyReport:
-    """Check every hash in the store, and replay the golden rows of every head on its trees.
+    """Check every hash in the store, replay the golden rows of every head, and look at the vectors of embeddings.
 
     Parameters
     ----------
@@ -52,12 +52,13 @@ def verify(store: AnyStore, on_finding: Callable[[Finding], object] | None = Non
         The store is empty, or its name is mistyped: nothing was checked.
     """
     store = opened(store)
-    heads = {version.folder: version for version in store.list_versions() if version.kind == "heads"}
-    slow: dict[str, Slow] = {}
+    versions = {version.folder: version for version in store.list_versions()}
+    slow: list[Slow] = []
     findings = []
     for finding in store.check():
-        if finding.ok and not finding.problem and finding.what in heads:
-            finding = _replayed(store, heads[finding.what], slow)
+        version = versions.get(finding.what)
+        if finding.ok and not finding.problem and version is not None and version.kind != "trees":
+            finding = (_replayed if version.kind == "heads" else _looked_up)(store, version, slow)
         findings.append(finding)
         if on_finding is not None:
             on_finding(finding)
@@ -66,16 +67,35 @@ def verify(store: AnyStore, on_finding: Callable[[Finding], object] | None = Non
     return VerifyReport(tuple(findings))
 
 
-def _replayed(store: Store, version: VersionId, slow: dict[str, Slow]) -> Finding:
-    """The finding on a head whose bytes are as written: whether it still gives what it gave."""
+def _replayed(store: Store, version: VersionId, slow: list[Slow]) -> Finding:
+    """The finding on a head whose bytes are as written: whether it still gives what it gave.
+
+    Parameters
+    ----------
+    slow : the artifacts of the head before, if any: heads come by their name, and few change these
+    """
     name = str(version.under)
     try:
-        if name not in slow:
-            slow.clear()  # heads come sorted by their name, not by trees; one set of trees at a time in memory
-            slow[name] = Slow.load(store, name)
-        slow[name].model(store.read_version("heads", version.name, under=name))
+        head = store.read_version("heads", version.name, under=name)
+        tied = head.manifest.get("embeddings")
+        embeddings = str(tied.get("name")) if isinstance(tied, dict) else None
+        slow[:] = [Slow.load(store, name, embeddings, slow[0] if slow else None)]
+        slow[0].model(head)
     except GbdtlrError as error:
         if not store.has_version("heads", version.name, name):
             return Finding(version.folder, True, "removed meanwhile, by gbdtlr prune or by hand")
         return Finding(version.folder, False, f"its golden rows cannot be replayed: {error}")
+    return Finding(version.folder, True)
+
+
+def _looked_up(store: Store, version: VersionId, slow: list[Slow]) -> Finding:  # noqa: ARG001 - called as _replayed
+    """The finding on embeddings whose bytes are as written: whether items can be looked up in them."""
+    try:
+        Embedded.load(store, version.name).vectors.check()
+    except StoreUnavailable:
+        raise
+    except GbdtlrError as error:
+        if not store.has_version(version.kind, version.name):
+            return Finding(version.folder, True, "removed meanwhile, by gbdtlr prune or by hand")
+        return Finding(version.folder, False, str(error))
     return Finding(version.folder, True)

@@ -24,8 +24,10 @@ class Past:
         """The release of that number; raises as :meth:`Release.load`."""
         if number not in self._releases:
             entry = self._store.entry(number)
-            same_trees = (each for each in self._releases.values() if each.entry.trees == entry.trees)
-            release = Release.load(self._store, entry, next(same_trees, None))
+            releases = self._releases.values()
+            same = (each for each in releases if each.entry.slow == entry.slow)
+            same_trees = (each for each in releases if each.entry.trees == entry.trees)
+            release = Release.load(self._store, entry, next(same, None) or next(same_trees, None))
             self._releases[number] = replace(release, learned={})  # the largest part, and no score needs it
             while len(self._releases) > 1 and sum(map(size_of, self._releases.values())) > self._kept_bytes:
                 self._releases.popitem(last=False)

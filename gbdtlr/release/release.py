@@ -10,8 +10,9 @@ from typing import Any
 
 from gbdtlr.errors import DamagedError, GbdtlrError, NoReleaseError
 from gbdtlr.head import Head, OnlineHead
-from gbdtlr.model import Model
-from gbdtlr.release.fits import Fits
+from gbdtlr.model import Golden, Model
+from gbdtlr.release.embedded import Embedded
+from gbdtlr.release.fits import CANDIDATES, Fits
 from gbdtlr.release.slow import GOLDEN, HEAD, Slow, as_of_of
 from gbdtlr.samples import Count, counts_from_bytes
 from gbdtlr.store import Entry, Store, Version
@@ -33,6 +34,7 @@ class Release:
     learned : files the next update starts from, by name: those of ``Fits`` or ``online.npz``, and ``COUNTS``
     head_manifest : of the head's version
     head_as_of : the moment up to which the head knows labels
+    golden_json : the golden rows of the head's version
     """
 
     entry: Entry
@@ -41,6 +43,7 @@ class Release:
     learned: Mapping[str, bytes]
     head_manifest: Mapping[str, Any]
     head_as_of: datetime
+    golden_json: bytes
 
     @classmethod
     def load(cls, store: Store, entry: Entry, known: Release | None = None) -> Release:
@@ -56,8 +59,7 @@ class Release:
             It cannot be trusted here; the message names the release.
         """
         try:
-            slow = known.slow if known is not None and known.entry.trees == entry.trees else None
-            slow = Slow.load(store, entry.trees) if slow is None else slow
+            slow = Slow.load(store, *entry.slow, known=None if known is None else known.slow)
             return cls.of(entry, slow, store.read_version("heads", entry.head, under=entry.trees))
         except GbdtlrError as error:
             raise type(error)(f"release {entry.number} cannot be used: {error}") from error
@@ -106,7 +108,7 @@ class Release:
         """
         model = slow.model(head) if model is None else model
         learned = {name: data for name, data in head.files.items() if name not in (HEAD, GOLDEN)}
-        return cls(entry, slow, model, learned, head.manifest, as_of_of(head))
+        return cls(entry, slow, model, learned, head.manifest, as_of_of(head), head.files[GOLDEN])
 
     @property
     def trees(self) -> FrozenTrees:
@@ -119,6 +121,11 @@ class Release:
         return self.model.head
 
     @property
+    def embeddings(self) -> Embedded | None:
+        """The embeddings that go with the trees, if any."""
+        return self.slow.embeddings
+
+    @property
     def trees_manifest(self) -> Mapping[str, Any]:
         """Manifest of the trees' version."""
         return self.slow.trees_manifest
@@ -129,6 +136,11 @@ class Release:
         return self.slow.trees_as_of
 
     @cached_property
+    def golden(self) -> Golden:
+        """A few rows with what they gave when the head was made; raises as :meth:`load`."""
+        return Golden.from_bytes(self.golden_json)
+
+    @cached_property
     def fits(self) -> Fits | None:
         """What the head is a blend of; None if it was not fitted. Read when asked for: a service never does.
 
@@ -136,7 +148,7 @@ class Release:
         ------
         DamagedError
         """
-        if not {"candidates.npz", "record.json"} <= self.learned.keys():
+        if not {CANDIDATES, "record.json"} <= self.learned.keys():
             return None
         return Fits.from_files(self.learned, self.head.layout)
 
@@ -152,7 +164,9 @@ class Release:
             return None
         head = OnlineHead.from_bytes(data, self.head.layout)
         if head.wide != self.head.wide or head.dense != self.head.dense:
-            raise DamagedError("the online head has other columns than the weights it is stored with")
+            raise DamagedError(
+                "the online head has other wide columns or dense columns than the weights it is stored with"
+            )
         return head
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from gbdtlr.errors import ConfigError, DamagedError, MismatchError
 from gbdtlr.head import DenseColumns, Head, Layout, WideColumns
 from gbdtlr.head.dense import NO_DENSE
 from gbdtlr.model import Golden, Model
+from gbdtlr.release.embedded import Embedded
 from gbdtlr.store import Store, Version
 from gbdtlr.trees import FrozenTrees
 
@@ -31,6 +32,7 @@ class Slow:
     trees_manifest : of their version
     trees_as_of : the moment up to which they know labels
     dense : dense columns with the constants that the samples of these trees gave them
+    embeddings : those that go with them, if any
     """
 
     trees_name: str
@@ -38,6 +40,7 @@ class Slow:
     trees_manifest: Mapping[str, Any]
     trees_as_of: datetime
     dense: DenseColumns = NO_DENSE
+    embeddings: Embedded | None = None
 
     @classmethod
     def of(cls, version: Version, trees: FrozenTrees | None = None) -> Slow:
@@ -54,16 +57,41 @@ class Slow:
         return cls(version.name, trees, version.manifest, as_of_of(version), dense)
 
     @classmethod
-    def load(cls, store: Store, trees_name: str) -> Slow:
-        """The slow artifacts of that name, every byte checked; raises as :meth:`of`."""
-        return cls.of(store.read_version("trees", trees_name))
+    def load(cls, store: Store, trees: str, embeddings: str | None = None, known: Slow | None = None) -> Slow:
+        """The slow artifacts of these names; raises as :meth:`of`.
+
+        Parameters
+        ----------
+        known : others in memory, whose trees or embeddings are kept where they are the same
+        """
+        if known is not None and known.names == (trees, embeddings):
+            return known
+        slow = known if known is not None and known.trees_name == trees else None
+        slow = cls.of(store.read_version("trees", trees)) if slow is None else slow
+        if embeddings is None:
+            return slow.with_embeddings(None)
+        same = None if known is None or known.names[1] != embeddings else known.embeddings
+        return slow.with_embeddings(Embedded.load(store, embeddings) if same is None else same)
+
+    @property
+    def names(self) -> tuple[str, str | None]:
+        """Names of the versions, as :attr:`Entry.slow` has them."""
+        return self.trees_name, None if self.embeddings is None else self.embeddings.name
+
+    def with_embeddings(self, embeddings: Embedded | None) -> Slow:
+        """The same trees with these embeddings, or with none."""
+        return replace(self, embeddings=embeddings)
+
+    def ties(self) -> dict[str, Any]:
+        """What ties a head to all of them, as keys of its manifest."""
+        return {"trees": self.tie(), **({} if self.embeddings is None else {"embeddings": self.embeddings.tie()})}
 
     def bare(self, wide: WideColumns, dense: DenseColumns = NO_DENSE) -> Model:
         """The model of these alone, under a head of ``wide`` and ``dense`` columns that has learned nothing."""
         return Model.of(self.trees, wide, dense)
 
     def tie(self) -> dict[str, Any]:
-        """What ties a head to them, for its manifest: their version, and the hash of every file of it.
+        """What ties a head to the trees, for its manifest: their version, and the hash of every file of it.
 
         Raises
         ------
@@ -86,6 +114,8 @@ class Slow:
         """
         if head.manifest.get("trees") != self.tie():
             raise MismatchError(f"head {head.name} was fitted on other trees than {self.trees_name}")
+        if head.manifest.get("embeddings") != self.ties().get("embeddings"):
+            raise MismatchError(f"head {head.name} was fitted on other embeddings than {self.names[1] or 'none'}")
         for name in (HEAD, GOLDEN):
             if name not in head.files:
                 raise DamagedError(f"head {head.name} has no file {name}")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gbdtlr.metrics import Quality, auc, log_loss_of, sigmoid
 from gbdtlr.replay.rows import Rows
+from gbdtlr.times import from_us, zone
 
 RESAMPLES = 2000
 MIN_BLOCKS = 12
@@ -124,6 +125,15 @@ def over_time(rows: Rows, margins: dict[str, NDArray[np.float64]], start_us: int
         "ne_so_far": {name: [each.ne for each in accumulate(all_)] for name, all_ in of_all.items()},
         "calibration": {name: [each.calibration for each in all_] for name, all_ in of_all.items()},
     }
+
+
+def calibration_by_hour(rows: Rows, margin: NDArray[np.float64], timezone: str) -> list[float | None]:
+    """Calibration of margins (n,) in each hour of the day, on the clocks of a zone, (24,); None without positives."""
+    hours, of_row = np.unique(rows.event_us // 3_600_000_000, return_inverse=True)
+    local = np.array([from_us(int(hour) * 3_600_000_000).astimezone(zone(timezone)).hour for hour in hours], np.int64)
+    at = local[of_row] if len(rows) else np.empty(0, np.int64)
+    inside = [at == hour for hour in range(24)]
+    return [Quality.of(margin[own], rows.label[own], rows.weight[own]).calibration for own in inside]
 
 
 def freshness(

@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from gbdtlr.config import Config
+from gbdtlr.config import AT_ONCE, UNFINAL, Config
 from gbdtlr.errors import ConfigError
 from gbdtlr.replay.rivals import RIVALS
 from gbdtlr.replay.timeline import Cadence, Segment, segments
 
 OURS = ("two-speed", "trees-on-schedule", "stale-trees")
 STRATEGIES = (*OURS, *RIVALS)
+LABELS = (*UNFINAL, AT_ONCE)
+"""Two-speed training that waits until labels are final, that weighs rows before, and, which nobody can, that knows
+every label as its row happens. For samples whose rows have deadlines."""
 
 Durations = timedelta | Sequence[timedelta]
 
@@ -40,10 +43,18 @@ class Plan:
         others: Mapping[str, Config],
     ) -> Plan:
         """Plan of the arguments of :func:`replay`; raises ``ConfigError``."""
-        unknown = [name for name in strategies or () if name not in STRATEGIES]
+        every = (*OURS, *LABELS, *RIVALS)
+        unknown = [name for name in strategies or () if name not in every]
         if unknown:
-            raise ConfigError(f"unknown strategy {', '.join(unknown)}; choose from {', '.join(STRATEGIES)}")
-        taken = [name for name in others if name in STRATEGIES or not name or "/" in name or name.startswith(".")]
+            raise ConfigError(f"unknown strategy {', '.join(unknown)}; choose from {', '.join(every)}")
+        if not config.samples.has_deadline:
+            if asked := [name for name in strategies or () if name in LABELS]:
+                raise ConfigError(
+                    f"{', '.join(asked)} compare what is done with labels that are not final; [samples] says of none "
+                    "until when it may change: write label_window or label_deadline, or join [outcomes]"
+                )
+            every = STRATEGIES
+        taken = [name for name in others if name in (*STRATEGIES, *LABELS) or not name or "/" in name or name[0] == "."]
         if taken:
             raise ConfigError(f"{', '.join(map(repr, taken))} cannot name a further config; rename its file")
         trees, heads = (
@@ -52,8 +63,13 @@ class Plan:
         cadences = tuple(Cadence(t, h) for t in trees for h in heads)
         if not cadences:
             raise ConfigError("a replay needs at least one cadence of the trees and one of the head")
-        chosen = tuple(name for name in STRATEGIES if strategies is None or name in strategies or name == "two-speed")
+        chosen = tuple(name for name in every if strategies is None or name in strategies or name == "two-speed")
         return cls(config, start, end, cadences, chosen, others)
+
+    @property
+    def labels(self) -> dict[str, Config]:
+        """The configs of those of ``LABELS`` that are compared."""
+        return {name: self.config.with_unfinal(name) for name in self.strategies if name in LABELS}
 
     @property
     def main(self) -> Cadence:

@@ -19,7 +19,7 @@ from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, NoSamplesError
 from gbdtlr.replay.journal import Arrays, Journal, segment_name
 from gbdtlr.replay.plan import OURS, Durations, Plan
-from gbdtlr.replay.result import ReplayResult, found, seconds_of
+from gbdtlr.replay.result import ReplayResult, found, of_labels, seconds_of
 from gbdtlr.replay.rivals import RIVALS
 from gbdtlr.replay.rows import Rows
 from gbdtlr.replay.timeline import Cadence
@@ -87,7 +87,10 @@ class _Run:
         self._done = self._n_kept_by_rivals = 0
         n_steps = {cadence: sum(len(s.steps) for s in plan.segments(cadence)) for cadence in plan.cadences}
         n_rivals = sum(name in RIVALS for name in plan.strategies)
-        self._total = sum(n_steps.values()) + n_steps[plan.main] * (n_rivals + len(plan.others))
+        # What the config says already is not done twice.
+        labels = {name: config for name, config in plan.labels.items() if config != plan.config}
+        self._further = {**labels, **plan.others}
+        self._total = sum(n_steps.values()) + n_steps[plan.main] * (n_rivals + len(self._further))
 
     def _tick(self, what: str) -> Callable[[str], None]:
         return lambda at: self._advance(1, f"{what} {at}")
@@ -128,7 +131,7 @@ class _Run:
     def result(self) -> ReplayResult:
         plan = self._plan
         systems = [self._two_speed("two-speed", plan.config, cadence) for cadence in plan.cadences]
-        systems += [self._two_speed(name, config, plan.main) for name, config in plan.others.items()]
+        systems += [self._two_speed(name, config, plan.main) for name, config in self._further.items()]
         rivals = [name for name in plan.strategies if name in RIVALS]
         on_its_trees = [self._rival(name, systems[0]) for name in rivals]
         n_kept = sum(system.n_kept for system in systems) + self._n_kept_by_rivals
@@ -149,9 +152,11 @@ class _Run:
             margins[name] = given[name]
             shared = 0.0 if name == "trees-every-update" else seconds["trees-on-schedule"]
             seconds[name] = shared + float(given["seconds"].sum())
-        margins = {name: margins[name] for name in plan.strategies}
+        ours = dict.fromkeys(plan.labels, systems[0])
+        margins |= dict.fromkeys(plan.labels, main["two-speed"])
+        seconds |= dict.fromkeys(plan.labels, seconds["two-speed"])
         for name, system, given in zip(
-            plan.others, systems[len(plan.cadences) :], arrays[len(plan.cadences) : len(systems)], strict=True
+            self._further, systems[len(plan.cadences) :], arrays[len(plan.cadences) : len(systems)], strict=True
         ):
             if any(not np.array_equal(given[key], main[key]) for key in ("event_us", "label")):
                 raise ConfigError(
@@ -160,7 +165,12 @@ class _Run:
                 )
             margins[name] = given["two-speed"]
             seconds[name] = seconds_of(system)["two-speed"]
-        return ReplayResult(rows, margins, found(plan, rows, margins, seconds, systems, arrays))
+            ours[name] = system
+        margins = {name: margins[name] for name in (*plan.strategies, *plan.others)}
+        told = found(plan, rows, margins, seconds, systems, arrays)
+        if plan.labels:
+            told["labels"] = of_labels(plan, rows, margins, ours)
+        return ReplayResult(rows, margins, told)
 
     def _rival(self, name: str, system: TwoSpeed) -> Callable[[], Arrays]:
         plan = self._plan

@@ -104,6 +104,19 @@ def found(
     }
 
 
+def of_labels(plan: Plan, rows: Rows, margins: Margins, systems: Mapping[str, TwoSpeed]) -> list[dict[str, Any]]:
+    """What is told of waiting, weighing and knowing at once: share of the fits' weight that was not final, in the mean
+    of all updates, and calibration in each hour of the day."""
+    return [
+        {
+            "name": name,
+            "unfinal": float(np.mean([done.unfinal for done in systems[name].done])),
+            "calibration_by_hour": compare.calibration_by_hour(rows, margins[name], plan.config.samples.timezone),
+        }
+        for name in plan.labels
+    ]
+
+
 def _strategies(
     rows: Rows, margins: Margins, seconds: Mapping[str, float], blocks: compare.Blocks
 ) -> list[dict[str, Any]]:

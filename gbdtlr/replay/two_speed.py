@@ -39,6 +39,7 @@ class Done:
     release : number of the release that was live afterwards
     seconds : of the whole job
     trees_s, head_s : of it, spent growing trees and fitting heads
+    unfinal : share of the fit's weight that was of rows not final
     """
 
     at: str
@@ -49,6 +50,7 @@ class Done:
     seconds: float
     trees_s: float
     head_s: float
+    unfinal: float = 0.0
 
 
 class TwoSpeed:
@@ -137,11 +139,12 @@ class TwoSpeed:
             if name in spent:
                 spent[name] += fields["seconds"]
 
-        start = time.perf_counter()
+        start, unfinal = time.perf_counter(), 0.0
         job = jobs.train_trees if step.trains else jobs.update_lr
         try:
             result = job(self._config, step.at, on_event=on_event)
             status, reason = result.status, result.reason
+            unfinal = result.metrics.get("unfinal", {}).get("share", 0.0)
         except (ConfigError, StoreError):
             raise
         except GbdtlrError as error:  # cron would go on with what is live
@@ -156,9 +159,8 @@ class TwoSpeed:
         if status in ("unchanged", "superseded") and live.as_of == step.at:
             status, reason = "published", ""  # by a replay that was killed before it could write that down
         name = "train-trees" if step.trains else "update-lr"
-        return Done(
-            format_time(step.at), name, status, reason, live.number, seconds, spent["trees.train"], spent["head.fit"]
-        )
+        trees_s, head_s = spent["trees.train"], spent["head.fit"]
+        return Done(format_time(step.at), name, status, reason, live.number, seconds, trees_s, head_s, unfinal)
 
     def _score(self, segment: Segment) -> Arrays:
         """All strategies' margins of a segment's rows; each trees version encodes them once."""

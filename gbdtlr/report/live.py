@@ -15,7 +15,7 @@ from gbdtlr.inspect.importance import importance
 from gbdtlr.inspect.rows import window_samples
 from gbdtlr.metrics import Quality
 from gbdtlr.release import Release
-from gbdtlr.report import chart, page
+from gbdtlr.report import chart, joined, page
 from gbdtlr.report.chart import Axis, Series
 from gbdtlr.report.figures import fixed, percent
 from gbdtlr.store import Entry, Store
@@ -51,6 +51,7 @@ def store_page(store: Store, last: int = 500) -> str:
         page.figures(_charts(told, days, entries, timezone))
         if told
         else page.words("No release has judged another yet."),
+        *joined.section(live),
         *_refusals(store, entries[0].number, timezone),
         *_events(log, timezone),
         *_changes(store, entries),

@@ -17,6 +17,9 @@ EXPLAINED = {
     "two-speed": "trees on schedule, the head refitted at each update",
     "trees-on-schedule": "the same trees without a head",
     "stale-trees": "the first trees, for ever",
+    "wait": "two-speed, no label learned before it is final",
+    "weigh": "two-speed, rows whose label may still change weighed by how likely that is",
+    "labels-at-once": "two-speed that knows every label as its row happens, which nobody can",
     "trees-every-update": "trees trained anew at each update",
     "lightgbm-refit": "the schedule's trees, their leaves refitted by Booster.refit at each update, best decay so far",
     "plain-gbdt-lr": "scikit-learn's logistic regression on one-hot leaves at each update, best C so far",
@@ -91,6 +94,7 @@ def replay_page(found: Mapping[str, Any], command: str = "") -> str:
             f"positives; 1 is right. Intervals are paired: blocks of {found['block']} resampled, 95%.",
             "note",
         ),
+        *_labels(found),
         page.heading("Over time"),
         page.figures(_over_time(found)),
         page.heading("Are the probabilities right, and how fast do they age?"),
@@ -127,6 +131,20 @@ def _what_each_is(found: Mapping[str, Any]) -> str:
     told = [f"{e['name']}: {EXPLAINED[e['name']]}" for e in found["strategies"] if e["name"] in EXPLAINED]
     told += [f"{name}: trees and head of a further config" for name in found["others"]]
     return "; ".join(told) + "."
+
+
+def _labels(found: Mapping[str, Any]) -> list[str]:
+    """What waiting for labels costs, hour by hour of the day; nothing where rows have no deadlines."""
+    if "labels" not in found:
+        return []
+    hours = range(24)
+    rows = [
+        [each["name"], percent(each["unfinal"]), *(fixed(each["calibration_by_hour"][hour], 2) for hour in hours)]
+        for each in found["labels"]
+    ]
+    header = ["labels", "weight not final", *(f"{hour} h" for hour in hours)]
+    said = "Share of the fits' weight whose label could still change, and calibration by the hour of the day."
+    return [page.heading("Labels that are not final"), page.words(said, "note"), page.table(header, rows)]
 
 
 def _over_time(found: Mapping[str, Any]) -> list[str]:

@@ -30,6 +30,8 @@ class Samples:
     weight : float64, (n,), from 0 to MAX_WEIGHT; ones where no weight is configured
     event_us : int64, (n,), microseconds since 1970 UTC
     known_us : int64, (n,), when the label became known; never before ``event_us``
+    outcome_us : int64, (n,), when the outcome came, NEVER where none did, of rows that have a deadline, which is their
+        ``known_us``; None of others
     """
 
     table: pa.Table
@@ -37,6 +39,7 @@ class Samples:
     weight: npt.NDArray[np.float64]
     event_us: npt.NDArray[np.int64]
     known_us: npt.NDArray[np.int64]
+    outcome_us: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -49,6 +52,19 @@ class Samples:
             self.weight[indices],
             self.event_us[indices],
             self.known_us[indices],
+            None if self.outcome_us is None else self.outcome_us[indices],
+        )
+
+    def slice(self, start: int, stop: int) -> Samples:
+        """Rows from ``start`` up to ``stop``, without copying them."""
+        rows = slice(start, stop)
+        return Samples(
+            self.table.slice(start, stop - start),
+            self.label[rows],
+            self.weight[rows],
+            self.event_us[rows],
+            self.known_us[rows],
+            None if self.outcome_us is None else self.outcome_us[rows],
         )
 
     def filter(self, mask: npt.NDArray[np.bool_]) -> Samples:
@@ -61,6 +77,7 @@ class Samples:
             self.weight[mask],
             self.event_us[mask],
             self.known_us[mask],
+            None if self.outcome_us is None else self.outcome_us[mask],
         )
 
     def by_maturity(self) -> Samples:
@@ -72,12 +89,14 @@ class Samples:
         """All rows of ``parts``, one after the other; at least one part."""
         if len(parts) == 1:
             return parts[0]
+        outcomes = [part.outcome_us for part in parts if part.outcome_us is not None]
         return Samples(
             concat_tables([part.table for part in parts]),
             np.concatenate([part.label for part in parts]),
             np.concatenate([part.weight for part in parts]),
             np.concatenate([part.event_us for part in parts]),
             np.concatenate([part.known_us for part in parts]),
+            np.concatenate(outcomes) if outcomes else None,
         )
 
 

@@ -16,12 +16,13 @@ from gbdtlr.values.categories import is_text, text_dictionary, whole_array, writ
 from gbdtlr.values.numbers import is_number, numbers_of
 from gbdtlr.values.times import is_time
 
+IDS = "text or whole numbers"
 TEXT_DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 
 
 def needed_columns(cfg: SamplesConfig) -> tuple[str, ...]:
     """Every column that is read, features first; nothing else of a file is touched."""
-    about = (cfg.label, cfg.event_time, cfg.label_time, cfg.weight)
+    about = (cfg.label_column, cfg.event_time, cfg.label_time, cfg.label_deadline, cfg.weight, cfg.key)
     return tuple(dict.fromkeys((*cfg.features, *(name for name in about if name))))
 
 
@@ -50,7 +51,7 @@ def check_columns(schema: pa.Schema, cfg: SamplesConfig, file: str) -> None:
             faults.append(f"{name} is missing{hint}, expected {want}")
         elif count > 1:
             faults.append(f"{name} is there {count} times, expected once")
-        elif name in (cfg.event_time, cfg.label_time):
+        elif name in (cfg.event_time, cfg.label_time, cfg.label_deadline):
             kind = schema.field(name).type
             if not pt.is_null(kind) and not is_time(kind):
                 faults.append(f"{name} is {kind}, expected {want}")
@@ -80,7 +81,7 @@ def check_types(batch: pa.RecordBatch, cfg: SamplesConfig, file: str) -> None:
 
 
 def _serves(kind: pa.DataType, name: str, cfg: SamplesConfig) -> bool:
-    if name in (cfg.event_time, cfg.label_time):
+    if name in (cfg.event_time, cfg.label_time, cfg.label_deadline):
         return True  # these are looked at on their own
     if name in (*cfg.numeric, cfg.weight):
         return is_number(kind)
@@ -89,13 +90,12 @@ def _serves(kind: pa.DataType, name: str, cfg: SamplesConfig) -> bool:
 
 def _expected(cfg: SamplesConfig) -> dict[str, str]:
     """What each needed column should hold, in words."""
-    expected = {cfg.label: "0 or 1", cfg.event_time: "a time"}
-    if cfg.label_time:
-        expected[cfg.label_time] = "a time"
-    if cfg.weight:
-        expected[cfg.weight] = "a number"
+    expected = {cfg.event_time: "a time"}
+    named = {cfg.label_column: "0 or 1", cfg.label_time: "a time", cfg.label_deadline: "a time"}
+    named |= {cfg.weight: "a number", cfg.key: IDS}
+    expected.update((name, want) for name, want in named.items() if name)
     for name in text_columns(cfg):
-        expected[name] = "text or whole numbers"
+        expected[name] = IDS
     for name in cfg.linear:
         expected[name] = "a number or a list of numbers"
     if cfg.user_score is not None:

@@ -15,7 +15,8 @@ from gbdtlr.codec.npz import checked, from_npz, to_npz
 from gbdtlr.errors import DamagedError
 from gbdtlr.times import to_us
 
-FORMAT = 1
+FORMAT = 2
+"""The first has no positives; it is written where there are none to be kept."""
 NONE = -(2**63)
 """What stands for None among the numbers: no time and no number of rows is so small."""
 _FIRST_US = to_us(datetime.min.replace(tzinfo=UTC))
@@ -33,6 +34,7 @@ class Count:
     known : samples whose label was known at that update, learned or late
     waits_us : when the next label becomes known that the file already holds; None if it holds no more
     last_us : no event of the file is later; None for a file without rows
+    positives : how many of the ``known`` an outcome had come for; None where labels stand in the files
     """
 
     stamp: str
@@ -40,6 +42,7 @@ class Count:
     known: int
     waits_us: int | None
     last_us: int | None
+    positives: int | None = None
 
 
 def counts_to_bytes(counts: Mapping[str, Count]) -> bytes:
@@ -49,18 +52,19 @@ def counts_to_bytes(counts: Mapping[str, Count]) -> bytes:
     bounded: a window may have any number of files.
     """
     paths = sorted(counts)
-    numbers = [_numbers(counts[path]) for path in paths]
+    joined = any(count.positives is not None for count in counts.values())
+    numbers = [_numbers(counts[path])[: 5 if joined else 4] for path in paths]
     path_lengths, path_text = _packed(paths)
     stamp_lengths, stamp_text = _packed(counts[path].stamp for path in paths)
     return to_npz(
         {
-            "numbers": np.array(numbers, np.int64).reshape(len(paths), 4),
+            "numbers": np.array(numbers, np.int64).reshape(len(paths), 5 if joined else 4),
             "path_lengths": path_lengths,
             "paths": path_text,
             "stamp_lengths": stamp_lengths,
             "stamps": stamp_text,
         },
-        FORMAT,
+        FORMAT if joined else 1,
     )
 
 
@@ -78,23 +82,27 @@ def counts_from_bytes(data: bytes) -> dict[str, Count]:
     try:
         paths = _unpacked(arrays["path_lengths"], arrays["paths"])
         stamps = _unpacked(arrays["stamp_lengths"], arrays["stamps"])
-        numbers = checked(arrays["numbers"], np.int64, (len(paths), 4)).tolist()
+        n_columns = arrays["numbers"].shape[-1] if arrays["numbers"].ndim == 2 else 4
+        numbers = checked(arrays["numbers"], np.int64, (len(paths), 5 if n_columns == 5 else 4)).tolist()
         if not all(before < after for before, after in pairwise(paths)):
             raise ValueError("paths out of order")
         counts = {
-            path: Count(stamp, since, known, None if waits == NONE else waits, None if last == NONE else last)
-            for path, stamp, (since, known, waits, last) in zip(paths, stamps, numbers, strict=True)
+            path: Count(stamp, since, known, *(None if each == NONE else each for each in others))
+            for path, stamp, (since, known, *others) in zip(paths, stamps, numbers, strict=True)
         }
-        if not all(_FIRST_US <= count.since_us <= _LAST_US and count.known >= 0 for count in counts.values()):
+        if not all(
+            _FIRST_US <= count.since_us <= _LAST_US and count.known >= 0 and (count.positives or 0) >= 0
+            for count in counts.values()
+        ):
             raise ValueError("times or numbers that cannot be")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DamagedError(f"the counts of files are damaged: {error}") from None
     return counts
 
 
-def _numbers(count: Count) -> tuple[int, int, int, int]:
-    waits, last = (NONE if each is None else each for each in (count.waits_us, count.last_us))
-    return count.since_us, count.known, waits, last
+def _numbers(count: Count) -> tuple[int, ...]:
+    others = (count.waits_us, count.last_us, count.positives)
+    return count.since_us, count.known, *(NONE if each is None else each for each in others)
 
 
 def _packed(texts: Iterable[str]) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:

@@ -61,6 +61,8 @@ def _role(name: str, cfg: SamplesConfig) -> Role:
         return Role.DENSE
     if name in cfg.features:
         return role(name in cfg.numeric, name in cfg.wide_columns)
+    if name == cfg.key:
+        return Role.TEXT
     return Role.NUMBER if name == cfg.weight else Role.ANYTHING
 
 

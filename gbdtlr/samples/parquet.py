@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
-from gbdtlr.config import SamplesConfig
+from gbdtlr.config import AT_ONCE, SamplesConfig
 from gbdtlr.errors import SamplesError
 from gbdtlr.samples.columns import check_columns, needed_columns, text_columns
 from gbdtlr.samples.files import File
@@ -189,13 +189,16 @@ class _Rows:
 def _groups_in(metadata: Any, schema: pa.Schema, cfg: SamplesConfig, window: Window, tally: Tally) -> list[int]:
     timezone = zone(cfg.timezone)
     events = _bounds(metadata, cfg.event_time, schema, timezone)
-    labels = _bounds(metadata, cfg.label_time, schema, timezone) if cfg.label_time else [None] * len(events)
+    name = cfg.label_deadline if cfg.has_deadline else cfg.label_time
+    labels = _bounds(metadata, name, schema, timezone) if name and cfg.of_unfinal != AT_ONCE else [None] * len(events)
     groups = []
     for i, (event, known) in enumerate(zip(events, labels, strict=True)):
         if event is not None:
             tally.spans(*event)
         if window.may_hold(event, known):
             groups.append(i)
+        elif (later := window.waits(event, known)) is not None:
+            tally.waits_until(later)
     return groups
 
 

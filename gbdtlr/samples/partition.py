@@ -27,8 +27,8 @@ class Partition:
     _spans: dict[str, tuple[int, int] | None] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, pattern: str, timezone: str) -> Partition:
-        """Partition by ``pattern``, times in ``timezone``.
+    def of(cls, pattern: str, timezone: str, table: str = "samples") -> Partition:
+        """Partition by ``pattern``, times in ``timezone``, as a table of the config says.
 
         Raises
         ------
@@ -39,14 +39,14 @@ class Partition:
         unknown = [part for part in parts if part not in _DIGITS]
         if unknown or len(set(parts)) < len(parts):
             raise ConfigError(
-                f"[samples] partition {pattern!r}: use %Y %m %d %j %H %M, each at most once, "
+                f"[{table}] partition {pattern!r}: use %Y %m %d %j %H %M, each at most once, "
                 "as in date=%Y-%m-%d/hour=%H"
             )
         whole = "Y" in parts and not (("d" in parts) and ("j" in parts))
         day = "d" in parts or "j" in parts
         if not whole or any(c not in parts for p in parts for c in _COARSER[p]) or ("H" in parts and not day):
             raise ConfigError(
-                f"[samples] partition {pattern!r} does not say a time: expected a year, and every part down to "
+                f"[{table}] partition {pattern!r} does not say a time: expected a year, and every part down to "
                 "the finest, as in %Y/%m/%d or date=%Y-%m-%d/hour=%H"
             )
         return cls(pattern, zone(timezone))

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from gbdtlr.config import SamplesConfig
-from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError, SchemaError
+from gbdtlr.errors import NoSamplesError
 from gbdtlr.samples.ahead import in_order_ahead
 from gbdtlr.samples.batch import Samples
 from gbdtlr.samples.files import File
 from gbdtlr.samples.finding import find_files
+from gbdtlr.samples.joining import joined_batches, labelled, slack_us
+from gbdtlr.samples.opening import WIDTH, Reading, finish, in_a_bucket, note_to_come, placed
+from gbdtlr.samples.outcomes import Outcomes
 from gbdtlr.samples.partition import Partition
 from gbdtlr.samples.texts import has_torn_end
 from gbdtlr.samples.window import Faults, Tally, Window
-from gbdtlr.times import format_time, from_us, to_us
-
-# Files of a bucket that are waited for together.
-_WIDTH = 8
+from gbdtlr.times import MOMENT, format_time, from_us, to_us
 
 
 def read_batches(
@@ -65,6 +66,9 @@ def read_batches(
     """
     tally = Tally() if tally is None else tally
     window = Window.of(cfg, start, end, as_of, known_after)
+    if cfg.key is not None:
+        yield from joined_batches(cfg, window, batch_rows, tally, only)
+        return
     waiting: list[Samples] = []
     n_waiting = 0
     for samples in _pieces(cfg, window, batch_rows, tally, only):
@@ -76,6 +80,33 @@ def read_batches(
             waiting, n_waiting = [], 0
     if waiting:
         yield Samples.concat(waiting)
+
+
+def read_unfinal(
+    cfg: SamplesConfig, start: datetime, as_of: datetime, *, batch_rows: int = 65536, tally: Tally | None = None
+) -> Iterator[Samples]:
+    """Samples from ``start`` up to ``as_of`` whose label is not final by then, as they look then.
+
+    The label is 1 where the outcome had come, else 0; ``known_us``, when it will be final, is later than ``as_of``.
+    Nothing that is learned for good or judges may see them. No file is opened that holds none of them, as far as
+    paths and statistics tell.
+
+    Parameters
+    ----------
+    cfg : with deadlines
+    tally : its ``newest_outcome_us`` is when the newest outcome came that is there, of whichever row is known
+
+    Raises
+    ------
+    NoSamplesError, SchemaError, SamplesError
+        As :func:`read_batches`.
+    """
+    window = Window.of(cfg, start, as_of + MOMENT, as_of, None, unfinal=True)
+    tally = Tally() if tally is None else tally
+    if cfg.key is not None:
+        yield from joined_batches(cfg, window, batch_rows, tally, None)
+    else:
+        yield from _pieces(cfg, window, batch_rows, tally, None)
 
 
 def read(
@@ -105,25 +136,81 @@ def read(
 
 def files_of(cfg: SamplesConfig, start: datetime, end: datetime) -> list[File]:
     """Files that may hold events in ``[start, end)``, by their path; nothing is opened."""
-    return list(_placed(find_files(cfg.path), cfg, Window.of(cfg, start, end, end, None), Tally()))
+    window = Window.of(cfg, start, end, end, None)
+    return [each.file for each in placed(find_files(cfg.path), cfg.partition, cfg.timezone, window, Tally())]
 
 
-def known_in(cfg: SamplesConfig, file: File, start: datetime, then: datetime, now: datetime) -> tuple[int, Tally]:
-    """How many samples of one file with events from ``start`` on were known by ``then``, and its tally at ``now``.
+def first_events(cfg: SamplesConfig, files: Sequence[File], otherwise_us: int) -> list[int]:
+    """Moments before which the files have no events, as far as their paths say; ``otherwise_us`` where they do not."""
+    if cfg.partition is None:
+        return [otherwise_us] * len(files)
+    partition = Partition.of(cfg.partition, cfg.timezone)
+    spans = (partition.span_us(file.path) for file in files)
+    return [otherwise_us if span is None else span[0] for span in spans]
 
-    The tally's ``next_known_us`` is no later than the next moment at which the file, as it is, has something new.
+
+def reach_of(cfg: SamplesConfig) -> timedelta:
+    """How long before a moment those impressions happened that matter to what becomes known after it."""
+    return timedelta() if cfg.outcomes is None else 2 * cfg.outcomes.window + timedelta(microseconds=slack_us(cfg))
+
+
+class Known(NamedTuple):
+    """What a file holds of samples with events from some moment on.
+
+    Attributes
+    ----------
+    known : how many were known by the update before
+    positives, positives_now : for how many of these, and of those known by now, there is an outcome that says 1; None
+        where labels stand in the files
+    tally : its ``next_known_us`` is no later than the next moment at which the file, as it is, has something new
+    """
+
+    known: int
+    positives: int | None
+    positives_now: int | None
+    tally: Tally
+
+
+def known_in(
+    cfg: SamplesConfig, file: File, start: datetime, then: datetime, now: datetime, outcomes: Outcomes | None = None
+) -> Known:
+    """What one file holds of samples with events from ``start`` on, known by ``then`` and by ``now``.
+
+    Parameters
+    ----------
+    outcomes : where they give the labels, those of the file's events
     """
     # One feature is read along, as any; thinning would hide rows.
     categorical = () if cfg.numeric else cfg.categorical[:1]
-    cfg = replace(cfg, negative_keep_rate=1.0, wide=(), dense=(), numeric=cfg.numeric[:1], categorical=categorical)
+    cfg = replace(
+        cfg,
+        negative_keep_rate=1.0,
+        wide=(),
+        dense=(),
+        user_score=None,
+        numeric=cfg.numeric[:1],
+        categorical=categorical,
+    )
     end = now + timedelta(microseconds=1)
-    reading, then_us = _Reading(file, cfg, Window.of(cfg, start, end, now, None), 65536), to_us(then)
-    known_then = sum(int((samples.known_us <= then_us).sum()) for samples in reading.samples())
-    tally = reading.tally
-    if tally.last_us is not None and tally.last_us > to_us(now):
-        # Events to come, in a log of the past that is played again, may lie in row groups that were left alone.
-        tally.waits_until(to_us(now))
-    return known_then, tally
+    window, then_us = Window.of(cfg, start, end, now, None), to_us(then)
+    reading = _reading(file, cfg, window, 65536) if outcomes is None else labelled(file, cfg, window, outcomes)
+    known, positives, positives_now = 0, 0, 0
+    for samples in reading.items():
+        by_then = samples.known_us <= then_us
+        known += int(by_then.sum())
+        positives += int(samples.label[by_then].sum())
+        positives_now += int(samples.label.sum())
+    note_to_come(reading.tally, now)
+    if outcomes is None:
+        return Known(known, None, None, reading.tally)
+    return Known(known, positives, positives_now, reading.tally)
+
+
+def _reading(file: File, cfg: SamplesConfig, window: Window, batch_rows: int) -> Reading[Samples]:
+    def take(batch: pa.RecordBatch, faults: Faults, tally: Tally) -> Samples | None:
+        return window.select(batch, cfg, faults, tally)
+
+    return Reading(file, cfg, window, batch_rows, take)
 
 
 def _pieces(
@@ -131,97 +218,32 @@ def _pieces(
 ) -> Iterator[Samples]:
     files = find_files(cfg.path)
     tally.n_files = len(files)
-    placed = _placed(files, cfg, window, tally)
-    opened = [_Reading(file, cfg, window, batch_rows) for file in placed if only is None or file.path in only]
-    # Disks answer at once, and Arrow uses all cores for one file already: only buckets are worth the threads.
-    if any(one.file.remote for one in opened):
-        yield from in_order_ahead([one.samples for one in opened], _WIDTH)
+    there = (each.file for each in placed(files, cfg.partition, cfg.timezone, window, tally))
+    opened = [_reading(file, cfg, window, batch_rows) for file in there if only is None or file.path in only]
+    if in_a_bucket(one.file for one in opened):
+        yield from in_order_ahead([one.items for one in opened], WIDTH)
     else:
         for one in opened:
-            yield from one.samples()
-    for one in opened:
-        tally.add(one.tally)
-    seen = set().union(*(one.seen for one in opened))
-    never = [name for name in cfg.features if name not in seen]
-    # A few files out of many may well lack a feature that is rarely given.
-    if never and tally.n_rows and only is None:
-        raise SchemaError(
-            f"{', '.join(never)}: no value in any row of {len(opened)} files; mend the files or [samples]"
-        )
-
-
-def _placed(files: list[File], cfg: SamplesConfig, window: Window, tally: Tally) -> Iterator[File]:
-    """Files that may hold rows of the window, by their path."""
-    if cfg.partition is None:
-        yield from files
-        return
-    partition = Partition.of(cfg.partition, cfg.timezone)
-    spans = [partition.span_us(file.path) for file in files]
-    if all(span is None for span in spans):
-        raise ConfigError(
-            f"[samples] partition {cfg.partition!r} is found in the path of none of {len(files)} files, "
-            f"such as {files[0].path}"
-        )
-    for file, span in zip(files, spans, strict=True):
-        bounds = None if span is None else (span[0], span[1] - 1)
-        if bounds is not None:
-            tally.spans(*bounds)
-        if window.may_hold(bounds):
-            yield file
-
-
-@dataclass
-class _Reading:
-    """One file's share: its samples, and what was come across on the way."""
-
-    file: File
-    cfg: SamplesConfig
-    window: Window
-    batch_rows: int
-    tally: Tally = field(default_factory=Tally)
-    seen: set[str] = field(default_factory=set)
-
-    def samples(self) -> Iterator[Samples]:
-        faults = Faults(self.file.path)
-        try:
-            for batch in self._batches():
-                samples = self.window.select(batch, self.cfg, faults, self.tally)
-                # After a fault the rest of the file is read only to count.
-                if samples is not None and not faults:
-                    yield samples
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split()).rstrip(".")
-            remedy = "let this user read it" if isinstance(error, PermissionError) else "write it again or move it away"
-            raise SamplesError(f"cannot read {self.file.path}: {reason}; {remedy}") from None
-        if self.file.format == "csv" and has_torn_end(self.file):
-            self.tally.unfinished += 1
-        faults.check()
-
-    def _batches(self) -> Iterator[pa.RecordBatch]:
-        # Each reader loads its part of Arrow only when a file calls for it: start-up is part of every update.
-        if self.file.format == "json":
-            from gbdtlr.samples.json_columns import json_batches
-
-            yield from json_batches(self.file, self.cfg, self.seen)
-        elif self.file.format == "csv":
-            from gbdtlr.samples.csv import csv_batches
-
-            yield from csv_batches(self.file, self.cfg, self.seen)
-        else:
-            from gbdtlr.samples.parquet import parquet_batches
-
-            yield from parquet_batches(self.file, self.cfg, self.window, self.tally, self.batch_rows, self.seen)
+            yield from one.items()
+    finish(opened, cfg, tally, () if window.unfinal else only)
 
 
 def _nothing(window: Window, cfg: SamplesConfig, as_of: datetime, known_after: datetime | None, tally: Tally) -> str:
-    if tally.n_in_window:
+    if tally.joined is not None and tally.joined.impressions:
+        told = tally.joined
+        return (
+            f"{told.impressions} impressions {window} whose windows are over, but {told.keyless} have no key, and "
+            f"{told.repeated} have one that another had shortly before; check [samples] key"
+        )
+    if tally.n_in_window or tally.next_known_us is not None:
         after = f" after {format_time(known_after)}" if known_after is not None else ""
         if tally.next_known_us is None:
             later = ""
         else:
             later = f"; the next one becomes known at {format_time(from_us(tally.next_known_us))}"
         known = f"no label became known{after} by {format_time(as_of)}"
-        return f"{tally.n_in_window} samples {window}, but {known}{later}"
+        n = f"{tally.n_in_window} samples" if tally.n_in_window else "samples"
+        return f"{n} {window}, but {known}{later}"
     where = f"{tally.n_files} files with no rows at all"
     torn = sum(has_torn_end(file) for file in find_files(cfg.path))
     if torn:

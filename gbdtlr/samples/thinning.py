@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gbdtlr.samples.batch import Samples
-from gbdtlr.values.arrays import from_numpy, real_numbers
+from gbdtlr.values.arrays import real_numbers
 from gbdtlr.values.categories import text_dictionary, texts_of
 from gbdtlr.values.hashing import SPLITMIX64, U64, hash_of, hash_texts, mix
 from gbdtlr.values.vectors import vectors
@@ -33,7 +33,7 @@ def thin_negatives(
     if keep_rate >= 1 or not len(samples):
         return samples
     negatives = np.flatnonzero(samples.label == 0)
-    hashes = _row_hash(samples.table.take(from_numpy(negatives)), samples.event_us[negatives], numeric, dense)
+    hashes = row_hashes(samples.take(negatives), numeric, dense)
     uniform = (hashes >> np.uint64(11)) * 2.0**-53
     weight = samples.weight.copy()
     weight[negatives] /= keep_rate
@@ -42,9 +42,9 @@ def thin_negatives(
     return replace(samples, weight=weight).filter(keep)
 
 
-def _row_hash(
-    table: pa.Table, event_us: npt.NDArray[np.int64], numeric: Collection[str], dense: Collection[str]
-) -> U64:
+def row_hashes(samples: Samples, numeric: Collection[str], dense: Collection[str] = ()) -> U64:
+    """64 bits of event time and features of each row, (n,); columns named in ``numeric`` and ``dense`` as numbers."""
+    table, event_us = samples.table, samples.event_us
     # A sum over columns, each salted with its name: the order of columns in the config does not matter.
     name_hash = hash_of(SPLITMIX64)
     total = mix(event_us.view(np.uint64))

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from gbdtlr.config import SamplesConfig
+from gbdtlr.config import AT_ONCE, SamplesConfig
 from gbdtlr.errors import SamplesError
 from gbdtlr.metrics import MAX_WEIGHT
+from gbdtlr.samples.ages import Ages
 from gbdtlr.samples.batch import Samples
 from gbdtlr.samples.columns import check_types, feature_table
+from gbdtlr.samples.finality import NEVER, Finality
+from gbdtlr.samples.joined import Joined
 from gbdtlr.samples.thinning import thin_negatives
 from gbdtlr.times import format_time, from_us, to_us, zone
 from gbdtlr.values.arrays import from_numpy
@@ -21,7 +25,8 @@ from gbdtlr.values.numbers import numbers
 from gbdtlr.values.times import times
 from gbdtlr.values.truth import truths
 
-_NEVER = np.iinfo(np.int64).max
+# An hour and more is left for the second reading of times when clocks go back.
+_SLACK_US = 2 * 3600 * 1_000_000
 
 
 @dataclass
@@ -29,7 +34,9 @@ class Tally:
     """What a reading came across, filled in as it goes.
 
     ``mature`` holds the number of rows returned of each file that was opened (before negatives are thinned),
-    ``unfinished`` in how many CSV files the last line had no end and was left alone.
+    ``unfinished`` in how many CSV files the last line had no end and was left alone, ``joined`` what came of it where
+    outcomes gave the labels, ``ages`` how old rows were when their label became known, where each row says so and a
+    whole window was read, and ``newest_outcome_us`` when the newest outcome came, where unfinal rows were read.
     """
 
     n_files: int = 0
@@ -40,6 +47,9 @@ class Tally:
     last_us: int | None = None
     next_known_us: int | None = None
     unfinished: int = 0
+    joined: Joined | None = None
+    ages: Ages | None = None
+    newest_outcome_us: int | None = None
 
     @property
     def n_mature(self) -> int:
@@ -48,7 +58,12 @@ class Tally:
 
     def remarks(self) -> dict[str, int]:
         """What a job's log says of a reading, where there is something to say."""
-        return {"unfinished": self.unfinished} if self.unfinished else {}
+        unfinished = {"unfinished": self.unfinished} if self.unfinished else {}
+        return {**unfinished, **({} if self.joined is None else self.joined.remarks())}
+
+    def metrics(self) -> dict[str, dict[str, int]]:
+        """What releases say of a reading."""
+        return {} if self.joined is None else {"joined": self.joined.as_dict()}
 
     def spans(self, first_us: int, last_us: int) -> None:
         """Note that there are events between these moments."""
@@ -66,6 +81,16 @@ class Tally:
             self.spans(other.first_us, other.last_us)
         if other.next_known_us is not None:
             self.waits_until(other.next_known_us)
+        if other.ages is not None:
+            self.ages = Ages() if self.ages is None else self.ages
+            self.ages.add(other.ages)
+        if other.newest_outcome_us is not None:
+            self.has_outcomes_until(other.newest_outcome_us)
+
+    def has_outcomes_until(self, newest_us: int) -> None:
+        """Note that an outcome came at this moment."""
+        newest_us = newest_us if self.newest_outcome_us is None else max(self.newest_outcome_us, newest_us)
+        self.newest_outcome_us = newest_us
 
     def waits_until(self, known_us: int) -> None:
         """Note that a row of the window matures at this moment."""
@@ -105,43 +130,72 @@ class Faults:
 
 @dataclass(frozen=True)
 class Window:
-    """Events in ``[start, end)`` with labels known by ``as_of`` and, where it is given, after ``known_after``."""
+    """Events in ``[start, end)`` with labels known by ``as_of`` and, where it is given, after ``known_after``.
+
+    ``delay_us`` is how long after its event every label becomes known, if that is so; ``by_deadline`` says that rows
+    have deadlines. With ``unfinal``, it is the rows whose label is not final by ``as_of``, as they look then.
+    """
 
     start_us: int
     end_us: int
     as_of_us: int
     known_after_us: int | None = None
     delay_us: int | None = None
+    by_deadline: bool = False
+    unfinal: bool = False
 
     @classmethod
     def of(
-        cls, cfg: SamplesConfig, start: datetime, end: datetime, as_of: datetime, known_after: datetime | None
+        cls,
+        cfg: SamplesConfig,
+        start: datetime,
+        end: datetime,
+        as_of: datetime,
+        known_after: datetime | None,
+        *,
+        unfinal: bool = False,
     ) -> Window:
         """Window of these moments; the delay is the config's."""
-        delay = None if cfg.label_delay is None else cfg.label_delay // timedelta(microseconds=1)
+        at_once = cfg.of_unfinal == AT_ONCE
+        length = timedelta() if at_once else cfg.final_after
+        delay = None if length is None else length // timedelta(microseconds=1)
         after = None if known_after is None else to_us(known_after)
-        return cls(to_us(start), to_us(end), to_us(as_of), after, delay)
+        by_deadline = cfg.has_deadline and not at_once
+        return cls(to_us(start), to_us(end), to_us(as_of), after, delay, by_deadline, unfinal)
 
     def __str__(self) -> str:
         return f"from {format_time(from_us(self.start_us))} to {format_time(from_us(self.end_us))}"
 
     def may_hold(self, event: tuple[int, int] | None, known: tuple[int, int] | None = None) -> bool:
-        """Whether rows with event times, and label times, within these inclusive bounds can be in the window."""
+        """Whether rows with event times, and moments they are known at, within these inclusive bounds can be in it."""
         if event is None:
             return True
         if event[1] < self.start_us or event[0] >= self.end_us:
             return False
-        if self.known_after_us is None:
-            return True
-        # A label is known no earlier than its event, so both bounds count.
-        if known is not None:
-            return max(known[1], event[1]) > self.known_after_us
-        # An hour and more is left for the second reading of times when clocks go back.
-        slack = 2 * 3600 * 1_000_000
-        return self.delay_us is None or event[1] + self.delay_us + slack > self.known_after_us
+        first, last = self._known(event, known)
+        if self.unfinal:
+            return last > self.as_of_us
+        if self.by_deadline and first > self.as_of_us:
+            return False
+        return self.known_after_us is None or last > self.known_after_us
 
-    def select(self, batch: pa.RecordBatch, cfg: SamplesConfig, faults: Faults, tally: Tally) -> Samples | None:
-        """Rows of ``batch`` that are in the window and mature; None where there are none, or unsound ones."""
+    def waits(self, event: tuple[int, int] | None, known: tuple[int, int] | None = None) -> int | None:
+        """A moment before any of such rows matures, if they would be in the window then; None if they are not."""
+        if event is None or not self.by_deadline or event[1] < self.start_us or event[0] >= self.end_us:
+            return None
+        first, _ = self._known(event, known)
+        return first if first > self.as_of_us else None
+
+    def _known(self, event: tuple[int, int], known: tuple[int, int] | None) -> tuple[int, int]:
+        """Bounds of when labels become known: no earlier than their events."""
+        if known is not None:
+            return max(known[0], event[0]), max(known[1], event[1])
+        if self.delay_us is None:
+            return event[0], NEVER
+        return event[0] + self.delay_us - _SLACK_US, event[1] + self.delay_us + _SLACK_US
+
+    def moments(self, batch: pa.RecordBatch, cfg: SamplesConfig, faults: Faults, tally: Tally) -> Moments:
+        """Times of the rows of ``batch``, and which of them are in the window and mature."""
         check_types(batch, cfg, faults.path)
         timezone = zone(cfg.timezone)
         at = batch.column(cfg.event_time)
@@ -151,35 +205,95 @@ class Window:
         if has_event.any():
             tally.spans(int(event_us[has_event].min()), int(event_us[has_event].max()))
 
-        if cfg.label_time:
-            known_us, has_known, unreadable = times(batch.column(cfg.label_time), timezone, late=True)
-            faults.add(f"a {cfg.label_time} that is not a time", len(unreadable), next(iter(unreadable), None))
-            known_us = np.where(has_known, np.maximum(known_us, event_us), _NEVER)
-        else:
-            known_us = times(at, timezone, late=True)[0] + (self.delay_us or 0)
-
+        finality = Finality.of(batch, cfg, event_us, faults.add)
         inside = has_event & (event_us >= self.start_us) & (event_us < self.end_us)
-        mature = inside & (known_us <= self.as_of_us) & (known_us != _NEVER)
+        mature = self._mature(inside, finality.known_us, tally)
         tally.n_rows += len(batch)
         tally.n_in_window += int(inside.sum())
-        waiting = known_us[inside & (known_us > self.as_of_us) & (known_us != _NEVER)]
-        if len(waiting):
-            tally.waits_until(int(waiting.min()))
-        if self.known_after_us is not None:
-            mature &= known_us > self.known_after_us
+        return Moments(event_us, finality, has_event, inside, mature)
+
+    def select(self, batch: pa.RecordBatch, cfg: SamplesConfig, faults: Faults, tally: Tally) -> Samples | None:
+        """Rows of ``batch`` that are in the window and mature; None where there are none, or unsound ones."""
+        event_us, finality, _, inside, mature = self.moments(batch, cfg, faults, tally)
         tally.mature[faults.path] = tally.mature.get(faults.path, 0) + int(mature.sum())
-        if not mature.any():
-            return None
+        every_us = event_us[inside]
         if not mature.all():
             batch = batch.filter(from_numpy(mature))
-            event_us, known_us = event_us[mature], known_us[mature]
+            event_us, finality = event_us[mature], finality.take(mature)
 
-        label = _labels(batch.column(cfg.label), cfg.label, faults)
-        weight = np.ones(len(label)) if cfg.weight is None else _weights(batch.column(cfg.weight), cfg.weight, faults)
+        label, outcome_us = self._labels(batch, cfg, finality, faults)
+        if self.unfinal and outcome_us is not None and label.any():
+            tally.has_outcomes_until(int(outcome_us[label == 1].max()))
+        if cfg.label_time and not cfg.has_deadline and self.known_after_us is None:
+            tally.ages = Ages() if tally.ages is None else tally.ages
+            tally.ages.note(self.as_of_us, every_us, event_us, finality.known_us, label)
+        if not len(batch):
+            return None
+        weight = weights_of(batch, cfg.weight, faults)
         if faults:
             return None
-        samples = Samples(feature_table(batch, cfg, faults.path), label, weight, event_us, known_us)
+        table = feature_table(batch, cfg, faults.path)
+        samples = Samples(table, label, weight, event_us, finality.known_us, outcome_us)
         return thin_negatives(samples, cfg.negative_keep_rate, cfg.numeric, cfg.linear)
+
+    def _mature(
+        self, inside: npt.NDArray[np.bool_], known_us: npt.NDArray[np.int64], tally: Tally
+    ) -> npt.NDArray[np.bool_]:
+        """Which rows are asked for, of those with an event in the window; the tally notes when others will be."""
+        known: npt.NDArray[np.bool_] = inside & (known_us <= self.as_of_us) & (known_us != NEVER)
+        waiting: npt.NDArray[np.bool_] = inside & ~known
+        if self.unfinal:
+            return waiting
+        if (later := known_us[waiting & (known_us != NEVER)]).size:
+            tally.waits_until(int(later.min()))
+        if self.known_after_us is not None:
+            known &= known_us > self.known_after_us
+        return known
+
+    def _labels(
+        self, batch: pa.RecordBatch, cfg: SamplesConfig, finality: Finality, faults: Faults
+    ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int64] | None]:
+        """Labels of rows, and when their outcomes came, where they say so: what came by ``as_of`` and in time.
+
+        The label of an unfinal row is looked at only once its ``label_time`` has come.
+        """
+        outcome_us, deadline_us = finality.outcome_us, finality.deadline_us
+        if outcome_us is None or deadline_us is None:
+            return _labels(batch.column(cfg.label), cfg.label, faults), None
+        there = outcome_us <= (np.minimum(deadline_us, self.as_of_us) if self.unfinal else deadline_us)
+        label = np.zeros(len(batch), np.int8)
+        if self.unfinal:
+            label[there] = _labels(batch.filter(from_numpy(there)).column(cfg.label), cfg.label, faults)
+        else:
+            label[:] = _labels(batch.column(cfg.label), cfg.label, faults)
+            never = int(((label == 1) & (outcome_us == NEVER)).sum())
+            faults.add(f"a {cfg.label} of 1 and no {cfg.label_time}, which says when the outcome came", never)
+            label[~there] = 0
+        return label, np.where(label == 1, outcome_us, NEVER)
+
+
+class Moments(NamedTuple):
+    """Times of some rows, (n,) each, in microseconds since 1970 UTC.
+
+    Attributes
+    ----------
+    event_us : when each happened
+    finality : when its label is final
+    has_event : whether it says when it happened
+    inside : whether it is in the window
+    mature : whether it is asked for: in the window, its label known, or, of a window of such rows, not final
+    """
+
+    event_us: npt.NDArray[np.int64]
+    finality: Finality
+    has_event: npt.NDArray[np.bool_]
+    inside: npt.NDArray[np.bool_]
+    mature: npt.NDArray[np.bool_]
+
+
+def weights_of(batch: pa.RecordBatch, name: str | None, faults: Faults) -> npt.NDArray[np.float64]:
+    """Weights of rows, (n,): of their column, if there is one; those that cannot be are faults."""
+    return np.ones(len(batch)) if name is None else _weights(batch.column(name), name, faults)
 
 
 def _labels(column: pa.Array, name: str, faults: Faults) -> npt.NDArray[np.int8]:

@@ -77,12 +77,11 @@ class Users:
         name = samples.get("user_score") if isinstance(samples, Mapping) else None
         column = name if name in release.head.dense.names else None
         rule = Rule.of(UsersConfig.from_dict(users) if isinstance(users, dict) else UsersConfig())
-        embeddings = getattr(release, "embeddings", None)
+        embeddings = release.embeddings
         if embeddings is None:
             return cls(release.entry.number, release.model, column, rule, (), None)
-        turned = embeddings.manifest.get("turned_onto")
-        names = [embeddings.name, *(turned if isinstance(turned, list) else [])]
-        return cls(release.entry.number, release.model, column, rule, tuple(map(tag_of, names)), embeddings)
+        tags = tuple(map(tag_of, embeddings.lineage))
+        return cls(release.entry.number, release.model, column, rule, tags, embeddings)
 
     @cached_property
     def weight(self) -> float:

@@ -1,4 +1,4 @@
-"""Secrets from files: bearer tokens, of which who asks must have one, and the key that states of users are signed with."""
+"""Secrets from files: bearer tokens, of which a client must have one, and the key that signs states of users."""
 
 from __future__ import annotations
 

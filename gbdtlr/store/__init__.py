@@ -1,4 +1,4 @@
-"""The store: versions of trees and heads, and the log of releases, on a local disk or in a bucket.
+"""The store: versions of trees, embeddings and heads, and the log of releases, on a local disk or in a bucket.
 
 It knows bytes and hashes, no models. ``Store.open(url)`` is the way in.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from gbdtlr.errors import StoreUnavailable
@@ -16,7 +17,8 @@ from gbdtlr.store.check import Finding, check_store
 from gbdtlr.store.entry import Entry
 from gbdtlr.store.exclusive import ensure_put_if_absent
 from gbdtlr.store.log import ReleaseLog, Standing
-from gbdtlr.store.manifest import VersionId, version_of
+from gbdtlr.store.manifest import KINDS, VersionId, version_of
+from gbdtlr.store.places import places
 from gbdtlr.store.prune import PREFIXES, PruneReport, prune_store
 from gbdtlr.store.refusals import Refusal, note, noted
 from gbdtlr.store.versions import Version, exists, read, read_manifest, write
@@ -78,7 +80,7 @@ class Store:
 
         Parameters
         ----------
-        kind : ``trees`` or ``heads``
+        kind : ``trees``, ``embeddings`` or ``heads``
         files : plain file name to bytes
         manifest : the caller's keys (config, lineage, metrics, library versions), anything JSON can say
         as_of : the moment the job pretends is now
@@ -107,19 +109,29 @@ class Store:
         """Manifest of a version, checked, without its files; raises as :meth:`read_version`."""
         return read_manifest(self.backend, VersionId(kind, name, under))
 
+    def places(self, kind: str, name: str, under: str | None = None) -> dict[str, Path]:
+        """Paths of a version's files on this machine, to be mapped into memory; see :mod:`gbdtlr.store.places`.
+
+        Raises
+        ------
+        DamagedError, FormatError, StoreUnavailable
+        """
+        version = VersionId(kind, name, under)
+        return places(self.backend, version, read_manifest(self.backend, version))
+
     def has_version(self, kind: str, name: str, under: str | None = None) -> bool:
         """Whether the version exists, that is, has its manifest."""
         return exists(self.backend, VersionId(kind, name, under))
 
     def list_versions(self) -> list[VersionId]:
-        """All versions that exist, trees before heads, oldest as_of first."""
+        """All versions that exist, trees and embeddings before heads, oldest as_of first."""
         found = (
             version
-            for kind in ("trees", "heads")
+            for kind in KINDS
             for stat in self.backend.list(kind)
             if (version := version_of(stat.key)) is not None and stat.key == version.manifest
         )
-        return sorted(found, key=lambda version: (version.kind != "trees", version.name, version.under or ""))
+        return sorted(found, key=lambda version: (KINDS.index(version.kind), version.name, version.under or ""))
 
     def is_empty(self) -> bool:
         """Whether nothing is here: no job has ever written to it, or its name is mistyped."""

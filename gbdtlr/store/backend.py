@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from gbdtlr.errors import StoreError, StoreUnavailable
@@ -61,6 +62,9 @@ class Backend(Protocol):
 
     def list(self, prefix: str) -> Iterator[Stat]:
         """Every object below the folder ``prefix`` (all for the empty string), temporary files included."""
+
+    def place(self, key: str) -> Path | None:
+        """Where the object is on this machine's disk, whether it is there or not; None if that is elsewhere."""
 
     def delete(self, key: str) -> None:
         """Remove the object; removing what is not there is no error."""

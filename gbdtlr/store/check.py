@@ -11,7 +11,7 @@ from gbdtlr.store import versions
 from gbdtlr.store.backend import Backend
 from gbdtlr.store.entry import PAIRS, Entry, key_of, number_of
 from gbdtlr.store.log import ReleaseLog
-from gbdtlr.store.manifest import VersionId, version_of
+from gbdtlr.store.manifest import KINDS, VersionId, version_of
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ def check_store(backend: Backend, log: ReleaseLog) -> Iterator[Finding]:
     """
     newest_then, standing_then = log.newest(), _standing(log)
     whole: dict[VersionId, bool] = {}
-    for kind in ("trees", "heads"):
+    for kind in KINDS:
         for stat in backend.list(kind):
             version = version_of(stat.key)
             if version is not None:
                 whole[version] = whole.get(version, False) or stat.key == version.manifest
-    for version, finished in sorted(whole.items(), key=lambda item: (item[0].kind != "trees", item[0])):
+    for version, finished in sorted(whole.items(), key=lambda item: (KINDS.index(item[0].kind), item[0])):
         if finished:
             yield _version(backend, version)
         else:
@@ -88,7 +88,7 @@ def _entry(log: ReleaseLog, number: int, is_there: Callable[[VersionId], bool], 
         entry: Entry = log.entry(number)
     except (DamagedError, FormatError, NoReleaseError) as error:
         return Finding(key_of(number), False, str(error))
-    needed = (entry.trees_id, entry.head_id) if entry.kind in PAIRS else ()
+    needed = entry.versions if entry.kind in PAIRS else ()
     gone = [str(version) for version in needed if not is_there(version)]
     if gone:
         lost = f"{' and '.join(gone)} {'are' if len(gone) > 1 else 'is'} no longer in the store"

@@ -2,7 +2,8 @@
 
 Most entries are releases. Others leave the live release as it is: a candidate, which is published to be tried, its
 withdrawal, a hold, and the lifting of it. Every entry says what stands after it, so that the newest tells all. What
-old readers would take for a live release, or overlook, is written in a format that they refuse by name.
+old readers would take for a live release, or overlook, as they would embeddings, is written in a format that they
+refuse by name.
 """
 
 from __future__ import annotations
@@ -35,13 +36,14 @@ class Entry:
     ----------
     number : place in the log
     as_of : the moment its job pretended was now (UTC)
-    trees, head : names of the two versions it pairs
+    trees, head : names of the versions it pairs
     why : what made it, such as ``train-trees``, ``update-lr``, ``rollback``
     reason : more words on that, for people
     forced : whether guards were overruled
     base : number of the release it was built on, if any
     rolled_back_to : for a rollback, number of the release whose versions it brings back
     metrics : whatever was measured, as JSON
+    embeddings : name of the version of embeddings that goes with them, if any
     kind : ``release``, which goes live; ``candidate``, ``withdrawal``, ``hold`` or ``lift``, which leave what is live
     promoted : for a promotion, number of the candidate whose versions it makes live
     live : for what leaves it, number of the release that is live
@@ -66,9 +68,10 @@ class Entry:
     held: Number | None = None
     user: str = ""
     host: str = ""
+    embeddings: str | None = None
 
     def __post_init__(self) -> None:
-        VersionId("heads", self.head, self.trees)  # which are names of versions, or damaged
+        self.versions  # noqa: B018 - which are names of versions, or damaged
         for name in ("promoted", "live", "candidate", "held"):
             if (getattr(self, name) or 0) > self.number:
                 raise ValueError(f"{name}: of release {self.number}, it cannot be release {getattr(self, name)}")
@@ -97,6 +100,22 @@ class Entry:
     def head_id(self) -> VersionId:
         """What the store finds the head by."""
         return VersionId("heads", self.head, self.trees)
+
+    @property
+    def embeddings_id(self) -> VersionId | None:
+        """What the store finds the embeddings by, if there are any."""
+        return None if self.embeddings is None else VersionId("embeddings", self.embeddings)
+
+    @property
+    def versions(self) -> tuple[VersionId, ...]:
+        """All versions that it needs."""
+        slow = (self.trees_id,) if self.embeddings_id is None else (self.trees_id, self.embeddings_id)
+        return (*slow, self.head_id)
+
+    @property
+    def slow(self) -> tuple[str, str | None]:
+        """Names of its slow artifacts: releases that have the same share them in memory."""
+        return self.trees, self.embeddings
 
     def to_dict(self) -> dict[str, Any]:
         """The entry as JSON has it, times in ISO 8601."""
@@ -169,8 +188,11 @@ def following(entry: Entry, before: Entry | None) -> Entry:
 
 def dump(entry: Entry) -> bytes:
     """Bytes of the entry, unlike those of any other writer's: so a writer can tell its own after a lost answer."""
-    is_plain = entry.kind == "release" and entry.candidate is None and entry.held is None
+    stands_alone = entry.candidate is None and entry.held is None and entry.embeddings is None
+    is_plain = entry.kind == "release" and stands_alone
     values = {**entry.to_dict(), "writer": secrets.token_hex(8)}
+    if entry.embeddings is None:
+        del values["embeddings"]  # it is what it was before there were any
     return seal(values, f"release {entry.number}", FORMAT if is_plain else NEWEST_FORMAT)
 
 

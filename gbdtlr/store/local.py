@@ -83,6 +83,9 @@ class LocalBackend:
                 if error.errno not in _MISSING:
                     raise self._translated(error, "list", folder) from error
 
+    def place(self, key: str) -> Path | None:
+        return self.root / key
+
     def delete(self, key: str) -> None:
         try:
             os.unlink(self.root / key)

@@ -171,7 +171,7 @@ class ReleaseLog:
         """
         entry = make(values, number)
         entry = following(entry, self._before(number))
-        for version in (entry.trees_id, entry.head_id) if entry.kind in PAIRS else ():
+        for version in entry.versions if entry.kind in PAIRS else ():
             try:
                 versions.ensure_whole(self._backend, version, renew=entry.stands_against_jobs)
             except DamagedError as error:

@@ -20,7 +20,8 @@ from gbdtlr.errors import DamagedError, StoreError
 from gbdtlr.times import format_time
 
 FORMAT = 1
-KINDS = ("trees", "heads")
+KINDS = ("trees", "embeddings", "heads")
+"""What versions there are, in the order they depend on one another."""
 MANIFEST = "manifest.json"
 MAX_JSON = 4 << 20  # bytes of a manifest or log entry
 MAX_FILE = 1 << 30  # bytes of one file of a version
@@ -28,7 +29,7 @@ MAX_FILES = 64
 
 _NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_RESERVED = ("as_of", "files", "format", "kind", "name", "sha256", "under")
+RESERVED = ("as_of", "files", "format", "kind", "name", "sha256", "under")
 
 
 @dataclass(frozen=True, order=True)
@@ -83,8 +84,8 @@ class _Promises(Document, frozen=True):
 def version_of(key: str) -> VersionId | None:
     """Version whose folder holds the object, or None if the key lies in no version's folder."""
     parts = key.split("/")
-    if len(parts) == 3 and parts[0] == "trees" and is_name(parts[1]):
-        return VersionId("trees", parts[1])
+    if len(parts) == 3 and parts[0] in KINDS and parts[0] != "heads" and is_name(parts[1]):
+        return VersionId(parts[0], parts[1])
     if len(parts) == 4 and parts[0] == "heads" and is_name(parts[1]) and is_name(parts[2]):
         return VersionId("heads", parts[2], parts[1])
     return None
@@ -127,7 +128,11 @@ def seal(payload: Mapping[str, object], what: str, number: int = FORMAT) -> byte
 
 
 def unseal(data: bytes, what: str, newest: int = FORMAT) -> dict[str, Any]:
-    """What was sealed, format number included; ``newest`` is the newest format that is understood.
+    """What was sealed, format number included.
+
+    Parameters
+    ----------
+    newest : number of the newest format that is understood
 
     Raises
     ------
@@ -160,7 +165,7 @@ def build(
     """
     if as_of.tzinfo is None:
         raise ValueError("as_of must carry its time zone")
-    taken = sorted(set(_RESERVED) & set(manifest))
+    taken = sorted(set(RESERVED) & set(manifest))
     if taken:
         raise StoreError(f"a manifest's keys {', '.join(taken)} are the store's own; name yours otherwise")
     if not 1 <= len(files) <= MAX_FILES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import obstore
@@ -89,6 +90,9 @@ class ObjectBackend:
                     yield Stat(meta["path"], meta["size"], meta["last_modified"])
         except Exception as error:
             raise self._translated(error, "list", prefix) from error
+
+    def place(self, key: str) -> Path | None:  # noqa: ARG002 - of no object
+        return None
 
     def delete(self, key: str) -> None:
         try:

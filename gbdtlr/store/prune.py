@@ -17,9 +17,9 @@ from gbdtlr.errors import ConfigError
 from gbdtlr.store.backend import Backend, NotFound, Stat, each, is_temporary
 from gbdtlr.store.entry import Entry
 from gbdtlr.store.log import ReleaseLog
-from gbdtlr.store.manifest import MAX_JSON, VersionId, version_of
+from gbdtlr.store.manifest import KINDS, MAX_JSON, VersionId, version_of
 
-PREFIXES = ("trees", "heads", "releases", "refusals")
+PREFIXES = (*KINDS, "releases", "refusals")
 """All that a store holds is below these."""
 
 _PAGE = 64
@@ -31,7 +31,7 @@ class PruneReport:
 
     Attributes
     ----------
-    versions : whole versions, heads before their trees
+    versions : whole versions, heads before what they stand on
     unfinished : versions without a manifest, left by jobs that were killed
     temporary : keys of temporary files, left by writes that were killed
     n_bytes : size of all that
@@ -171,4 +171,4 @@ def _kept(log: ReleaseLog, keep: int, keep_after: datetime | None) -> list[Entry
 
 
 def _named_by(entries: Iterable[Entry]) -> set[VersionId]:
-    return {version for entry in entries for version in (entry.trees_id, entry.head_id)}
+    return {version for entry in entries for version in entry.versions}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from gbdtlr.errors import Conflict, DamagedError, StoreUnavailable
@@ -20,7 +21,7 @@ class Version:
 
     Attributes
     ----------
-    kind : ``trees`` or ``heads``
+    kind : ``trees``, ``embeddings`` or ``heads``
     name : as_of and the hash of the content, such as ``20130215T000000Z-1a2b3c4d``
     under : for heads, the name of their trees
     manifest : the whole manifest, the caller's keys among the store's own
@@ -39,9 +40,22 @@ class Version:
         return VersionId(self.kind, self.name, self.under)
 
     @property
+    def own(self) -> dict[str, Any]:
+        """The caller's keys of the manifest, as they were given to :func:`write`."""
+        return {key: value for key, value in self.manifest.items() if key not in manifests.RESERVED}
+
+    @property
     def as_of(self) -> datetime:
         """The moment its job pretended was now."""
         return parse_time(self.manifest["as_of"])
+
+
+def made(
+    kind: str, files: Mapping[str, bytes], manifest: Mapping[str, object], as_of: datetime, under: str | None = None
+) -> Version:
+    """The version that :func:`write` would make exist, of no store: named by the same content."""
+    version, document = manifests.build(kind, files, manifest, as_of, under)
+    return Version(kind, version.name, under, document, dict(files))
 
 
 def write(
@@ -87,25 +101,24 @@ def read_manifest(backend: Backend, version: VersionId) -> dict[str, Any]:
 def read(backend: Backend, version: VersionId) -> Version:
     """Whole version; no byte is returned that its manifest does not promise, none read beyond what it promises."""
     document = read_manifest(backend, version)
-    promises = document["files"]
-
-    def fetch(name: str) -> bytes:
-        where = f"{backend.url}/{version.folder}/{name}"
-        size = promises[name]["size"]
-        try:
-            data = backend.get(f"{version.folder}/{name}", size)
-        except NotFound as error:
-            raise DamagedError(f"{where} is missing, though {MANIFEST} lists it") from error
-        if len(data) != size:
-            raise DamagedError(f"{where} is damaged: it has {len(data)} bytes, {MANIFEST} says {size}")
-        found = manifests.sha256(data)
-        if found != promises[name]["sha256"]:
-            raise DamagedError(f"{where} is damaged: its sha256 is {found}, {MANIFEST} says {promises[name]['sha256']}")
-        return data
-
-    names = list(promises)
-    files = dict(zip(names, each(backend, fetch, names), strict=True))
+    names = list(document["files"])
+    files = dict(zip(names, each(backend, partial(fetch, backend, version, document), names), strict=True))
     return Version(version.kind, version.name, version.under, document, files)
+
+
+def fetch(backend: Backend, version: VersionId, document: Mapping[str, Any], name: str) -> bytes:
+    """One file of a version, checked against its manifest ``document``."""
+    where, promise = f"{backend.url}/{version.folder}/{name}", document["files"][name]
+    try:
+        data = backend.get(f"{version.folder}/{name}", promise["size"])
+    except NotFound as error:
+        raise DamagedError(f"{where} is missing, though {MANIFEST} lists it") from error
+    if len(data) != promise["size"]:
+        raise DamagedError(f"{where} is damaged: it has {len(data)} bytes, {MANIFEST} says {promise['size']}")
+    found = manifests.sha256(data)
+    if found != promise["sha256"]:
+        raise DamagedError(f"{where} is damaged: its sha256 is {found}, {MANIFEST} says {promise['sha256']}")
+    return data
 
 
 def exists(backend: Backend, version: VersionId) -> bool:

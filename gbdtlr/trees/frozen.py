@@ -61,6 +61,14 @@ class FrozenTrees:
         for array in (self.offsets, self.leaf_values):
             array.flags.writeable = False
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenTrees, (self._text, self.schema)  # a copy elsewhere is read only too
+
+    @property
+    def forest(self) -> Forest:
+        """Splits and leaves as arrays."""
+        return self._forest
+
     @classmethod
     def from_booster_text(cls, text: str) -> FrozenTrees:
         """Trees of any LightGBM booster (``model_to_string()``); all its features are numbers, categories too."""

@@ -25,6 +25,9 @@ _ALIASES = {
     "num_iterations": "num_iteration n_iter num_tree num_trees num_round num_rounds nrounds num_boost_round "
     "n_estimators max_iter",
     "objective": "objective_type app application loss",
+    "learning_rate": "shrinkage_rate eta",
+    "num_leaves": "num_leaf max_leaves max_leaf max_leaf_nodes",
+    "min_data_in_leaf": "min_data_per_leaf min_data min_child_samples min_samples_leaf",
     "num_class": "num_classes",
     "linear_tree": "linear_trees",
     "num_threads": "num_thread nthread nthreads n_jobs",
@@ -132,6 +135,11 @@ def train(
     text = booster.model_to_string(num_iteration=best)
     # The thread count changes nothing in the trees, so it must not change their bytes, their name, either.
     return FrozenTrees(re.sub(r"^\[num_threads: .*\]$", "[num_threads: 0]", text, flags=re.MULTILINE), schema)
+
+
+def canonical(name: str) -> str:
+    """LightGBM's own name of a parameter that may be an alias of it."""
+    return _CANONICAL.get(name, name)
 
 
 def _params(given: Mapping[str, Any], threads: int | None, *, early_stopping: bool) -> tuple[dict[str, Any], int]:

@@ -64,7 +64,7 @@ def test_the_blend_and_what_guards_ask(problem: Problem) -> None:
     for window in both_ways(turned_round):
         learned = record.learn([(window, fitted)], AS_OF, 24 * HOUR)
         sums = contest(head, Head.bare(head.layout), window, guard)
-        checks = list(contradiction(head, window, guard))
+        checks = list(contradiction([(head, window)], guard))
         assert checks[0].objection
         quality = window.sum(quality_of, head, zero=Quality())
         made.append((learned.to_dict(), sums.tobytes(), checks, quality))

@@ -51,7 +51,8 @@ def served(config, trees_at=()):
 
 def of_live(self, known):
     """All rows as if the live release had served them."""
-    return [then.Served(self._base.entry.number, self._base.head, self._base.fits.candidates, known)]
+    base = self._base
+    return [then.Served(base.entry.number, base.head, base.fits.candidates, known, base.entry.trees, 0, 2**62)]
 
 
 @pytest.mark.parametrize("method", ["refit", "incremental"])

@@ -65,7 +65,7 @@ def only(exposed: str, name: str) -> float:
 LABELS = st.dictionaries(st.sampled_from(["a", "b", "store"]), st.text(st.characters(exclude_categories=["Cs"])))
 
 
-@given(labels=LABELS, value=st.floats())
+@given(labels=LABELS, value=st.floats(-1e300, 1e300) | st.sampled_from([math.inf, -math.inf, math.nan]))
 def test_what_is_exposed_is_read_back(labels: dict[str, str], value: float) -> None:
     gauge = Gauge("gbdtlr_x", "About it.")
     gauge.add(value, **labels)

@@ -89,6 +89,7 @@ def test_entry_holds_what_was_given():
         "forced": True,
         "base": None,
         "rolled_back_to": None,
+        "embeddings": None,
         "metrics": {"ne": 0.1 + 0.2, "n": 10**30, "tiny": 5e-324, "deep": [{"a": [None, True]}], "": -0.0},
     }
     entry = store.append(given, 1)

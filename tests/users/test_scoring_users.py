@@ -27,7 +27,7 @@ def scorer(tastes: Path) -> Scorer:
 
 
 def frame_of(n: int = 60) -> pa.Table:
-    table = rows(START, 99, n).drop_columns(["ts", "label", "user_score"])
+    table = rows(START, 99, n).drop_columns(["ts", "label", "user_score", "u"])
     items = table.column("item").to_pylist()
     items[3], items[4] = 1000, None  # of no vector but their colour's
     return table.set_column(table.schema.get_field_index("item"), "item", pa.array(items))

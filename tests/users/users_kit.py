@@ -37,7 +37,7 @@ class Vectors:
         return self.matrix[0] * 0.5 if colour == "red" else None
 
     def vectors_of_rows(self, rows: Any) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        table = pa.table(rows) if isinstance(rows, dict) else rows
+        table = rows if isinstance(rows, pa.Table) else pa.table(dict(rows))
         pairs = zip(table.column("item").to_pylist(), table.column("colour").to_pylist(), strict=True)
         found = [self.vector_of(item, {"colour": colour}) for item, colour in pairs]
         known = np.array([each is not None for each in found])
@@ -61,9 +61,12 @@ def rows(start: datetime, seed: int, n: int = ROWS) -> pa.Table:
     """Rows of an hour, with the score of the user, which the label follows."""
     rng = np.random.default_rng([seed, 7])
     x, score, item = rng.normal(size=n), rng.normal(size=n), rng.integers(0, N_ITEMS, n)
-    label = (rng.random(n) < 1 / (1 + np.exp(-(x + score - 1)))).astype(np.int8)
+    u = rng.integers(0, 12, n)
+    margin = x + score - 2 + 2.5 * (u % 3 == item % 3)  # three kinds of users and of items
+    label = (rng.random(n) < 1 / (1 + np.exp(-margin))).astype(np.int8)
     ts = [start + HOUR * (i / n) for i in range(n)]
-    columns = {"x": x, "item": item, "colour": rng.choice(["red", "blue"], n), "label": label, "user_score": score}
+    about = {"u": u, "colour": rng.choice(["red", "blue"], n)}
+    columns = {"x": x, "item": item, **about, "label": label, "user_score": score}
     return pa.table({**columns, "ts": pa.array(ts, pa.timestamp("us", "UTC"))})
 
 

@@ -86,6 +86,11 @@ class OnlineHead:
         self._dense = np.zeros((layout.dense.n, 2))
 
     @property
+    def layout(self) -> Layout:
+        """Of heads on these trees and wide columns, of which no bucket is in use."""
+        return self._layout
+
+    @property
     def wide(self) -> WideColumns:
         """The wide columns."""
         return self._layout.wide

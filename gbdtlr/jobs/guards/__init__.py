@@ -18,9 +18,12 @@ from gbdtlr.codec.documents import read
 from gbdtlr.config import GuardConfig
 from gbdtlr.errors import Refused
 from gbdtlr.head import Head
+from gbdtlr.jobs.guards.ages import ages
 from gbdtlr.jobs.guards.check import Check, nearest, objections, told
 from gbdtlr.jobs.guards.columns import Profile
-from gbdtlr.jobs.guards.quality import calibration, contest, contradiction, worse
+from gbdtlr.jobs.guards.early import early
+from gbdtlr.jobs.guards.joined import joined
+from gbdtlr.jobs.guards.quality import Judged, calibration, contest, contests, contradiction, worse
 from gbdtlr.jobs.guards.seen import Observer, Seen, profile_of
 from gbdtlr.jobs.guards.traffic import Totals, Traffic, unpredicted
 from gbdtlr.jobs.result import Reporter
@@ -30,16 +33,21 @@ from gbdtlr.samples import Samples
 __all__ = [
     "Check",
     "Gate",
+    "Judged",
     "Observer",
     "Profile",
     "Seen",
     "Totals",
     "Traffic",
+    "ages",
     "calibration",
     "contest",
+    "contests",
     "contradiction",
+    "early",
     "given",
     "given_to_trees",
+    "joined",
     "not_finite",
     "objections",
     "profile_of",

@@ -36,22 +36,32 @@ from gbdtlr.metrics import Quality, auc, log_loss_of, weighted_sum
 ENOUGH_POSITIVES = 20
 RANKED = 65_536
 """Rows of either class whose order is looked at: the standard error of an AUC of so many is at most 0.0017."""
+Judged = tuple[Head, Parts[Codes], Parts[Codes]]
+"""A head that has not learned some rows; these as it reads them, and as the new head does, cut alike."""
 Z = 3.0
 """Standard errors by which a difference must be beyond its bound."""
 
 
-def contradiction(live: Head, parts: Parts[Codes], guard: GuardConfig) -> Iterator[Check]:
+def contradiction(live: Sequence[tuple[Head, Parts[Codes]]], guard: GuardConfig) -> Iterator[Check]:
     """Check of fresh labels, which must not run against the order of the live head and against that of its bare trees.
 
     Of both, as a head that has just learned a storm can be wrong about the calm after it.
+
+    Parameters
+    ----------
+    live : the head, and the rows as it reads them, of which it has learned none; or several, each with its own
 
     Source
     ------
     Variance of the AUC without any order: Mann and Whitney 1947.
     """
-    if parts.sum(len, zero=0) < guard.min_samples:
+    if sum(parts.sum(len, zero=0) for _, parts in live) < guard.min_samples:
         return
-    rows = spread_of_classes(parts, RANKED).map(labels_and_margins, (live, Head.bare(live.layout)))
+    rows = [
+        columns
+        for head, parts in live
+        for columns in spread_of_classes(parts, RANKED).map(labels_and_margins, (head, Head.bare(head.layout)))
+    ]
     label, weight, *margins = np.concatenate([np.empty((4, 0)), *rows], axis=1)
     positive, negative = (float(((label == each) & (weight > 0)).sum()) for each in (1, 0))
     if not positive or not negative:
@@ -107,6 +117,12 @@ def contest(
     """
     pairs: Any = parts.derive(twice) if of_old is None else Parts(list(zip(parts, of_old, strict=True)))
     return pairs.sum(contest_in_part, new, old, guard.worse, zero=np.zeros(7))  # type: ignore[no-any-return]
+
+
+def contests(new: Head, judged: Sequence[Judged], guard: GuardConfig) -> NDArray[np.float64]:
+    """The sums of :func:`contest` over several old heads, each on rows of its own."""
+    each = [contest(new, head, rows, guard, None if of_old is rows else of_old) for head, of_old, rows in judged]
+    return sum(each, np.zeros(7))
 
 
 def twice(codes: Codes) -> tuple[Codes, Codes]:

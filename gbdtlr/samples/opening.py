@@ -1,0 +1,166 @@
+"""Opening: which files may hold rows of a window, and one of them read batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import pyarrow as pa
+
+from gbdtlr.config import SamplesConfig
+from gbdtlr.errors import ConfigError, SamplesError, SchemaError
+from gbdtlr.samples.files import File
+from gbdtlr.samples.partition import Partition
+from gbdtlr.samples.texts import has_torn_end
+from gbdtlr.samples.window import Faults, Tally, Window
+from gbdtlr.times import to_us
+
+WIDTH = 8
+"""Files of a bucket that are waited for together."""
+
+Item = TypeVar("Item")
+Take = Callable[[pa.RecordBatch, Faults, Tally], Item | None]
+"""What is made of a batch; None where nothing is. Faults are told when the file has been read."""
+
+
+class Placed(NamedTuple):
+    """A file, and no event in it is earlier than ``first_us``; None where its path does not say."""
+
+    file: File
+    first_us: int | None
+
+
+def placed(
+    files: list[File], pattern: str | None, timezone: str, window: Window, tally: Tally, table: str = "samples"
+) -> Iterator[Placed]:
+    """Files that may hold rows of the window, by their path.
+
+    Parameters
+    ----------
+    pattern : the partition's, if there is one
+    table : of the config, which has it
+
+    Raises
+    ------
+    ConfigError
+        No path has what the pattern says.
+    """
+    if pattern is None:
+        yield from (Placed(file, None) for file in files)
+        return
+    partition = Partition.of(pattern, timezone, table)
+    spans = [partition.span_us(file.path) for file in files]
+    if all(span is None for span in spans):
+        raise ConfigError(
+            f"[{table}] partition {pattern!r} is found in the path of none of {len(files)} files, "
+            f"such as {files[0].path}"
+        )
+    for file, span in zip(files, spans, strict=True):
+        bounds = None if span is None else (span[0], span[1] - 1)
+        if bounds is not None:
+            tally.spans(*bounds)
+        if window.may_hold(bounds):
+            yield Placed(file, None if span is None else span[0])
+        elif (later := window.waits(bounds)) is not None:
+            tally.waits_until(later)
+
+
+@dataclass
+class Reading(Generic[Item]):
+    """One file's share of a window: what is made of its batches, and what was come across on the way.
+
+    Attributes
+    ----------
+    cfg : which columns are read, and what they mean
+    window : what lies outside is not read, as far as the file says where it is
+    take : makes something of a batch
+    seen : features that had a value
+    """
+
+    file: File
+    cfg: SamplesConfig
+    window: Window
+    batch_rows: int
+    take: Take[Item]
+    tally: Tally = field(default_factory=Tally)
+    seen: set[str] = field(default_factory=set)
+
+    def items(self) -> Iterator[Item]:
+        """What is made of its batches, in order; nothing more after a fault.
+
+        Raises
+        ------
+        SamplesError
+            The file cannot be read, or has unsound rows.
+        """
+        faults = Faults(self.file.path)
+        try:
+            for batch in self._batches():
+                item = self.take(batch, faults, self.tally)
+                # After a fault the rest of the file is read only to count.
+                if item is not None and not faults:
+                    yield item
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            reason = " ".join(str(error).split()).rstrip(".")
+            remedy = "let this user read it" if isinstance(error, PermissionError) else "write it again or move it away"
+            raise SamplesError(f"cannot read {self.file.path}: {reason}; {remedy}") from None
+        if self.file.format == "csv" and has_torn_end(self.file):
+            self.tally.unfinished += 1
+        faults.check()
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        # Each reader loads its part of Arrow only when a file calls for it: start-up is part of every update.
+        if self.file.format == "json":
+            from gbdtlr.samples.json_columns import json_batches
+
+            yield from json_batches(self.file, self.cfg, self.seen)
+        elif self.file.format == "csv":
+            from gbdtlr.samples.csv import csv_batches
+
+            yield from csv_batches(self.file, self.cfg, self.seen)
+        else:
+            from gbdtlr.samples.parquet import parquet_batches
+
+            yield from parquet_batches(self.file, self.cfg, self.window, self.tally, self.batch_rows, self.seen)
+
+
+def in_a_bucket(files: Iterable[File]) -> bool:
+    """Whether any of the files takes its time to answer.
+
+    Disks answer at once, and Arrow uses all cores for one file already: only buckets are worth the threads.
+    """
+    return any(file.remote for file in files)
+
+
+def finish(readings: Sequence[Reading[Any]], cfg: SamplesConfig, tally: Tally, only: Container[str] | None) -> None:
+    """Add up what all readings came across.
+
+    Parameters
+    ----------
+    only : the files that were to be opened, if not all
+
+    Raises
+    ------
+    SchemaError
+        No file has a value of some feature.
+    """
+    for one in readings:
+        tally.add(one.tally)
+    seen = set().union(*(one.seen for one in readings))
+    never = [name for name in cfg.features if name not in seen]
+    # A few files out of many may well lack a feature that is rarely given.
+    if never and tally.n_rows and only is None:
+        raise SchemaError(
+            f"{', '.join(never)}: no value in any row of {len(readings)} files; mend the files or [samples]"
+        )
+
+
+def note_to_come(tally: Tally, now: datetime) -> None:
+    """Note in a file's tally that it waits, where it has events to come, in a log of the past that is played again.
+
+    They may lie in row groups that were left alone.
+    """
+    if tally.last_us is not None and tally.last_us > to_us(now):
+        tally.waits_until(to_us(now))

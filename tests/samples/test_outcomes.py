@@ -1,0 +1,103 @@
+"""The index of outcomes finds what a search of all of them does, in the memory it promises."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gbdtlr.samples.outcomes import Gathering, Outcomes
+from gbdtlr.samples.repeats import Repeats
+from gbdtlr.samples.window import NEVER
+from gbdtlr.values.hashing import mix
+
+
+def index(keys: list[int], times: list[int], ones: list[bool], weights: list[float] | None = None) -> Outcomes:
+    gathering = Gathering(10**9, AssertionError, weights is not None)
+    weight = None if weights is None else np.array(weights, np.float32)
+    for low in range(0, len(keys), 5):
+        part = slice(low, low + 5)
+        gathering.add(
+            hashed(keys[part]),
+            np.array(times[part], np.int64),
+            np.array(ones[part], bool),
+            None if weight is None else weight[part],
+        )
+    return gathering.sorted()[0]
+
+
+def hashed(keys: list[int]) -> np.ndarray:
+    return mix(np.array(keys, np.uint64))
+
+
+row = st.tuples(st.integers(0, 6), st.integers(-9, 9), st.booleans(), st.floats(0, 9, width=16))
+
+
+@given(
+    st.lists(row, max_size=30),
+    st.lists(st.tuples(st.integers(0, 7), st.integers(-9, 9), st.integers(0, 9))),
+    st.booleans(),
+)
+def test_the_first_outcome_in_reach_is_found(rows, asked, weighed):
+    keys, times, ones, weights = map(list, zip(*rows, strict=True)) if rows else ([], [], [], [])
+    outcomes = index(keys, times, ones, weights if weighed else None)
+    assert len(outcomes) == len({(key, time) for key, time, *_ in rows})
+    key, event, wait = map(list, zip(*asked, strict=True)) if asked else ([], [], [])
+    event_us, deadline_us = np.array(event, np.int64), np.array(event, np.int64) + np.array(wait, np.int64)
+    place = outcomes.find(hashed(key), event_us, deadline_us)
+    found = zip(
+        outcomes.time_us(place).tolist(), outcomes.is_one(place).tolist(), outcomes.weights(place).tolist(), strict=True
+    )
+    for (k, at, reach), (time, one, weight) in zip(asked, found, strict=True):
+        within = [each for each in rows if each[0] == k and at <= each[1] <= at + reach]
+        first = min((each[1] for each in within), default=NEVER)
+        same = [each for each in within if each[1] == first]
+        assert time == first
+        assert one == any(each[2] for each in same)
+        if weighed:
+            heaviest = max((each[3] for each in same if each[2] == one), default=1.0)
+            assert weight == heaviest
+
+
+@pytest.mark.parametrize("weighed", [False, True])
+def test_an_outcome_takes_at_most_20_bytes(weighed):
+    n = 100_000
+    outcomes = index(list(range(n)), [0] * n, [True] * n, [1.0] * n if weighed else None)
+    assert len(outcomes) == n
+    assert outcomes.nbytes <= 20 * n
+
+
+def test_gathering_outcomes_takes_little_more_than_holding_them():
+    """In a process of its own, as memory is a process's."""
+    code = """
+import resource, numpy as np
+from gbdtlr.samples.outcomes import Gathering
+from gbdtlr.values.hashing import mix
+n, step = 2**21, 2**16
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+number = np.arange(n, dtype=np.uint64)
+mix(number[:step])
+before = peak()
+gathering = Gathering(n, AssertionError, False)
+for low in range(0, n, step):
+    gathering.add(mix(number[low:low + step]), np.zeros(step, np.int64), np.ones(step, bool), None)
+outcomes = gathering.sorted()[0]
+assert len(outcomes) == n
+print((peak() - before) / n)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(run.stdout) < 24
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 5)), max_size=60), st.integers(1, 9), st.integers(0, 12))
+def test_repeats_are_those_of_a_key_shortly_before(rows, size, window):
+    rows = sorted(rows)
+    repeats, found = Repeats(window), []
+    for low in range(0, len(rows), size):
+        block = rows[low : low + size]
+        found += repeats.among(hashed([key for _, key in block]), np.array([t for t, _ in block], np.int64)).tolist()
+    assert found == [any(key == k and at - t <= window for t, k in rows[:i]) for i, (at, key) in enumerate(rows)]
