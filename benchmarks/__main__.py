@@ -25,6 +25,7 @@ NAMES = (
     "logs",
     "export",
     "estimator",
+    "prior",
 )
 
 

@@ -41,6 +41,7 @@ from gbdtlr.head import (
 )
 from gbdtlr.head.codes import known_by
 from gbdtlr.head.fit.objective import Objective
+from gbdtlr.head.fit.search import Search
 from gbdtlr.head.fit.solver import minimise
 from gbdtlr.metrics import log_loss_of
 from gbdtlr.times import to_us
@@ -169,14 +170,16 @@ def without_anchor(today: Problem) -> Layout:
 def optimum(today: Problem, l2: float) -> float:
     """The objective where nothing is left to gain that our sums can see."""
     objective = Objective(today.window, without_anchor(today), [Setting(ALIKE, l2)], AS_OF)
-    curvature = objective.curvature()
-    delta, _, _, _ = minimise(
-        objective.value_and_gradient,
-        np.zeros((objective.layout.n, 1)),
-        curvature.solve,
+    search = Search(objective, objective.curvature(), np.zeros(1, np.intp), np.zeros((objective.layout.n, 1)))
+    found, _, _, _ = minimise(
+        search.value_and_gradient,
+        search.start,
+        search.precondition,
         tolerance=1e-9,
         max_passes=400,
+        apart=search.apart,
     )
+    delta = search.whole(found)
     return objective_of(today, delta[:, 0], l2)
 
 

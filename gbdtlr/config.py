@@ -351,7 +351,8 @@ class HeadConfig:
 
     ``refit`` fits the window at every update. The other methods learn new samples only, and the whole window with new
     trees and, where it is given, whenever ``full_every`` has passed. Fits pull dense columns with the strength
-    ``dense_l2`` towards ``dense_anchor``: log-odds for each unit of a column, or of each number of a list.
+    ``dense_l2`` towards ``dense_anchor``: log-odds for each unit of a column, or of each number of a list. With
+    ``hindsight``, a blend of which nothing is on record yet is tried on the window's own past.
     """
 
     window: timedelta = timedelta(days=7)
@@ -364,6 +365,7 @@ class HeadConfig:
     )
     l2: tuple[float, ...] = (3.0, 30.0, 300.0, 3000.0)
     blend_half_life: timedelta = timedelta(days=8)
+    hindsight: bool = True
     wide_buckets: int = 2**18
     dense_l2: float = 10.0
     dense_anchor: dict[str, Any] = field(default_factory=dict)
@@ -701,6 +703,12 @@ def _convert(hint: Any, value: Any, section: str, key: str) -> Any:
         return float(value)
     expected = typing.get_origin(hint) or hint
     if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
-        names = {str: "text in quotes", int: "a whole number", float: "a number", dict: "a table"}
+        names = {
+            str: "text in quotes",
+            int: "a whole number",
+            float: "a number",
+            dict: "a table",
+            bool: "true or false",
+        }
         raise ConfigError(f"{where} must be {names.get(expected, expected.__name__)}, not {value!r}")
     return value

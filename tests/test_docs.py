@@ -366,6 +366,8 @@ def test_every_key_stands_in_its_table_with_its_default(heading: str) -> None:
 
 def spelled(default: object) -> str:
     """A default as the tables spell it."""
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
     if isinstance(default, tuple):
         if default and isinstance(default[0], str):
             return ", ".join(f"`{each}`" for each in default)

@@ -23,8 +23,10 @@ from gbdtlr.errors import DamagedError
 from gbdtlr.head.codes import Codes
 from gbdtlr.metrics import sigmoid
 
-CAUTION = 10.0
-"""Weight of the pull towards equal shares, in samples' worth of log loss: stops the blend from chasing noise."""
+CAUTION = 3.0
+"""Weight of the pull towards the prior shares, in nats of log loss: stops the blend from chasing noise."""
+BACKGROUND = 0.2
+"""Prior share of the background, the last candidate: one against however many that may have learned noise by heart."""
 
 STEPS, MOST = 500, 300.0
 """Steps, and the most one of them multiplies a share by, as its logarithm: beyond, shares would be no numbers."""
@@ -60,9 +62,9 @@ class Record:
 
     @classmethod
     def blank(cls, names: Sequence[str], as_of: datetime) -> Record:
-        """Record of candidates nothing is known of: equal shares."""
+        """Record of candidates nothing is known of: their prior shares."""
         n = len(names)
-        return cls(tuple(names), as_of, np.zeros((n, n)), np.zeros(n), np.full(n, 1.0 / n))
+        return cls(tuple(names), as_of, np.zeros((n, n)), np.zeros(n), prior_shares(n))
 
     def learn(self, told: Sequence[tuple[Parts[Codes], Predictor]], as_of: datetime, half_life: timedelta) -> Record:
         """Record with more progressive predictions counted in.
@@ -115,21 +117,28 @@ def loss_to_second_order(
     return curvature, slope
 
 
+def prior_shares(n: int) -> NDArray[np.float64]:
+    """Shares of n candidates before anything is known of them, (n,): the background its own, all others the same."""
+    shares = np.full(n, (1.0 - BACKGROUND) / max(n - 1, 1))
+    shares[-1] = 1.0 - shares[:-1].sum()
+    return shares
+
+
 def _shares(
     curvature: NDArray[np.float64], pull: NDArray[np.float64], start: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Shares q on the simplex that minimise ``q' curvature q / 2 - pull q + CAUTION sum q log(n q)``.
+    """Shares q on the simplex that minimise ``q' curvature q / 2 - pull q + CAUTION sum q log(q / prior)``.
 
     Mirror descent: shares stay positive and sum to 1 by construction.
     """
-    n = len(pull)
+    prior = prior_shares(len(pull))
     # What all candidates have in common moves no share; the step follows their differences alone.
     spread = curvature - curvature[:, -1:] - curvature[-1:, :] + curvature[-1, -1]
     step = 1.0 / (np.abs(spread).max() + CAUTION)
     shares = np.maximum(start, 1e-12)
     shares /= shares.sum()
     for _ in range(STEPS):
-        slope = curvature @ shares - pull + CAUTION * np.log(n * shares)
+        slope = curvature @ shares - pull + CAUTION * np.log(shares / prior)
         shares = shares * np.exp(np.minimum(-step * (slope - slope @ shares), MOST))
         shares = np.maximum(shares / shares.sum(), 1e-12)
     result: NDArray[np.float64] = shares / shares.sum()

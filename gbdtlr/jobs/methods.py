@@ -60,11 +60,13 @@ class Fitted:
     ----------
     files : what the next update starts from
     metrics : what the method says about itself
+    unlearned : the head, had it learned nothing; None where that is the bare trees
     """
 
     head: Head
     files: dict[str, bytes]
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    unlearned: Head | None = None
 
 
 Continue = Callable[[Parts[Codes], datetime, Sequence[Served], Parts[Codes]], Fitted]
@@ -84,6 +86,7 @@ class Method(Protocol):
         base: Release | None,
         served: Sequence[Served],
         unfinal: Parts[Codes] = NOTHING,
+        record: Record | None = None,
     ) -> Fitted:
         """Head learned from all samples of the window; without samples, exactly the trees.
 
@@ -93,6 +96,7 @@ class Method(Protocol):
         base : the live release, or None before the first
         served : samples whose labels ``base``'s head had not learned, and what was live when they happened
         unfinal : weighed rows that are not final, as extra rows of what is published
+        record : of the candidates, where ``base`` has none to go on from
         """
 
     def on(self, base: Release) -> Continue | None:
@@ -133,7 +137,7 @@ def dense_of(config: Config, slow: Slow) -> DenseColumns:
     known = {column.name: column for column in slow.dense.columns}
     if strangers := [name for name in config.samples.linear if name not in known]:
         raise ConfigError(
-            f"[samples] names {', '.join(strangers)} under dense or user_score, for which the live trees "
+            f"[samples] dense or user_score names {', '.join(strangers)}, for which the live trees "
             f"({slow.trees_name}) have no centre and scale; run first: gbdtlr train-trees"
         )
     return anchored([known[name] for name in config.samples.linear], config)
@@ -150,6 +154,11 @@ def anchored(columns: Sequence[DenseColumn], config: Config) -> DenseColumns:
         except SchemaError as error:
             raise ConfigError(f"[head] dense_anchor: {column.name} {error}") from None
     return DenseColumns(tuple(found), head.dense_l2) if found else NO_DENSE
+
+
+def settings_of(head: HeadConfig) -> list[Setting]:
+    """The grid of half-lives and ridges."""
+    return [Setting(half_life, l2) for half_life in head.half_lives for l2 in head.l2]
 
 
 def rule_of(head: HeadConfig) -> Rule:
@@ -175,17 +184,21 @@ class Refit:
         base: Release | None,
         served: Sequence[Served],
         unfinal: Parts[Codes] = NOTHING,
+        record: Record | None = None,
     ) -> Fitted:
-        settings = [Setting(half_life, l2) for half_life in self.config.half_lives for l2 in self.config.l2]
+        settings = settings_of(self.config)
         fits = base.fits if base is not None else None
         layout = Layout.of(trees, self.wide, self.dense)
         if not window.sum(len, zero=0):
             candidates = Candidates.bare(settings, layout)
-            fits = Fits(candidates, Record.blank(candidates.names, as_of), None)
+            fits = Fits(candidates, record or Record.blank(candidates.names, as_of), None)
             return Fitted(Head.bare(layout), fits.to_files())
         same = base is not None and base.trees is trees and base.head.wide == self.wide
         start = fits.final if fits is not None and same else None
-        record = self.learn_record(Candidates.bare(settings, layout), fits, served, as_of)
+        if record is None:
+            record = self.learn_record(Candidates.bare(settings, layout), fits, served, as_of)
+        else:
+            record = record.learn([], as_of, self.config.blend_half_life)
         return blended(self.fitted(window, unfinal, layout, settings, as_of, start, record))
 
     def on(self, base: Release) -> Continue | None:  # noqa: ARG002 - the protocol's
@@ -231,7 +244,7 @@ class Incremental(Refit):
     """As a refit, but between full fits new samples only, beside the memory of the old."""
 
     def on(self, base: Release) -> Continue | None:
-        fits, settings = base.fits, [Setting(h, l2) for h in self.config.half_lives for l2 in self.config.l2]
+        fits, settings = base.fits, settings_of(self.config)
         if fits is None or fits.memory is None or list(fits.candidates.settings) != settings:
             return None
         if not base.head.wide.same_ids(self.wide) or base.head.dense != self.dense:
@@ -286,6 +299,7 @@ class Online:
         base: Release | None,  # noqa: ARG002
         served: Sequence[Served],  # noqa: ARG002
         unfinal: Parts[Codes] = NOTHING,
+        record: Record | None = None,  # noqa: ARG002
     ) -> Fitted:
         return _learned(OnlineHead(self.rule, Layout.of(trees, self.wide, self.dense)), window, unfinal)
 
@@ -310,7 +324,8 @@ def blended(fits: Fits) -> Fitted:
     weights = fits.record.weights
     head = fits.candidates.blended(weights)
     blend = dict(zip(fits.candidates.labels, weights.round(4).tolist(), strict=True))
-    return Fitted(head, fits.to_files(), {"passes": fits.candidates.passes, "blend": blend})
+    metrics = {"passes": fits.candidates.passes, "blend": blend}
+    return Fitted(head, fits.to_files(), metrics, fits.candidates.unlearned(weights))
 
 
 def _learned(head: OnlineHead, samples: Parts[Codes], unfinal: Parts[Codes]) -> Fitted:

@@ -12,12 +12,13 @@ from gbdtlr.compute.threads import n_threads
 from gbdtlr.config import Config, SamplesConfig
 from gbdtlr.errors import GbdtlrError, Refused, StoreUnavailable
 from gbdtlr.head import DenseColumn, DenseColumns, pieces
-from gbdtlr.jobs import guards, then
+from gbdtlr.jobs import guards, hindsight, then
 from gbdtlr.jobs.by import NOBODY, By
 from gbdtlr.jobs.coding import code_window
 from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.fresh import NEWEST, Fresh
+from gbdtlr.jobs.hindsight import Hindsight
 from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.methods import anchored, dense_of, method_of, wide_of
 from gbdtlr.jobs.publishing import chosen_since, no_candidate_first
@@ -104,9 +105,13 @@ def train_trees(
                 gate.judge(rival.checks(run))
         except Refused as refusal:
             return run.refused(live, str(refusal), n_samples)
+        past = None
+        if hindsight.is_due(config.head, rival.release):
+            dense = anchored(constants_of(samples, config.samples).columns, config)
+            past = hindsight.of_window(run, samples, dense)
         slow = _grow(run, samples, totals, progress)
         del samples
-        return _release(run, slow, rival, gate.reason, n_samples)
+        return _release(run, slow, rival, gate.reason, n_samples, past)
 
 
 def _check_may_publish(run: Run) -> None:
@@ -223,13 +228,14 @@ def constants_of(samples: Samples, config: SamplesConfig) -> DenseColumns:
     return DenseColumns(tuple(columns))
 
 
-def _release(run: Run, slow: Slow, rival: _Rival, reason: str, n_samples: int) -> JobResult:
+def _release(run: Run, slow: Slow, rival: _Rival, reason: str, n_samples: int, past: Hindsight | None) -> JobResult:
     """Publish the trees with their first head, which is fitted and judged anew whenever another release comes first.
 
     Parameters
     ----------
     rival : the live release as it was before the trees grew
     reason : what was overruled before they did
+    past : what the blend would have been worth, where nothing was on record of it
     """
     while True:
         before = rival.entry
@@ -244,7 +250,7 @@ def _release(run: Run, slow: Slow, rival: _Rival, reason: str, n_samples: int) -
                 if newer := rival.is_as_new(run):
                     return run.ended("superseded", live, newer, n_samples)
                 gate.judge(rival.checks(run))
-            draft = _draft(run, slow.with_embeddings(rival.embeddings), rival, gate, metrics)
+            draft = _draft(run, slow.with_embeddings(rival.embeddings), rival, gate, metrics, past)
             draft.judge()
             gate.judge(_checks(draft, rival))
             with run.say.timed("head.write") as told:
@@ -259,7 +265,9 @@ def _release(run: Run, slow: Slow, rival: _Rival, reason: str, n_samples: int) -
             return run.ended("published", entry, gate.reason, n_samples, metrics)
 
 
-def _draft(run: Run, slow: Slow, rival: _Rival, gate: guards.Gate, metrics: dict[str, Any]) -> Draft:
+def _draft(
+    run: Run, slow: Slow, rival: _Rival, gate: guards.Gate, metrics: dict[str, Any], past: Hindsight | None
+) -> Draft:
     """The trees with a head of their own, fitted on the whole window."""
     config, fresh, as_of = run.config, rival.fresh, rival.as_of
     model = slow.bare(wide_of(config), dense_of(config, slow))
@@ -271,11 +279,14 @@ def _draft(run: Run, slow: Slow, rival: _Rival, gate: guards.Gate, metrics: dict
         unfinal = Unfinal.of(run, as_of, counter.delays, model, None if fresh is None else fresh.margin)
         metrics.update(unfinal.metrics(window.parts))
         method = method_of(config, slow)
-        fitted = method.full(window.parts, slow.trees, as_of, rival.release, served, unfinal.parts)
+        record = past.record if past is not None and hindsight.is_due(config.head, rival.release) else None
+        fitted = method.full(window.parts, slow.trees, as_of, rival.release, served, unfinal.parts, record)
         told.update(method=config.head.method, rows=len(window), passes=fitted.metrics.get("passes"))
     metrics.update(window.tally.metrics())
     if served:
         metrics["progressive"] = then.quality(served).as_dict()
+    if record is not None and past is not None:
+        metrics["hindsight"] = past.quality.as_dict()
     ledger = Ledger.full(config, as_of, window.tally, len(window), counting)
     seen = (
         guards.seen_by(rival.release, fresh.seen, config.guard)
@@ -292,6 +303,8 @@ def _checks(draft: Draft, rival: _Rival) -> list[guards.Check]:
         told = "the new trees with their head are worse than the live release"
         worse = draft.worse(fresh.model.head, pieces(fresh.same(parts)), told, pieces(fresh.newest))
     else:
-        worse = draft.worse(draft.model.bare().head, parts, "the new head is worse than its bare trees")
+        # Where the trees say nothing, the blend rightly leaves most of what they have learned by heart.
+        bare = draft.fitted.unlearned or draft.model.bare().head
+        worse = draft.worse(bare, parts, "the new head is worse than its bare trees")
     ages = guards.ages(draft.window.tally, draft.run.config)
     return [*ages, *worse, *draft.calibration(draft.as_of - NEWEST)]

@@ -14,7 +14,7 @@ from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, NoReleaseError, Refused
 from gbdtlr.head import Codes
 from gbdtlr.head.codes import as_other, happened_between
-from gbdtlr.jobs import guards, then
+from gbdtlr.jobs import guards, hindsight, then
 from gbdtlr.jobs.by import NOBODY, By
 from gbdtlr.jobs.coding import CodedWindow, Onlooker, code_window
 from gbdtlr.jobs.counting import Counting
@@ -97,7 +97,7 @@ def update_lr(
             )
             unfinal = news.unfinal(run)
             metrics.update(unfinal.metrics(news.window.parts))
-            fitted = news.fit(run, base, unfinal)
+            fitted = news.fit(run, base, unfinal, metrics)
             seen = guards.seen_by(base, news.seen, config.guard)
             entry = base.entry
             draft = Draft(
@@ -124,7 +124,10 @@ def settings_changed(config: Config, base: Release) -> bool:
     samples = made.get("samples")
     samples = samples if isinstance(samples, dict) else {}
     columns = any(samples.get(key) != now["samples"].get(key) for key in ("wide", "dense", "user_score"))
-    return bool(made.get("head") != now["head"] or columns)
+    head = made.get("head")
+    if isinstance(head, dict):
+        head = {**head, "hindsight": now["head"]["hindsight"]}  # makes no other head, once something is on record
+    return bool(head != now["head"] or columns)
 
 
 def _newest(run: Run) -> int:
@@ -261,12 +264,20 @@ class _News:
 
         return Unfinal.of(run, run.as_of, self.delays, self.live, margin)
 
-    def fit(self, run: Run, base: Release, unfinal: Unfinal) -> Fitted:
-        """The head that has learned these, and rows that are not final on top."""
+    def fit(self, run: Run, base: Release, unfinal: Unfinal, metrics: dict[str, Any]) -> Fitted:
+        """The head that has learned these, and rows that are not final on top.
+
+        Where its candidates are new, it goes by the record of what they would have said.
+        """
+        record = None
+        if self.learn is None and hindsight.is_due(run.config.head, base):
+            past = hindsight.of_head(run, base, self.window.parts, run.as_of)
+            if past is not None:
+                record, metrics["hindsight"] = past.record, past.quality.as_dict()
         with run.say.timed("head.fit") as told:
             if self.learn is None:
-                method = method_of(run.config, base.slow)
-                fitted = method.full(self.window.parts, base.trees, run.as_of, base, self.served, unfinal.parts)
+                method, parts = method_of(run.config, base.slow), self.window.parts
+                fitted = method.full(parts, base.trees, run.as_of, base, self.served, unfinal.parts, record)
             else:
                 fitted = self.learn(self.window.parts, run.as_of, self.served, unfinal.parts)
             full, passes = self.learn is None, fitted.metrics.get("passes")
@@ -283,9 +294,12 @@ def _checks(draft: Draft, base: Release, news: _News) -> list[guards.Check]:
     ]
     if news.learn is None and settings_changed(config, base):
         with draft.run.say.timed("head.hold_out"):
-            known = news.window.known_by(base.head_as_of)
+            known, past = news.window.known_by(base.head_as_of), None
+            if hindsight.is_due(config.head, base):
+                past = hindsight.of_head(draft.run, base, known, base.head_as_of)
+            record = None if past is None else past.record
             method = method_of(config, base.slow)
-            held_out = method.full(known, base.trees, base.head_as_of, None, []).head
+            held_out = method.full(known, base.trees, base.head_as_of, None, [], record=record).head
         beside_live = guards.contests(held_out, judged, config.guard)
         told = "a head of these settings is worse than the live one, neither having learned these rows"
         checks += guards.worse(beside_live, told, config.guard)

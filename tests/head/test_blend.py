@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,7 +15,7 @@ from scipy.optimize import minimize
 from gbdtlr.compute.parts import Parts
 from gbdtlr.errors import DamagedError
 from gbdtlr.head import Candidates, Codes, Record, Setting, blend, fit_candidates
-from gbdtlr.head.blend import CAUTION
+from gbdtlr.head.blend import BACKGROUND, CAUTION, prior_shares
 
 DAY = timedelta(days=1)
 
@@ -46,8 +47,9 @@ def rows(n, seed=0):
     return rng, true, label
 
 
-def test_a_blank_record_gives_equal_shares():
-    np.testing.assert_allclose(Record.blank(["a", "b", "c", "d"], AS_OF).weights, 0.25)
+def test_a_blank_record_gives_the_prior_shares():
+    found = Record.blank(["a", "b", "c", "background"], AS_OF).weights
+    np.testing.assert_allclose(found, [*[(1 - BACKGROUND) / 3] * 3, BACKGROUND])
 
 
 def test_the_better_candidate_gets_the_share():
@@ -78,7 +80,7 @@ def test_shares_minimise_the_quadratic():
     def cost(w):
         q = np.exp(w - w.max())
         q /= q.sum()
-        return q @ record.curvature @ q / 2 - record.pull @ q + CAUTION * (q * np.log(5 * q)).sum()
+        return q @ record.curvature @ q / 2 - record.pull @ q + CAUTION * (q * np.log(q / prior_shares(5))).sum()
 
     best = min(minimize(cost, start, method="BFGS").fun for start in (np.zeros(5), rng.normal(size=5)))
     assert cost(np.log(record.weights)) <= best + 1e-3 * abs(best)
@@ -154,3 +156,14 @@ def test_the_margins_of_any_number_of_candidates(n_settings):
     np.testing.assert_allclose(found[:, :-2], base[:, None] + moved, atol=1e-5)
     np.testing.assert_allclose(found[:, -2], base, atol=1e-12)
     assert (found[:, -1] == -1.5).all()
+
+
+def test_unlearned_is_the_blend_of_candidates_that_have_learned_nothing():
+    problem = Problem(200, n_wide=1)
+    bare = dataclasses.replace(Candidates.bare([Setting(DAY, 1.0)], problem.layout), background=-1.7)
+    weights = np.array([0.5, 0.2, 0.3])
+    expected = bare.margins(problem.codes) @ weights
+    np.testing.assert_allclose(bare.unlearned(weights).margin(problem.codes), expected, atol=1e-12)
+    fitted = fit_candidates(problem.window, problem.layout, [Setting(DAY, 1.0)], AS_OF)
+    fitted = dataclasses.replace(fitted, background=-1.7)
+    np.testing.assert_allclose(fitted.unlearned(weights).margin(problem.codes), expected, atol=1e-12)

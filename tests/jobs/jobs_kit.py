@@ -60,7 +60,7 @@ def write_stream(
 
 
 def config_of(folder: Path, store: str | None = None, **head: Any) -> Config:
-    """The config of that stream: trees and head so small that a job takes little time."""
+    """The config of that stream: trees and head so small that a job takes little time, and without hindsight."""
     table: dict[str, Any] = {
         "store": store or str(folder / "store"),
         "threads": 1,
@@ -73,7 +73,7 @@ def config_of(folder: Path, store: str | None = None, **head: Any) -> Config:
             "wide": ["id", "u"],
         },
         "trees": {"window": "4d", "params": {"num_iterations": 5, "num_leaves": 4, "min_data_in_leaf": 5}},
-        "head": {"window": "5d", "half_lives": ["1d"], "l2": [10], "wide_buckets": 512, **head},
+        "head": {"window": "5d", "half_lives": ["1d"], "l2": [10], "wide_buckets": 512, "hindsight": False, **head},
     }
     return Config.from_dict(table)
 

@@ -78,6 +78,7 @@ def config(folder: Path, method: str, *, store: str = "store", samples: Any = No
                 "half_lives": ["6h", "1d"],
                 "l2": [3, 30],
                 "wide_buckets": 64,
+                "hindsight": False,
                 **head,
             },
             "guard": {"min_samples": 20, "calibration": [0.1, 10.0], "volume": [0.0, 1000.0]},

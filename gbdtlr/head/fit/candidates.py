@@ -63,8 +63,7 @@ class Candidates:
     @property
     def names(self) -> list[str]:
         """Names of all candidates, in the order of :meth:`margins`' columns: what records know them by for ever."""
-        fitted = [f"{s.half_life.total_seconds():g}s/{s.l2:g}" for s in self.settings]
-        return [*fitted, "trees", "background"]
+        return names_of(self.settings)
 
     @property
     def labels(self) -> list[str]:
@@ -112,6 +111,14 @@ class Candidates:
         blended[self.layout.bias] += background * self.background
         layout, left = self.layout.without(moved == 0)
         return Head(layout, blended[left])
+
+    def unlearned(self, weights: NDArray[np.float64]) -> Head:
+        """What :meth:`blended` would be, had no candidate learned anything: the trees, less the background's share."""
+        background = float(weights[-1])
+        layout = Layout.of(self.layout, self.layout.wide, self.layout.dense)
+        kept = (1.0 - background) * layout.anchor
+        kept[layout.bias] = background * self.background
+        return Head(layout, kept)
 
     def without(self, dropped: NDArray[np.bool_]) -> Candidates:
         """The same without the wide buckets whose parameter is ``dropped``, (n_params,)."""
@@ -194,6 +201,11 @@ def fit_candidates(
         delta, passes = _search(objective, _start(start, settings, objective.layout))
     background = objective.background(slowest(settings))
     return Candidates(tuple(settings), objective.layout, delta.astype(np.float32), background, passes)
+
+
+def names_of(settings: Sequence[Setting]) -> list[str]:
+    """Names of the candidates of these settings, and of the two that need no fit."""
+    return [*(f"{s.half_life.total_seconds():g}s/{s.l2:g}" for s in settings), "trees", "background"]
 
 
 def slowest(settings: Sequence[Setting]) -> int:
