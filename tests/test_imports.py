@@ -28,7 +28,7 @@ LAYERS = (
     {"embeddings", "head", "samples", "store", "trees", "users"},
     {"model"},
     {"release"},
-    {"jobs", "scoring"},
+    {"guess", "jobs", "scoring"},
     {"export", "mlflow", "operate", "replay"},
     {"inspect"},
     {"report", "sklearn"},
@@ -58,6 +58,9 @@ DOORS = {
     "mlflow": ("mlflow.py",),
     "onnx": ("export/graph.py",),
     "onnxruntime": ("export/graph.py",),
+    "deltalake": ("samples/lake_delta.py",),
+    "duckdb": ("samples/sql.py",),
+    "pyiceberg": ("samples/lake_iceberg.py",),
     "pickle": (),
 }
 SLOW_TO_IMPORT = ("joblib", "lightgbm", "pandas", "scipy", "sklearn")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from obstore.store import AzureStore, GCSStore, S3Store
 
+from gbdtlr.buckets.urls import place_of
 from gbdtlr.errors import ConfigError
 from gbdtlr.times import check_length, parse_duration
 
@@ -65,6 +66,34 @@ def open_bucket(kind: str, bucket: str, prefix: str | None, account: str = "") -
     config = azure_config({"AZURE_STORAGE_ACCOUNT_NAME": account, **os.environ} if account else os.environ)
     client["allow_http"] = _is_http(config.get("endpoint") or os.environ.get("AZURE_STORAGE_ENDPOINT"))
     return AzureStore(bucket, prefix=prefix, client_options=client, retry_config=retries, **config)
+
+
+def shared_settings(url: str) -> dict[str, str]:
+    """What :func:`open_bucket` would open the bucket of a URL with, for other libraries that read the same settings.
+
+    Raises
+    ------
+    ConfigError
+        Credentials or settings in the environment that cannot be right, or that only obstore can be given.
+    """
+    place, environ = place_of(url), os.environ
+    config: dict[str, Any]
+    if place.kind == "s3":
+        config = s3_config(environ)
+    elif place.kind == "gs":
+        config = google_config(environ)
+    else:
+        account = place.account
+        config = azure_config({"AZURE_STORAGE_ACCOUNT_NAME": account, **environ} if account else environ)
+    if config.pop("credential_provider", None) is not None and place.kind == "s3":
+        raise ConfigError(
+            f"{url}: a table's log cannot be read with the role, single sign-on or process of an AWS profile; run "
+            "first: eval $(aws configure export-credentials --format env)"
+        )
+    endpoint = config.get("endpoint") or config.get("base_url")
+    timeout = environ.get("GBDTLR_STORE_TIMEOUT") or TIMEOUT
+    allowed = {"allow_http": "true"} if _is_http(endpoint) else {}
+    return {**{key: str(value) for key, value in config.items()}, **allowed, "timeout": timeout}
 
 
 def s3_config(environ: Mapping[str, str]) -> dict[str, Any]:

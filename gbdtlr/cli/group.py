@@ -16,7 +16,7 @@ import click
 
 import gbdtlr
 from gbdtlr.cli import compile as compiling
-from gbdtlr.cli import decide, embeddings, explain, export, jobs, learn, operate, replay, score, serve
+from gbdtlr.cli import decide, embeddings, explain, export, init, jobs, learn, operate, replay, score, serve
 from gbdtlr.cli.outcome import Notifier
 from gbdtlr.cli.session import Session
 from gbdtlr.errors import GbdtlrError
@@ -53,7 +53,7 @@ def group(ctx: click.Context) -> None:
         ctx.exit(USAGE)
 
 
-for part in (jobs, learn, score, serve, export, operate, decide, embeddings, explain, replay, compiling):
+for part in (init, jobs, learn, score, serve, export, operate, decide, embeddings, explain, replay, compiling):
     for command in part.COMMANDS:
         group.add_command(command)
 

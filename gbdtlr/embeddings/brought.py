@@ -64,8 +64,8 @@ def read_vectors(path: str) -> tuple[U64, NDArray[np.float32]]:
 def _batches(file: File) -> Iterator[pa.RecordBatch]:
     from pyarrow import parquet
 
-    if file.format != "parquet":
-        raise SchemaError("vectors are read from parquet files alone")
+    if file.format != "parquet" or file.stored is not None:
+        raise SchemaError("vectors are read from parquet files alone, and from no tables")
     with file.random_access() as source:
         table = parquet.ParquetFile(source)
         there = table.schema_arrow.names

@@ -22,7 +22,7 @@ from gbdtlr.jobs.run import Run, running
 from gbdtlr.jobs.taken import Taken, columns_of
 from gbdtlr.jobs.versions import versions
 from gbdtlr.release import Embedded, Release
-from gbdtlr.samples import Tally
+from gbdtlr.samples import Tally, at_snapshots
 
 
 def train_embeddings(
@@ -61,6 +61,7 @@ def train_embeddings(
     GbdtlrError
         Samples, vectors or store cannot be used; nothing was published.
     """
+    config = at_snapshots(config)
     with running("train-embeddings", config, as_of, force=force, on_event=on_event, by=by, candidate=candidate) as run:
         columns_of(config)
         run.store.ensure_put_if_absent()

@@ -28,7 +28,7 @@ from gbdtlr.jobs.unfinal import DelayCounter, Unfinal
 from gbdtlr.jobs.versions import versions
 from gbdtlr.release import Embedded, Release, Slow
 from gbdtlr.release.slow import DENSE
-from gbdtlr.samples import Samples, Tally, read
+from gbdtlr.samples import Samples, Tally, at_snapshots, read
 from gbdtlr.store import Entry
 from gbdtlr.trees import train
 from gbdtlr.values.vectors import is_list
@@ -75,6 +75,7 @@ def train_trees(
     ------
     He et al. 2014, section 3.
     """
+    config = at_snapshots(config)
     with running("train-trees", config, as_of, force=force, on_event=on_event, by=by, candidate=candidate) as run:
         run.store.ensure_put_if_absent()
         try:

@@ -28,7 +28,7 @@ from gbdtlr.jobs.run import Run, running
 from gbdtlr.jobs.then import Served, Then
 from gbdtlr.jobs.unfinal import DelayCounter, Unfinal, learned_unfinal
 from gbdtlr.release import Release
-from gbdtlr.samples import Delays, Samples
+from gbdtlr.samples import Delays, Samples, at_snapshots
 from gbdtlr.times import format_time
 
 
@@ -68,6 +68,7 @@ def update_lr(
     ------
     He et al. 2014, section 3.
     """
+    config = at_snapshots(config)
     with running("update-lr", config, as_of, force=force, on_event=on_event, by=by, candidate=candidate) as run:
         since = _newest(run)
         base = _base(run)

@@ -24,6 +24,7 @@ from gbdtlr.replay.rivals import RIVALS
 from gbdtlr.replay.rows import Rows
 from gbdtlr.replay.timeline import Cadence
 from gbdtlr.replay.two_speed import TwoSpeed
+from gbdtlr.samples import at_snapshots
 from gbdtlr.times import format_time
 
 Progress = Callable[[int, int, str], None]
@@ -66,7 +67,9 @@ def replay(
     ------
     He et al. 2014, section 3.
     """
-    plan = Plan.of(config, start, end, trees_every, lr_every, strategies, others or {})
+    config = at_snapshots(config)  # every job of the replay reads the same
+    others = {name: at_snapshots(other) for name, other in (others or {}).items()}
+    plan = Plan.of(config, start, end, trees_every, lr_every, strategies, others)
     with ExitStack() as stack:
         if out is None:  # a part still at work when another failed may be writing there
             out = stack.enter_context(tempfile.TemporaryDirectory("-gbdtlr", ignore_cleanup_errors=True))

@@ -6,6 +6,7 @@ from gbdtlr.samples.counts import Count, counts_from_bytes, counts_to_bytes
 from gbdtlr.samples.delays import Delays, share_of, windows_of
 from gbdtlr.samples.files import File
 from gbdtlr.samples.joined import Joined
+from gbdtlr.samples.lakes import at_snapshots
 from gbdtlr.samples.outcome_files import outcome_files, outcomes_in
 from gbdtlr.samples.outcomes import Outcomes
 from gbdtlr.samples.reading import files_of, first_events, known_in, reach_of, read, read_batches, read_unfinal
@@ -20,6 +21,7 @@ __all__ = [
     "Outcomes",
     "Samples",
     "Tally",
+    "at_snapshots",
     "counts_from_bytes",
     "counts_to_bytes",
     "files_of",

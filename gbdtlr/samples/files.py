@@ -4,33 +4,42 @@ from __future__ import annotations
 
 import os
 import posixpath
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from gbdtlr.buckets.paths import native
 from gbdtlr.buckets.urls import is_remote, plain_url
 
+if TYPE_CHECKING:
+    from gbdtlr.samples.stored import Stored
+
 FORMATS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "json", ".json": "json", ".ndjson": "json"}
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 READABLE = ".parquet, .csv, .jsonl, .json or .ndjson, the texts also as .gz or .zst"
+SQL = "sql:"
+"""What a query begins with where a path could stand."""
 
 
 @dataclass(frozen=True)
 class File:
-    """One file of samples.
+    """One file of samples, or a query whose answer is as good as one.
 
     Attributes
     ----------
     path : where it is
-    listed : what the bucket's listing said of its contents; empty for files on disk
+    listed : what the bucket's listing, or its table, said of its contents; empty for other files on disk
+    stored : what its table says of it, if it is one of a table's
     """
 
     path: str
     listed: str = ""
+    stored: Stored | None = field(default=None, compare=False, repr=False)
 
     @property
     def format(self) -> str:
-        """``parquet``, ``csv`` or ``json``; empty for files that are none of them."""
+        """``parquet``, ``csv``, ``json`` or ``sql``; empty for files that are none of them."""
+        if self.path.startswith(SQL):
+            return "sql"
         stem, suffix = os.path.splitext(self.path)
         if suffix in COMPRESSIONS:
             kind = FORMATS.get(os.path.splitext(stem)[1], "")
@@ -50,11 +59,18 @@ class File:
     @property
     def may_grow(self) -> bool:
         """Whether somebody may be appending to the file: objects and compressed files are whole, or cannot be read."""
-        return not self.remote and self.compression is None
+        return not self.remote and self.compression is None and self.stored is None and self.format != "sql"
+
+    def span_us(self, name: str, timezone: str) -> tuple[int, int] | None:
+        """Inclusive bounds of a column of times, as its table says; None where none does."""
+        return None if self.stored is None else self.stored.span_us(name, timezone)
 
     def stamp(self) -> str:
-        """Size and time of the last change: another one whenever the file has been written again."""
-        if self.remote:
+        """Size and time of the last change: another one whenever the file has been written again.
+
+        Empty for what may have changed at any time, as a query may.
+        """
+        if self.remote or self.stored is not None or self.format == "sql":
             return self.listed
         try:
             found = os.stat(native(self.path))

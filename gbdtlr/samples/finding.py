@@ -14,6 +14,7 @@ from gbdtlr.buckets.paths import native
 from gbdtlr.buckets.urls import SCHEMES, is_remote, place_of, plain_url
 from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError
 from gbdtlr.samples.files import COMPRESSIONS, READABLE, File, same_file
+from gbdtlr.samples.lakes import is_table, table_files
 
 if TYPE_CHECKING:
     from gbdtlr.buckets.objects import Found
@@ -48,10 +49,11 @@ class _Match(NamedTuple):
 def find_files(paths: Sequence[str]) -> list[File]:
     """Every file of samples that ``paths`` name, each once, ordered by path.
 
-    Folders are searched to the bottom; ``**`` in a glob stands for any number of folders. A name that is there as it
-    stands is no glob. Names below a folder or the fixed part of a glob that start with ``.`` or ``_`` are in progress
-    and left alone. A file of several names, by links or by the ways to it, has one without links and ``..``, if there
-    is any; of several, that of the earliest path, and the first in order.
+    Tables are the files their snapshots list, a query is one. Folders are searched to the bottom; ``**`` in a glob
+    stands for any number of folders. A name that is there as it stands is no glob. Names below a folder or the fixed
+    part of a glob that start with ``.`` or ``_`` are in progress and left alone. A file of several names, by links or
+    by the ways to it, has one without links and ``..``, if there is any; of several, that of the earliest path, and
+    the first in order.
 
     Raises
     ------
@@ -61,7 +63,10 @@ def find_files(paths: Sequence[str]) -> list[File]:
         A file that looks like samples in a format that cannot be read, or links that go round in a circle.
     """
     found: list[_Match] = []
+    tables = {file.path: file for path in paths if is_table(path) for file in table_files(path)}
     for path in paths:
+        if is_table(path):
+            continue
         pattern = _plain(path)
         readable: list[_Match] = []
         others: list[_Match] = []
@@ -77,7 +82,7 @@ def find_files(paths: Sequence[str]) -> list[File]:
             raise NoSamplesError(f"no files match {path!r}; {_nearby(pattern)}")
         found += sorted(readable)
     found.sort(key=lambda match: match.linked or "/../" in match.name or match.name.startswith("../"))
-    return sorted(_each_once(found), key=lambda file: file.path)
+    return sorted([*_each_once(found), *tables.values()], key=lambda file: file.path)
 
 
 def _each_once(matches: Iterable[_Match]) -> Iterator[File]:

@@ -29,7 +29,7 @@ from gbdtlr.samples.finality import NEVER
 from gbdtlr.samples.finding import find_files
 from gbdtlr.samples.joined import Joined
 from gbdtlr.samples.keys import key_hashes
-from gbdtlr.samples.opening import WIDTH, Reading, finish, in_a_bucket, placed
+from gbdtlr.samples.opening import WIDTH, Reading, Where, finish, in_a_bucket, placed
 from gbdtlr.samples.outcome_files import Read, outcomes_of, read_outcomes
 from gbdtlr.samples.outcomes import Outcomes
 from gbdtlr.samples.repeats import Repeats, beside_its_like
@@ -177,7 +177,7 @@ def _blocks(
 
     files = find_files(cfg.path)
     tally.n_files = len(files)
-    there = placed(files, cfg.partition, cfg.timezone, reach, tally)
+    there = placed(files, Where.of(cfg), reach, tally)
     chosen = sorted((each for each in there if only is None or each.file.path in only), key=_first)
     readings = [Reading(each.file, cfg, reach, batch_rows, take) for each in chosen]
     pending: list[Impressions] = []

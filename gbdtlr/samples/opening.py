@@ -26,44 +26,64 @@ Take = Callable[[pa.RecordBatch, Faults, Tally], Item | None]
 
 
 class Placed(NamedTuple):
-    """A file, and no event in it is earlier than ``first_us``; None where its path does not say."""
+    """A file, and no event in it is earlier than ``first_us``; None where nothing says so."""
 
     file: File
     first_us: int | None
 
 
-def placed(
-    files: list[File], pattern: str | None, timezone: str, window: Window, tally: Tally, table: str = "samples"
-) -> Iterator[Placed]:
-    """Files that may hold rows of the window, by their path.
+@dataclass(frozen=True)
+class Where:
+    """What tells the times of files.
 
-    Parameters
+    Attributes
     ----------
-    pattern : the partition's, if there is one
+    time : the column of the events' times, of which tables know the bounds
+    partition : a pattern in paths, if there is one
     table : of the config, which has it
-
-    Raises
-    ------
-    ConfigError
-        No path has what the pattern says.
     """
-    if pattern is None:
-        yield from (Placed(file, None) for file in files)
-        return
-    partition = Partition.of(pattern, timezone, table)
-    spans = [partition.span_us(file.path) for file in files]
-    if all(span is None for span in spans):
-        raise ConfigError(
-            f"[{table}] partition {pattern!r} is found in the path of none of {len(files)} files, "
-            f"such as {files[0].path}"
-        )
-    for file, span in zip(files, spans, strict=True):
-        bounds = None if span is None else (span[0], span[1] - 1)
-        if bounds is not None:
-            tally.spans(*bounds)
-        if window.may_hold(bounds):
+
+    time: str
+    partition: str | None
+    timezone: str
+    table: str = "samples"
+
+    @classmethod
+    def of(cls, cfg: SamplesConfig) -> Where:
+        """As the config of the samples says."""
+        return cls(cfg.event_time, cfg.partition, cfg.timezone)
+
+    def spans_us(self, files: Sequence[File]) -> list[tuple[int, int] | None]:
+        """First and last moment that events of each file can have, by its table or else by its path, if one says so.
+
+        Raises
+        ------
+        ConfigError
+            There is a partition, and nothing says anything of any file.
+        """
+        spans = [file.span_us(self.time, self.timezone) for file in files]
+        if self.partition is None:
+            return spans
+        partition = Partition.of(self.partition, self.timezone, self.table)
+        for i, file in enumerate(files):
+            if spans[i] is None and (found := partition.span_us(file.path)) is not None:
+                spans[i] = found[0], found[1] - 1
+        if files and all(span is None for span in spans):
+            raise ConfigError(
+                f"[{self.table}] partition {self.partition!r} is found in the path of none of {len(files)} files, "
+                f"such as {files[0].path}"
+            )
+        return spans
+
+
+def placed(files: list[File], where: Where, window: Window, tally: Tally) -> Iterator[Placed]:
+    """Files that may hold rows of the window, by their tables or paths; raises as :meth:`Where.spans_us`."""
+    for file, span in zip(files, where.spans_us(files), strict=True):
+        if span is not None:
+            tally.spans(*span)
+        if window.may_hold(span):
             yield Placed(file, None if span is None else span[0])
-        elif (later := window.waits(bounds)) is not None:
+        elif (later := window.waits(span)) is not None:
             tally.waits_until(later)
 
 
@@ -120,6 +140,10 @@ class Reading(Generic[Item]):
             from gbdtlr.samples.csv import csv_batches
 
             yield from csv_batches(self.file, self.cfg, self.seen)
+        elif self.file.format == "sql":
+            from gbdtlr.samples.sql import sql_batches
+
+            yield from sql_batches(self.file, self.cfg, self.window, self.tally, self.batch_rows, self.seen)
         else:
             from gbdtlr.samples.parquet import parquet_batches
 

@@ -17,7 +17,7 @@ from gbdtlr.samples.ahead import in_order_ahead
 from gbdtlr.samples.finality import NEVER
 from gbdtlr.samples.finding import find_files
 from gbdtlr.samples.keys import key_hashes
-from gbdtlr.samples.opening import WIDTH, Placed, Reading, in_a_bucket, placed
+from gbdtlr.samples.opening import WIDTH, Placed, Reading, Where, in_a_bucket, placed
 from gbdtlr.samples.outcomes import F32, I64, Gathering, Outcomes
 from gbdtlr.samples.window import Faults, Tally, Window, weights_of
 from gbdtlr.times import format_time, from_us, to_us
@@ -84,7 +84,7 @@ def outcome_files(cfg: SamplesConfig, first_us: int, end_us: int) -> list[Placed
     """Files that may hold outcomes of ``[first_us, end_us)``, by their path; nothing is opened."""
     own = outcomes_of(cfg)
     window = Window(first_us, end_us, NEVER)
-    return list(placed(find_files(own.path), own.partition, cfg.timezone, window, Tally(), "outcomes"))
+    return list(placed(find_files(own.path), Where(own.time, own.partition, cfg.timezone, "outcomes"), window, Tally()))
 
 
 def read_outcomes(cfg: SamplesConfig, first_us: int, end_us: int, as_of_us: int, tally: Tally) -> Read:

@@ -15,6 +15,7 @@ from gbdtlr.errors import SamplesError
 from gbdtlr.samples.columns import check_columns, needed_columns, text_columns
 from gbdtlr.samples.files import File
 from gbdtlr.samples.lists import gathered, in_file, numbered_lists, with_lists
+from gbdtlr.samples.stored import View, group_spans
 from gbdtlr.samples.window import Tally, Window
 from gbdtlr.times import zone
 from gbdtlr.values.arrays import from_numpy, is_string, present, whole_numbers, with_nulls
@@ -37,23 +38,26 @@ def parquet_batches(
 
     with file.random_access() as source:
         reader = parquet.ParquetFile(source, **sparing(file))
-        schema = reader.schema_arrow
-        if not reader.metadata.num_rows:
+        metadata = reader.metadata
+        view = View(reader.schema_arrow, file.stored)
+        if not metadata.num_rows:
             return
-        lists = numbered_lists(schema.names, cfg)
-        check_columns(with_lists(schema, lists), cfg, file.path)
-        names = in_file(needed_columns(cfg), lists)
+        lists = numbered_lists(view.schema.names, cfg)
+        check_columns(with_lists(view.schema, lists), cfg, file.path)
+        needed = in_file(needed_columns(cfg), lists)
+        names = view.columns(needed)
         seen.update(cfg.features)
-        texts = [name for name in text_columns(cfg) if is_string(schema.field(name).type)]
+        texts = view.columns([name for name in text_columns(cfg) if is_string(view.schema.field(name).type)])
         if texts:
-            reader = parquet.ParquetFile(source, metadata=reader.metadata, read_dictionary=texts, **sparing(file))
-        groups = _groups_in(reader.metadata, schema, cfg, window, tally)
+            reader = parquet.ParquetFile(source, metadata=metadata, read_dictionary=texts, **sparing(file))
+        groups = _groups_in(metadata, view, cfg, window, tally)
         if groups:
-            fetch_together(file, source, reader.metadata, groups, names)
-            rows = rows_at_once(reader.metadata, groups, batch_rows, names)
+            fetch_together(file, source, metadata, groups, names)
+            rows = rows_at_once(metadata, groups, batch_rows, names)
             batches = reader.iter_batches(rows, row_groups=groups, columns=names)
-            for batch in _with_far_times(batches, file, reader, groups, rows, names):
-                yield gathered(checked(batch, file), lists)
+            whole = (checked(batch, file) for batch in _with_far_times(batches, file, reader, groups, rows, names))
+            for batch in view.batches(whole, needed, group_spans(metadata, groups)):
+                yield gathered(batch, lists)
 
 
 def sparing(file: File) -> dict[str, Any]:
@@ -186,11 +190,11 @@ class _Rows:
         return table.slice(0, n_rows)
 
 
-def _groups_in(metadata: Any, schema: pa.Schema, cfg: SamplesConfig, window: Window, tally: Tally) -> list[int]:
+def _groups_in(metadata: Any, view: View, cfg: SamplesConfig, window: Window, tally: Tally) -> list[int]:
     timezone = zone(cfg.timezone)
-    events = _bounds(metadata, cfg.event_time, schema, timezone)
+    events = _bounds(metadata, cfg.event_time, view, timezone)
     name = cfg.label_deadline if cfg.has_deadline else cfg.label_time
-    labels = _bounds(metadata, name, schema, timezone) if name and cfg.of_unfinal != AT_ONCE else [None] * len(events)
+    labels = _bounds(metadata, name, view, timezone) if name and cfg.of_unfinal != AT_ONCE else [None] * len(events)
     groups = []
     for i, (event, known) in enumerate(zip(events, labels, strict=True)):
         if event is not None:
@@ -202,17 +206,19 @@ def _groups_in(metadata: Any, schema: pa.Schema, cfg: SamplesConfig, window: Win
     return groups
 
 
-def _bounds(metadata: Any, name: str, schema: pa.Schema, timezone: tzinfo) -> list[tuple[int, int] | None]:
+def _bounds(metadata: Any, name: str, view: View, timezone: tzinfo) -> list[tuple[int, int] | None]:
     """Least and greatest time of each row group, where its statistics say them."""
-    n_columns = metadata.num_columns
-    index = next((i for i in range(n_columns) if metadata.schema.column(i).path == name), None)
-    found = []
+    inside, n_columns = view.inside(name), metadata.num_columns
+    if inside is None:
+        return [None] * metadata.num_row_groups
+    index = next((i for i in range(n_columns) if metadata.schema.column(i).path == inside), None)
+    found: list[tuple[int, int] | None] = []
     for i in range(metadata.num_row_groups):
         chunk = metadata.row_group(i).column(index)
         # INT96 are bytes to whoever orders them: what their least and greatest are is anybody's guess.
         if chunk.physical_type != "INT96" and chunk.is_stats_set and chunk.statistics.has_min_max:
             low, high = chunk.statistics.min_raw, chunk.statistics.max_raw
-            found.append(statistics_us(low, high, schema.field(name).type, timezone))
+            found.append(statistics_us(low, high, view.schema.field(name).type, timezone))
         else:
             found.append(None)
     return found

@@ -16,9 +16,8 @@ from gbdtlr.samples.batch import Samples
 from gbdtlr.samples.files import File
 from gbdtlr.samples.finding import find_files
 from gbdtlr.samples.joining import joined_batches, labelled, slack_us
-from gbdtlr.samples.opening import WIDTH, Reading, finish, in_a_bucket, note_to_come, placed
+from gbdtlr.samples.opening import WIDTH, Reading, Where, finish, in_a_bucket, note_to_come, placed
 from gbdtlr.samples.outcomes import Outcomes
-from gbdtlr.samples.partition import Partition
 from gbdtlr.samples.texts import has_torn_end
 from gbdtlr.samples.window import Faults, Tally, Window
 from gbdtlr.times import MOMENT, format_time, from_us, to_us
@@ -137,15 +136,12 @@ def read(
 def files_of(cfg: SamplesConfig, start: datetime, end: datetime) -> list[File]:
     """Files that may hold events in ``[start, end)``, by their path; nothing is opened."""
     window = Window.of(cfg, start, end, end, None)
-    return [each.file for each in placed(find_files(cfg.path), cfg.partition, cfg.timezone, window, Tally())]
+    return [each.file for each in placed(find_files(cfg.path), Where.of(cfg), window, Tally())]
 
 
 def first_events(cfg: SamplesConfig, files: Sequence[File], otherwise_us: int) -> list[int]:
-    """Moments before which the files have no events, as far as their paths say; ``otherwise_us`` where they do not."""
-    if cfg.partition is None:
-        return [otherwise_us] * len(files)
-    partition = Partition.of(cfg.partition, cfg.timezone)
-    spans = (partition.span_us(file.path) for file in files)
+    """Moments before which the files have no events, by tables or paths; ``otherwise_us`` where they do not say."""
+    spans = Where.of(cfg).spans_us(files)
     return [otherwise_us if span is None else span[0] for span in spans]
 
 
@@ -218,7 +214,7 @@ def _pieces(
 ) -> Iterator[Samples]:
     files = find_files(cfg.path)
     tally.n_files = len(files)
-    there = (each.file for each in placed(files, cfg.partition, cfg.timezone, window, tally))
+    there = (each.file for each in placed(files, Where.of(cfg), window, tally))
     opened = [_reading(file, cfg, window, batch_rows) for file in there if only is None or file.path in only]
     if in_a_bucket(one.file for one in opened):
         yield from in_order_ahead([one.items for one in opened], WIDTH)

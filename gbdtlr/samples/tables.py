@@ -14,6 +14,7 @@ from gbdtlr.samples.common import common_schema
 from gbdtlr.samples.files import File
 from gbdtlr.samples.finding import find_files
 from gbdtlr.samples.json_columns import Role, role
+from gbdtlr.samples.stored import View, group_spans
 from gbdtlr.values.vectors import numbered
 
 _BATCH_ROWS = 65536
@@ -165,6 +166,8 @@ def _fits(source: Source, name: str, kind: pa.DataType) -> bool:
 
 
 def _open(file: File, roles: Mapping[str, Role], as_lines: bool) -> Source:
+    if file.format == "sql":
+        raise SamplesError(f"cannot read {file.path} as rows to score; write its answer to a parquet file first")
     if file.format == "parquet":
         return _Parquet.of(file, roles)
     if file.format == "csv":
@@ -192,7 +195,8 @@ class _Parquet:
 
         with file.random_access() as source:
             reader = parquet.ParquetFile(source, **sparing(file))
-            return cls(file, roles, reader.schema_arrow.remove_metadata(), not reader.metadata.num_rows)
+            view = View(reader.schema_arrow, file.stored)
+            return cls(file, roles, view.schema.remove_metadata(), not reader.metadata.num_rows)
 
     @property
     def seen(self) -> Collection[str]:
@@ -207,9 +211,14 @@ class _Parquet:
             reader = parquet.ParquetFile(source, **sparing(self.file))
             groups = range(reader.metadata.num_row_groups)
             fetch_together(self.file, source, reader.metadata, groups, None)
-            for batch in reader.iter_batches(rows_at_once(reader.metadata, groups, _BATCH_ROWS)) if groups else ():
+            if not groups:
+                return
+            view = View(reader.schema_arrow, self.file.stored)
+            batches = reader.iter_batches(rows_at_once(reader.metadata, groups, _BATCH_ROWS))
+            spans = group_spans(reader.metadata, groups)
+            for batch in view.batches((checked(batch, self.file) for batch in batches), self.schema.names, spans):
                 if len(batch):
-                    table = pa.Table.from_batches([checked(batch, self.file)])
+                    table = pa.Table.from_batches([batch])
                     yield Piece(table, table)
 
 

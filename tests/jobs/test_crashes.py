@@ -127,8 +127,17 @@ def before(stream, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("how", ["error", "lost", "torn"])
-@pytest.mark.parametrize("job", [update_lr, train_trees])
+@pytest.mark.parametrize(
+    ("job", "how"),
+    [
+        (update_lr, "error"),
+        (update_lr, "lost"),
+        (update_lr, "torn"),
+        (train_trees, "error"),
+        pytest.param(train_trees, "lost", marks=pytest.mark.slow),
+        pytest.param(train_trees, "torn", marks=pytest.mark.slow),
+    ],
+)
 def test_every_call_of_the_store_fails_in_turn(before, stream, tmp_path, monkeypatch, how, job):
     monkeypatch.setattr("os.fsync", lambda _: None)
     seen, opened, fail_at, done = set(), Store.open, 0, False

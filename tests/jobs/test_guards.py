@@ -548,7 +548,12 @@ def replayed(config, start, end, every):
 @pytest.mark.parametrize(
     ("start", "end", "why"),
     [
-        ("2013-02-07", "2013-02-11", "a blizzard closes the airports: 98% late, then no flights, then as ever"),
+        pytest.param(
+            "2013-02-07",
+            "2013-02-11",
+            "a blizzard closes the airports: 98% late, then no flights, then as ever",
+            marks=pytest.mark.slow,
+        ),
         ("2013-01-11", "2013-01-13", "the weather station sends no pressure"),
     ],
 )
