@@ -26,6 +26,8 @@ AT_ONCE = "labels-at-once"
 """What a replay compares these with, and no config file can ask for: every label known as its row happens."""
 TOLD = ("published", "refused", "rolled_back", "error")
 """Ends of jobs that somebody may be told of."""
+USERS = ("regression", "mean")
+"""Methods that a user's weights learn by."""
 EMBEDDINGS = ("pmi", "file")
 """Methods that vectors of items come by."""
 MOST_DIMENSIONS = 256
@@ -100,6 +102,7 @@ class SamplesConfig:
     negative_keep_rate: float = 1.0
     key: str | None = None
     outcomes: OutcomesConfig | None = field(default=None, metadata={"table": "outcomes"})
+    user_score: str | None = None
 
     def __post_init__(self) -> None:
         _check_lengths("samples", self)
@@ -137,12 +140,17 @@ class SamplesConfig:
         told = {name for name in about if name}
         if len(set(self.dense)) < len(self.dense):
             raise ConfigError("[samples] dense lists a column more than once")
+        if self.user_score in {*features, *self.wide_columns, *self.dense}:
+            raise ConfigError(
+                f"[samples] user_score = {self.user_score!r} is a feature too, though it enters the head as it is; "
+                "remove it from numeric, categorical, wide or dense"
+            )
         if both := sorted({*self.dense} & {*self.categorical, *self.wide_columns}):
             raise ConfigError(
                 f"[samples] {', '.join(both)} is a number under dense, and a category or an id elsewhere; "
                 "remove it from dense, or from categorical and wide"
             )
-        leaks = sorted(told & {*features, *self.wide_columns, *self.dense})
+        leaks = sorted(told & {*features, *self.wide_columns, *self.linear})
         if self.user is not None and self.user == self.item:
             raise ConfigError(f"[samples] user and item are both {self.user}; name the column of each")
         for key, column in (("user", self.user), ("item", self.item)):
@@ -209,6 +217,11 @@ class SamplesConfig:
         return self.unfinal if self.outcomes is None else self.outcomes.unfinal
 
     @property
+    def linear(self) -> tuple[str, ...]:
+        """Columns that go linearly into the head: the dense ones, and the user's score."""
+        return self.dense if self.user_score is None else (*self.dense, self.user_score)
+
+    @property
     def wide_columns(self) -> tuple[str, ...]:
         """Columns the wide ids are made of: each side of a cross such as ``origin:dest`` counts."""
         return columns_of(self.wide)
@@ -216,12 +229,12 @@ class SamplesConfig:
     @property
     def features(self) -> tuple[str, ...]:
         """Every column a row must have to be scored."""
-        return tuple(dict.fromkeys((*self.numeric, *self.categorical, *self.wide_columns, *self.dense)))
+        return tuple(dict.fromkeys((*self.numeric, *self.categorical, *self.wide_columns, *self.linear)))
 
     @property
     def texts(self) -> tuple[str, ...]:
         """The features that are read as categories or ids, and not as numbers."""
-        numbers = {*self.numeric, *self.dense}
+        numbers = {*self.numeric, *self.linear}
         return tuple(name for name in self.features if name not in numbers)
 
 
@@ -246,6 +259,34 @@ class TreesConfig:
         _at_least("[trees] min_category_count", self.min_category_count, 1)
         if self.validation >= self.window:
             raise ConfigError("[trees] validation must be shorter than window: it is its newest part")
+
+
+@dataclass(frozen=True)
+class UsersConfig:
+    """How a user's own weights learn; docs/users.md has the formulas.
+
+    ``alpha`` is the longest step of a weight, or for ``mean`` the share that the newest click has; ``l2`` the pull of
+    the regression's weights towards zero at each event.
+    """
+
+    method: str = "regression"
+    alpha: float | None = None
+    l2: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.method not in USERS:
+            raise ConfigError(f"[users] method is {self.method!r}; choose one of {', '.join(USERS)}")
+        if self.alpha is not None and not 0 < self.alpha < math.inf:
+            raise ConfigError(f"[users] alpha must be above zero and finite, not {self.alpha:g}; leave it out")
+        if self.method == "mean" and (self.l2 or (self.alpha or 0) > 1):
+            raise ConfigError('[users] of method = "mean", alpha is a share of at most 1, and there is no l2')
+        if not 0 <= self.l2 < math.inf:
+            raise ConfigError(f"[users] l2 must be at least zero and finite, not {self.l2:g}")
+
+    @classmethod
+    def from_dict(cls, table: dict[str, Any]) -> UsersConfig:
+        """Settings from a table of a TOML file."""
+        return typing.cast(UsersConfig, _build(cls, table, "users"))
 
 
 @dataclass(frozen=True)
@@ -423,6 +464,7 @@ class ServeConfig:
     workers: int = 1
     refresh: timedelta = timedelta(seconds=30)
     token_file: str | None = None
+    user_key_file: str | None = None
     unknown_columns: str = "refuse"
     max_body_bytes: int = 8 * 2**20
     max_header_bytes: int = 32 * 2**10
@@ -491,6 +533,7 @@ class Config:
     trees: TreesConfig = field(default_factory=TreesConfig)
     embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
+    users: UsersConfig = field(default_factory=UsersConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
     notify: NotifyConfig = field(default_factory=NotifyConfig)
@@ -511,7 +554,7 @@ class Config:
                         f"{key} is {format_duration(wait)}, as long as [{section}] window or longer: no row in that "
                         "would be final; give it more time"
                     )
-        if strangers := sorted({*self.head.dense_anchor} - {*self.samples.dense}):
+        if strangers := sorted({*self.head.dense_anchor} - {*self.samples.linear}):
             raise ConfigError(
                 f"[head] dense_anchor names {', '.join(strangers)}, which [samples] dense does not list; "
                 "list it there, or leave it out"
@@ -560,12 +603,15 @@ class Config:
         """The same configuration, defaults included, in JSON's types; :meth:`from_dict` reads it back.
 
         Versions record it, so ``[serve]`` and ``[notify]`` are left out: how a service listens, and who is told of a
-        job, makes no other release. So is all that concerns dense columns where there are none, and embeddings where no
-        column says what an item is: versions before there were any had the same settings.
+        job, makes no other release. So is all that concerns dense columns where there are none, embeddings where no
+        column says what an item is, and ``[users]`` that says nothing: versions before there were any had the same
+        settings.
         """
         table = typing.cast(dict[str, Any], _plain(self))
         del table["serve"], table["notify"]
-        if not self.samples.dense:
+        if self.users == UsersConfig():
+            del table["users"]
+        if not self.samples.linear:
             del table["samples"]["dense"], table["head"]["dense_l2"], table["head"]["dense_anchor"]
             del table["guard"]["drift"]
         if self.samples.item is None:

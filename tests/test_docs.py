@@ -41,6 +41,7 @@ from gbdtlr.config import (
     SamplesConfig,
     ServeConfig,
     TreesConfig,
+    UsersConfig,
 )
 from gbdtlr.jobs import JobResult
 from gbdtlr.samples import Samples, read
@@ -66,12 +67,13 @@ SECTIONS = {
     "[embeddings]": EmbeddingsConfig,
     "[head]": HeadConfig,
     "[head.online]": OnlineConfig,
+    "[users]": UsersConfig,
     "[guard]": GuardConfig,
     "[serve]": ServeConfig,
     "[notify]": NotifyConfig,
 }
 NEEDED = '[samples]\npath = "x"\nevent_time = "t"\nlabel_delay = "1h"\nnumeric = ["n"]\n'
-TABLES = ("samples", "outcomes", "trees", "embeddings", "head", "online", "guard", "serve", "notify")
+TABLES = ("samples", "outcomes", "trees", "embeddings", "head", "online", "guard", "serve", "notify", "users")
 OTHERS_OPTIONS = {"--now", "--ftrl", "--no-cache-dir", "--no-install-recommends"}  # of others' commands
 
 

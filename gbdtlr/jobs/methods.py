@@ -135,20 +135,22 @@ def dense_of(config: Config, slow: Slow) -> DenseColumns:
         They have none for one of them, or an anchor has another length than its column.
     """
     known = {column.name: column for column in slow.dense.columns}
-    if strangers := [name for name in config.samples.dense if name not in known]:
+    if strangers := [name for name in config.samples.linear if name not in known]:
         raise ConfigError(
-            f"[samples] dense names {', '.join(strangers)}, for which the live trees ({slow.trees_name}) have no "
-            "centre and scale; run first: gbdtlr train-trees"
+            f"[samples] dense or user_score names {', '.join(strangers)}, for which the live trees "
+            f"({slow.trees_name}) have no centre and scale; run first: gbdtlr train-trees"
         )
-    return anchored([known[name] for name in config.samples.dense], config.head)
+    return anchored([known[name] for name in config.samples.linear], config)
 
 
-def anchored(columns: Sequence[DenseColumn], head: HeadConfig) -> DenseColumns:
-    """These columns with the configuration's anchors; ``ConfigError`` where one has another length than its column."""
-    found = []
+def anchored(columns: Sequence[DenseColumn], config: Config) -> DenseColumns:
+    """These columns with the configuration's anchors, 1 for a user's score if none is said; ``ConfigError`` where one
+    has another length than its column."""
+    found, head = [], config.head
     for column in columns:
+        own = 1.0 if column.name == config.samples.user_score else 0.0
         try:
-            found.append(column.anchored(head.dense_anchor.get(column.name, 0.0)))
+            found.append(column.anchored(head.dense_anchor.get(column.name, own)))
         except SchemaError as error:
             raise ConfigError(f"[head] dense_anchor: {column.name} {error}") from None
     return DenseColumns(tuple(found), head.dense_l2) if found else NO_DENSE

@@ -108,7 +108,7 @@ def train_trees(
             return run.refused(live, str(refusal), n_samples)
         past = None
         if hindsight.is_due(config.head, rival.release):
-            dense = anchored(constants_of(samples, config.samples).columns, config.head)
+            dense = anchored(constants_of(samples, config.samples).columns, config)
             past = hindsight.of_window(run, samples, dense)
         slow = _grow(run, samples, totals, progress)
         del samples
@@ -198,7 +198,7 @@ def _grow(run: Run, samples: Samples, totals: guards.Totals, progress: Progress 
     """Trees of the samples, in the store; nothing refers to them yet."""
     config = run.config
     dense = constants_of(samples, config.samples)
-    anchored(dense.columns, config.head)  # a mistake in these is told before the work
+    anchored(dense.columns, config)  # a mistake in these is told before the work
     with run.say.timed("trees.train") as told:
         trees = train(samples, config.trees, config.samples, threads=n_threads(), progress=progress)
         told.update(rows=len(samples), trees=trees.n_trees, leaves=trees.n_codes)
@@ -224,6 +224,8 @@ def constants_of(samples: Samples, config: SamplesConfig) -> DenseColumns:
     for name in config.dense:
         kind = table.schema.field(name).type
         columns.append(DenseColumn.fit(table, name, table.schema.names, is_list(kind)))
+    if config.user_score is not None:  # log-odds already: they enter as they are
+        columns.append(DenseColumn(config.user_score, (0.0,), (1.0,)))
     return DenseColumns(tuple(columns))
 
 

@@ -124,7 +124,7 @@ def settings_changed(config: Config, base: Release) -> bool:
     made = made if isinstance(made, dict) else {}
     samples = made.get("samples")
     samples = samples if isinstance(samples, dict) else {}
-    columns = any(samples.get(key) != now["samples"].get(key) for key in ("wide", "dense"))
+    columns = any(samples.get(key) != now["samples"].get(key) for key in ("wide", "dense", "user_score"))
     head = made.get("head")
     if isinstance(head, dict):
         head = {**head, "hindsight": now["head"]["hindsight"]}  # makes no other head, once something is on record
