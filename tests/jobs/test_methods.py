@@ -475,3 +475,30 @@ def with_counts(c: Config, release: Release, counts: dict[str, Count]) -> Entry:
         draft = Draft(run, run.gate(), release.slow, fitted, CodedWindow(), ledger, seen, NOW, live)
         values = {"why": "update-lr", "as_of": NOW, "trees": live.trees, "head": draft.write().head.name}
         return run.store.append(values, live.number + 1)
+
+
+@pytest.mark.parametrize("method", ["refit", "incremental"])
+def test_ridges_are_found_update_by_update_and_outlive_trees(log: Path, method: str) -> None:
+    c = config(log, method, store=f"ridges-{method}")
+    found = None
+    for job, hours in ((train_trees, 0), (update_lr, 2), (update_lr, 4), (train_trees, 6)):
+        result = job(c, NOW + hours * HOUR)
+        assert result.status == "published"
+        fits = live(c).fits
+        assert fits is not None
+        candidates = fits.candidates
+        assert candidates.ridges is not None
+        assert candidates.found is not None
+        if found is not None:
+            np.testing.assert_array_equal(candidates.ridges.values, found)
+        found = candidates.found.values
+        assert (found[1] != candidates.ridges.values[1]).any()
+        told = candidates.ridges.of("wide shop")
+        assert told is not None
+        assert list(result.metrics["ridges"]["wide shop"].values()) == pytest.approx([told[0], told[2]], rel=5e-3)
+
+
+def test_ridges_that_are_given_are_fitted_with(log: Path) -> None:
+    c = config(log, "refit", store="ridges-given", wide_l2={"shop": 7})
+    for job, hours in ((train_trees, 0), (update_lr, 2)):
+        assert job(c, NOW + hours * HOUR).metrics["ridges"]["wide shop"] == {"6h": 7.0, "1d": 7.0}
