@@ -23,7 +23,7 @@ from gbdtlr.jobs.coding import CodedWindow
 from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.guards import Seen
 from gbdtlr.jobs.ledger import Ledger
-from gbdtlr.jobs.methods import Fitted, rule_of
+from gbdtlr.jobs.methods import Fitted, method_of, rule_of
 from gbdtlr.jobs.run import running
 from gbdtlr.metrics import Quality
 from gbdtlr.release import COUNTS, Release
@@ -502,3 +502,17 @@ def test_ridges_that_are_given_are_fitted_with(log: Path) -> None:
     c = config(log, "refit", store="ridges-given", wide_l2={"shop": 7})
     for job, hours in ((train_trees, 0), (update_lr, 2)):
         assert job(c, NOW + hours * HOUR).metrics["ridges"]["wide shop"] == {"6h": 7.0, "1d": 7.0}
+
+
+def test_a_ridge_that_is_fixed_between_updates_holds_from_the_next(log: Path) -> None:
+    train_trees(config(log, "incremental", store="ridges-fixed"), NOW)
+    fixed = config(log, "incremental", store="ridges-fixed", wide_l2=7)
+    result = update_lr(fixed, NOW + 2 * HOUR)
+    assert result.metrics["ridges"]["wide shop"] == {"6h": 7.0, "1d": 7.0}
+    release = live(fixed)
+    fits = release.fits
+    assert fits is not None
+    tied = replace(fits, candidates=replace(fits.candidates, ridges=None, found=None))
+    old = replace(release, learned={**release.learned, **tied.to_files()})
+    assert method_of(fixed, old.slow).on(old) is None  # of an earlier version, with one ridge for all
+    assert method_of(config(log, "incremental"), old.slow).on(old) is not None
