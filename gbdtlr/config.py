@@ -350,9 +350,11 @@ class HeadConfig:
     """The fast speed: how and from which samples the head learns, and the settings its blend weighs.
 
     ``refit`` fits the window at every update. The other methods learn new samples only, and the whole window with new
-    trees and, where it is given, whenever ``full_every`` has passed. Fits pull dense columns with the strength
-    ``dense_l2`` towards ``dense_anchor``: log-odds for each unit of a column, or of each number of a list. With
-    ``hindsight``, a blend of which nothing is on record yet is tried on the window's own past.
+    trees and, where it is given, whenever ``full_every`` has passed. ``l2`` are ridges of the leaves; those of wide
+    columns and of crosses are found, but where ``wide_l2`` or ``cross_l2`` gives one for all, or for some by name. Fits
+    pull dense columns with the strength ``dense_l2`` towards ``dense_anchor``: log-odds for each unit of a column, or
+    of each number of a list. With ``hindsight``, a blend of which nothing is on record yet is tried on the window's own
+    past.
     """
 
     window: timedelta = timedelta(days=7)
@@ -364,6 +366,8 @@ class HeadConfig:
         timedelta(days=4),
     )
     l2: tuple[float, ...] = (3.0, 30.0, 300.0, 3000.0)
+    wide_l2: float | dict[str, float] | None = None
+    cross_l2: float | dict[str, float] | None = None
     blend_half_life: timedelta = timedelta(days=8)
     hindsight: bool = True
     wide_buckets: int = 2**18
@@ -397,9 +401,23 @@ class HeadConfig:
                     f"[head] dense_anchor of {name} must be a number, or a list of one for each of the column's, "
                     f"not {anchor!r}"
                 )
+        for key, ridges in self.fixed_ridges.items():
+            if ridges and self.method in ONLINE:
+                raise ConfigError(f"[head] {key} has no meaning for method = {self.method!r}; leave it out")
+            if wrong := [value for value in ridges.values() if not low <= value <= high]:
+                raise ConfigError(f"[head] {key} must be from {low:g} to {high:g}, not {wrong[0]:g}")
         _at_least("[head] wide_buckets", self.wide_buckets, 2)
         if self.wide_buckets > 2**28:
             raise ConfigError("[head] wide_buckets must be at most 268435456 (2^28)")
+
+    @property
+    def fixed_ridges(self) -> dict[str, dict[str, float]]:
+        """The ridges of ``wide_l2`` and ``cross_l2`` by column; one for all of them by the empty name."""
+        given = {"wide_l2": self.wide_l2, "cross_l2": self.cross_l2}
+        return {
+            key: value if isinstance(value, dict) else {} if value is None else {"": value}
+            for key, value in given.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -559,6 +577,12 @@ class Config:
                 f"[head] dense_anchor names {', '.join(strangers)}, which [samples] dense does not list; "
                 "list it there, or leave it out"
             )
+        crosses = {name: len(parts_of(name)) > 1 for name in self.samples.wide}
+        for key, ridges in self.head.fixed_ridges.items():
+            for name in filter(None, ridges):
+                if crosses.get(name) is not (key == "cross_l2"):
+                    what = "cross" if key == "cross_l2" else "column"
+                    raise ConfigError(f"[head] {key} names {name!r}, which is no {what} that [samples] wide lists")
 
     @classmethod
     def load(cls, path: str | Path) -> Config:
@@ -683,6 +707,11 @@ def _where(section: str, key: str) -> str:
 def _convert(hint: Any, value: Any, section: str, key: str) -> Any:
     where = _where(section, key)
     if isinstance(hint, types.UnionType):
+        if isinstance(value, dict) and (tables := [arg for arg in typing.get_args(hint) if typing.get_origin(arg)]):
+            item = typing.get_args(tables[0])[1]
+            return {
+                name: _convert(item, each, where.strip("[]").replace("] ", "."), name) for name, each in value.items()
+            }
         hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
     if dataclasses.is_dataclass(hint):
         header = f"{section}.{key}" if section else key

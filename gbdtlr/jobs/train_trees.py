@@ -280,13 +280,13 @@ def _draft(
         unfinal = Unfinal.of(run, as_of, counter.delays, model, None if fresh is None else fresh.margin)
         metrics.update(unfinal.metrics(window.parts))
         method = method_of(config, slow)
-        record = past.record if past is not None and hindsight.is_due(config.head, rival.release) else None
-        fitted = method.full(window.parts, slow.trees, as_of, rival.release, served, unfinal.parts, record)
+        known = past.fits if past is not None and hindsight.is_due(config.head, rival.release) else None
+        fitted = method.full(window.parts, slow.trees, as_of, rival.release, served, unfinal.parts, known)
         told.update(method=config.head.method, rows=len(window), passes=fitted.metrics.get("passes"))
     metrics.update(window.tally.metrics())
     if served:
         metrics["progressive"] = then.quality(served).as_dict()
-    if record is not None and past is not None:
+    if known is not None and past is not None:
         metrics["hindsight"] = past.quality.as_dict()
     ledger = Ledger.full(config, as_of, window.tally, len(window), counting)
     seen = (
