@@ -6,8 +6,11 @@ entropy is from the first's, with a 95% interval over hours as blocks; the secon
 NE of the first day of the new store, *new* that of rows whose campaign is younger than a day, *calibration* the sum of
 the probabilities over the positives, with what three standard errors of the number of positives allow on noise.
 
-- *no record*: the candidates are blended in their prior shares until the first labels have judged them
-- *hindsight*: the default, a record made of the window's own past before the first release
+- *one ridge, no record*: a ridge for all kinds of weight; the candidates are blended in their prior shares until the
+  first labels have judged them
+- *hindsight*: a ridge for all kinds; a record made of the window's own past before the first release
+- *ridges*: wide columns and crosses have ridges of their own, which are found; no record
+- *both*: the default
 - *ftrl*: each sample once, in the order of maturity; anew with new trees
 - *lightgbm refit*: ``Booster.refit`` of the day's trees, with its own default
 - *bare trees*: no head at all
@@ -19,10 +22,12 @@ import dataclasses
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -33,10 +38,12 @@ from benchmarks.harness import Bench
 from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config
 from gbdtlr.head import Candidates, Codes, Head, Layout, OnlineHead, Record, fit_candidates, pieces
-from gbdtlr.jobs.hindsight import of_samples
-from gbdtlr.jobs.methods import rule_of, settings_of, wide_of
+from gbdtlr.jobs import hindsight
+from gbdtlr.jobs.grid import prior_of, ridges_for, settings_of
+from gbdtlr.jobs.methods import FIRST_STEPS, rule_of, wide_of
 from gbdtlr.metrics import Quality, log_loss_of
 from gbdtlr.model import Model
+from gbdtlr.release import Fits
 from gbdtlr.replay.rows import by_event, read_all
 from gbdtlr.samples import Samples
 from gbdtlr.times import parse_time, to_us
@@ -96,29 +103,44 @@ class Blend:
     """Candidates fitted again and again, blended by what they said of the rows they served."""
 
     with_hindsight: bool
+    with_ridges: bool
     seconds: list[float] = field(default_factory=list)
     live: list[tuple[datetime, Model, Candidates]] = field(default_factory=list)
     record: Record | None = None
+    past: Fits | None = None
 
     def fit(self, stream: Stream, model: Model, as_of: datetime) -> Head:
         config, head = stream.config, stream.config.head
         if not self.live and self.with_hindsight:
             window = stream.samples.take(stream.known(as_of - config.trees.window, as_of))
-            past = of_samples(config, window, as_of, {})
-            self.record = None if past is None else past.record
+            self.past = self._hindsight(config, window, as_of)
         begin = time.perf_counter()
         coded = stream.coded(model)
         window_codes = pieces([coded.take(stream.known(as_of - head.window, as_of))])
-        layout, base = Layout.of(model.trees, model.head.wide), self.live[-1] if self.live else None
-        start = base[2] if base is not None and base[1] is model else None
-        candidates = fit_candidates(window_codes, layout, settings_of(head), as_of, start)
+        candidates = self._fitted(stream, model, as_of, window_codes)
         if self.record is None:
-            self.record = Record.blank(candidates.names, as_of)
+            self.record = self.past.record if self.past is not None else Record.blank(candidates.names, as_of)
         self.record = self.record.learn(self._served(stream, as_of), as_of, head.blend_half_life)
         blended = candidates.blended(self.record.weights)
         self.seconds.append(time.perf_counter() - begin)
         self.live = [*self.live[-8:], (as_of, model, candidates)]
         return blended
+
+    def _hindsight(self, config: Config, window: Samples, as_of: datetime) -> Fits | None:
+        with nullcontext() if self.with_ridges else patch.object(hindsight, "ridges_for", lambda *_: None):
+            past = hindsight.of_samples(config, window, as_of, {})
+        return None if past is None else past.fits
+
+    def _fitted(self, stream: Stream, model: Model, as_of: datetime, window: Parts[Codes]) -> Candidates:
+        head, base = stream.config.head, self.live[-1] if self.live else None
+        start = base[2] if base is not None and base[1] is model else None
+        layout, settings, prior = Layout.of(model.trees, model.head.wide), settings_of(head), prior_of(head)
+        known = base[2] if base is not None else None if self.past is None else self.past.candidates
+        ridges = ridges_for(layout, settings, prior, known) if self.with_ridges else None
+        fitted = fit_candidates(window, layout, settings, as_of, start, ridges, prior)
+        for _ in range(FIRST_STEPS if self.with_ridges and known is None else 0):
+            fitted = fit_candidates(window, layout, settings, as_of, fitted, fitted.found, prior)
+        return fitted
 
     def _served(self, stream: Stream, as_of: datetime) -> list[tuple[Parts[Codes], Candidates]]:
         """Rows whose label has become known since the last fit, with what was live when they happened."""
@@ -248,8 +270,10 @@ def compare(
 ) -> None:
     """A line per system."""
     systems: dict[str, System] = {
-        "no record": Blend(False),
-        "hindsight": Blend(True),
+        "one ridge, no record": Blend(False, False),
+        "hindsight": Blend(True, False),
+        "ridges": Blend(False, True),
+        "both": Blend(True, True),
         "ftrl": Ftrl(),
         "lightgbm refit": LightGBM(),
         "bare trees": Bare(),
@@ -265,7 +289,7 @@ def compare(
         for name, system in systems.items():
             margins[name].append(system.fit(stream, model, moment).margin(served))
     rows = stream.happened(start, end)
-    first = np.concatenate(margins["no record"])
+    first = np.concatenate(next(iter(margins.values())))
     n_first = len(stream.happened(start, start + DAY))
     for name, system in systems.items():
         more = told(

@@ -28,7 +28,7 @@ from benchmarks.encode import N_CATEGORIES, N_FEATURES, N_TRAINING, SHAPES, rows
 from benchmarks.harness import OURS, Bench, Work, installed
 from gbdtlr.head import Head, Layout, WideColumns
 from gbdtlr.metrics import sigmoid
-from gbdtlr.model import Model
+from gbdtlr.model import Golden, Model
 from gbdtlr.release import Release, Slow
 from gbdtlr.scoring import Scorer
 from gbdtlr.store import Entry, Store
@@ -163,7 +163,7 @@ def scorer_of(trees: FrozenTrees, wide: tuple[str, ...] = ()) -> Scorer:
     head = Head(layout, layout.join(trees.leaf_values, weights, 0.0))
     version = "20240502T000000Z-00000000"
     entry, slow = Entry(1, AS_OF, version, version, "train-trees"), Slow(version, trees, {}, AS_OF)
-    release = Release(entry, slow, Model(trees, head), {}, {}, AS_OF)
+    release = Release(entry, slow, Model(trees, head), {}, {}, AS_OF, Golden([], [], []).to_bytes())
     return Scorer(Store.open("memory-only"), release)
 
 

@@ -27,6 +27,8 @@ AT_ONCE = "labels-at-once"
 """What a replay compares these with, and no config file can ask for: every label known as its row happens."""
 TOLD = ("published", "refused", "rolled_back", "error")
 """Ends of jobs that somebody may be told of."""
+USERS = ("regression", "mean")
+"""Methods that a user's weights learn by."""
 EMBEDDINGS = ("pmi", "file")
 """Methods that vectors of items come by."""
 MOST_DIMENSIONS = 256
@@ -102,6 +104,7 @@ class SamplesConfig:
     negative_keep_rate: float = 1.0
     key: str | None = None
     outcomes: OutcomesConfig | None = field(default=None, metadata={"table": "outcomes"})
+    user_score: str | None = None
 
     def __post_init__(self) -> None:
         _check_lengths("samples", self)
@@ -139,12 +142,17 @@ class SamplesConfig:
         told = {name for name in about if name}
         if len(set(self.dense)) < len(self.dense):
             raise ConfigError("[samples] dense lists a column more than once")
+        if self.user_score in {*features, *self.wide_columns, *self.dense}:
+            raise ConfigError(
+                f"[samples] user_score = {self.user_score!r} is a feature too, though it enters the head as it is; "
+                "remove it from numeric, categorical, wide or dense"
+            )
         if both := sorted({*self.dense} & {*self.categorical, *self.wide_columns}):
             raise ConfigError(
                 f"[samples] {', '.join(both)} is a number under dense, and a category or an id elsewhere; "
                 "remove it from dense, or from categorical and wide"
             )
-        leaks = sorted(told & {*features, *self.wide_columns, *self.dense})
+        leaks = sorted(told & {*features, *self.wide_columns, *self.linear})
         if self.user is not None and self.user == self.item:
             raise ConfigError(f"[samples] user and item are both {self.user}; name the column of each")
         for key, column in (("user", self.user), ("item", self.item)):
@@ -211,6 +219,11 @@ class SamplesConfig:
         return self.unfinal if self.outcomes is None else self.outcomes.unfinal
 
     @property
+    def linear(self) -> tuple[str, ...]:
+        """Columns that go linearly into the head: the dense ones, and the user's score."""
+        return self.dense if self.user_score is None else (*self.dense, self.user_score)
+
+    @property
     def wide_columns(self) -> tuple[str, ...]:
         """Columns the wide ids are made of: each side of a cross such as ``origin:dest`` counts."""
         return columns_of(self.wide)
@@ -218,12 +231,12 @@ class SamplesConfig:
     @property
     def features(self) -> tuple[str, ...]:
         """Every column a row must have to be scored."""
-        return tuple(dict.fromkeys((*self.numeric, *self.categorical, *self.wide_columns, *self.dense)))
+        return tuple(dict.fromkeys((*self.numeric, *self.categorical, *self.wide_columns, *self.linear)))
 
     @property
     def texts(self) -> tuple[str, ...]:
         """The features that are read as categories or ids, and not as numbers."""
-        numbers = {*self.numeric, *self.dense}
+        numbers = {*self.numeric, *self.linear}
         return tuple(name for name in self.features if name not in numbers)
 
 
@@ -252,6 +265,34 @@ class TreesConfig:
             _at_least("[trees] max_rows", self.max_rows, 1000)
         if self.validation >= self.window:
             raise ConfigError("[trees] validation must be shorter than window: it is its newest part")
+
+
+@dataclass(frozen=True)
+class UsersConfig:
+    """How a user's own weights learn; docs/users.md has the formulas.
+
+    ``alpha`` is the longest step of a weight, or for ``mean`` the share that the newest click has; ``l2`` the pull of
+    the regression's weights towards zero at each event.
+    """
+
+    method: str = "regression"
+    alpha: float | None = None
+    l2: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.method not in USERS:
+            raise ConfigError(f"[users] method is {self.method!r}; choose one of {', '.join(USERS)}")
+        if self.alpha is not None and not 0 < self.alpha < math.inf:
+            raise ConfigError(f"[users] alpha must be above zero and finite, not {self.alpha:g}; leave it out")
+        if self.method == "mean" and (self.l2 or (self.alpha or 0) > 1):
+            raise ConfigError('[users] of method = "mean", alpha is a share of at most 1, and there is no l2')
+        if not 0 <= self.l2 < math.inf:
+            raise ConfigError(f"[users] l2 must be at least zero and finite, not {self.l2:g}")
+
+    @classmethod
+    def from_dict(cls, table: dict[str, Any]) -> UsersConfig:
+        """Settings from a table of a TOML file."""
+        return typing.cast(UsersConfig, _build(cls, table, "users"))
 
 
 @dataclass(frozen=True)
@@ -315,9 +356,11 @@ class HeadConfig:
     """The fast speed: how and from which samples the head learns, and the settings its blend weighs.
 
     ``refit`` fits the window at every update. The other methods learn new samples only, and the whole window with new
-    trees and, where it is given, whenever ``full_every`` has passed. Fits pull dense columns with the strength
-    ``dense_l2`` towards ``dense_anchor``: log-odds for each unit of a column, or of each number of a list. With
-    ``hindsight``, a blend of which nothing is on record yet is tried on the window's own past.
+    trees and, where it is given, whenever ``full_every`` has passed. ``l2`` are ridges of the leaves; those of wide
+    columns and of crosses are found, but where ``wide_l2`` or ``cross_l2`` gives one for all, or for some by name. Fits
+    pull dense columns with the strength ``dense_l2`` towards ``dense_anchor``: log-odds for each unit of a column, or
+    of each number of a list. With ``hindsight``, a blend of which nothing is on record yet is tried on the window's own
+    past.
     """
 
     window: timedelta = timedelta(days=7)
@@ -329,6 +372,8 @@ class HeadConfig:
         timedelta(days=4),
     )
     l2: tuple[float, ...] = (3.0, 30.0, 300.0, 3000.0)
+    wide_l2: float | dict[str, float] | None = None
+    cross_l2: float | dict[str, float] | None = None
     blend_half_life: timedelta = timedelta(days=8)
     hindsight: bool = True
     wide_buckets: int = 2**18
@@ -362,9 +407,23 @@ class HeadConfig:
                     f"[head] dense_anchor of {name} must be a number, or a list of one for each of the column's, "
                     f"not {anchor!r}"
                 )
+        for key, ridges in self.fixed_ridges.items():
+            if ridges and self.method in ONLINE:
+                raise ConfigError(f"[head] {key} has no meaning for method = {self.method!r}; leave it out")
+            if wrong := [value for value in ridges.values() if not low <= value <= high]:
+                raise ConfigError(f"[head] {key} must be from {low:g} to {high:g}, not {wrong[0]:g}")
         _at_least("[head] wide_buckets", self.wide_buckets, 2)
         if self.wide_buckets > 2**28:
             raise ConfigError("[head] wide_buckets must be at most 268435456 (2^28)")
+
+    @property
+    def fixed_ridges(self) -> dict[str, dict[str, float]]:
+        """The ridges of ``wide_l2`` and ``cross_l2`` by column; one for all of them by the empty name."""
+        given = {"wide_l2": self.wide_l2, "cross_l2": self.cross_l2}
+        return {
+            key: value if isinstance(value, dict) else {} if value is None else {"": value}
+            for key, value in given.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -429,6 +488,7 @@ class ServeConfig:
     workers: int = 1
     refresh: timedelta = timedelta(seconds=30)
     token_file: str | None = None
+    user_key_file: str | None = None
     unknown_columns: str = "refuse"
     max_body_bytes: int = 8 * 2**20
     max_header_bytes: int = 32 * 2**10
@@ -503,6 +563,7 @@ class Config:
     trees: TreesConfig = field(default_factory=TreesConfig)
     embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
+    users: UsersConfig = field(default_factory=UsersConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
     notify: NotifyConfig = field(default_factory=NotifyConfig)
@@ -527,11 +588,17 @@ class Config:
                         f"{key} is {format_duration(wait)}, as long as [{section}] window or longer: no row in that "
                         "would be final; give it more time"
                     )
-        if strangers := sorted({*self.head.dense_anchor} - {*self.samples.dense}):
+        if strangers := sorted({*self.head.dense_anchor} - {*self.samples.linear}):
             raise ConfigError(
                 f"[head] dense_anchor names {', '.join(strangers)}, which [samples] dense does not list; "
                 "list it there, or leave it out"
             )
+        crosses = {name: len(parts_of(name)) > 1 for name in self.samples.wide}
+        for key, ridges in self.head.fixed_ridges.items():
+            for name in filter(None, ridges):
+                if crosses.get(name) is not (key == "cross_l2"):
+                    what = "cross" if key == "cross_l2" else "column"
+                    raise ConfigError(f"[head] {key} names {name!r}, which is no {what} that [samples] wide lists")
 
     @classmethod
     def load(cls, path: str | Path) -> Config:
@@ -577,12 +644,15 @@ class Config:
 
         Versions record it, so ``[serve]``, ``[notify]`` and the engine are left out: how a service listens, who is told
         of a job, and who worked, makes no other release. So is all that concerns dense columns where there are none,
-        and embeddings where no column says what an item is: versions before there were any had the same settings.
+        embeddings where no column says what an item is, and ``[users]`` that says nothing: versions before there were
+        any had the same settings.
         """
         table = typing.cast(dict[str, Any], _plain(self))
         for key in ("serve", "notify", "engine", "workers"):
             table.pop(key, None)
-        if not self.samples.dense:
+        if self.users == UsersConfig():
+            del table["users"]
+        if not self.samples.linear:
             del table["samples"]["dense"], table["head"]["dense_l2"], table["head"]["dense_anchor"]
             del table["guard"]["drift"]
         if self.samples.item is None:
@@ -661,6 +731,11 @@ def _where(section: str, key: str) -> str:
 def _convert(hint: Any, value: Any, section: str, key: str) -> Any:
     where = _where(section, key)
     if isinstance(hint, types.UnionType):
+        if isinstance(value, dict) and (tables := [arg for arg in typing.get_args(hint) if typing.get_origin(arg)]):
+            item = typing.get_args(tables[0])[1]
+            return {
+                name: _convert(item, each, where.strip("[]").replace("] ", "."), name) for name, each in value.items()
+            }
         hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
     if dataclasses.is_dataclass(hint):
         header = f"{section}.{key}" if section else key

@@ -145,6 +145,11 @@ MISTAKES = [
     (LEAST + "[head]\nl2 = [nan]", "l2 values must be from"),
     (LEAST + "[head]\nl2 = [inf]", "l2 values must be from"),
     (LEAST + "[head]\nl2 = ['a']", r"\[head\] l2 must be a number, not 'a'"),
+    (LEAST + "[head]\nwide_l2 = 0", r"wide_l2 must be from 1e-09 to 1e[+]12, not 0"),
+    (LEAST + "[head]\ncross_l2 = 'a'", r"\[head\] cross_l2 must be a number, not 'a'"),
+    (LEAST + "[head]\nwide_l2 = { u = 'a' }", r"\[head.wide_l2\] u must be a number, not 'a'"),
+    (LEAST + "[head]\nwide_l2 = { gone = 3 }", "wide_l2 names 'gone', which is no column that .samples. wide lists"),
+    (LEAST + "[head]\nmethod = 'ftrl'\nwide_l2 = 3", "wide_l2 has no meaning for method = 'ftrl'"),
     (LEAST + "[head]\nwide_buckets = 1", "wide_buckets must be at least 2"),
     (LEAST + "[head]\nwide_buckets = 1000000000", "wide_buckets must be at most"),
     (LEAST + "[guard]\nmin_samples = 0", "min_samples must be at least 1"),
@@ -202,3 +207,22 @@ def test_no_duration_leads_out_of_the_calendar(section: str, key: str, length: s
         ConfigError, match=rf"^\[{section}\] {key} is \d+d, longer than a century; write at most 36525d"
     ):
         Config.from_dict(table)
+
+
+def test_ridges_of_columns_are_fixed_for_all_or_by_name():
+    samples = {**SAMPLES, "wide": ["i", "i:j"]}
+    for given, fixed in (
+        ({"wide_l2": 3}, {"wide_l2": {"": 3.0}, "cross_l2": {}}),
+        ({"wide_l2": {"i": 3}, "cross_l2": {"i:j": 2.5}}, {"wide_l2": {"i": 3.0}, "cross_l2": {"i:j": 2.5}}),
+        ({}, {"wide_l2": {}, "cross_l2": {}}),
+    ):
+        config = Config.from_dict({"samples": samples, "head": given})
+        assert config.head.fixed_ridges == fixed
+        assert Config.from_dict(config.as_dict()) == config
+    with pytest.raises(ConfigError, match="wide_l2 names 'i:j', which is no column"):
+        Config.from_dict({"samples": samples, "head": {"wide_l2": {"i:j": 3}}})
+    with pytest.raises(ConfigError, match="cross_l2 names 'i', which is no cross"):
+        Config.from_dict({"samples": samples, "head": {"cross_l2": {"i": 3}}})
+
+
+SAMPLES = {"path": "x", "event_time": "t", "label_delay": "1h", "numeric": ["a"]}

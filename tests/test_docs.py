@@ -41,6 +41,7 @@ from gbdtlr.config import (
     SamplesConfig,
     ServeConfig,
     TreesConfig,
+    UsersConfig,
 )
 from gbdtlr.jobs import JobResult
 from gbdtlr.samples import Samples, read
@@ -66,12 +67,13 @@ SECTIONS = {
     "[embeddings]": EmbeddingsConfig,
     "[head]": HeadConfig,
     "[head.online]": OnlineConfig,
+    "[users]": UsersConfig,
     "[guard]": GuardConfig,
     "[serve]": ServeConfig,
     "[notify]": NotifyConfig,
 }
 NEEDED = '[samples]\npath = "x"\nevent_time = "t"\nlabel_delay = "1h"\nnumeric = ["n"]\n'
-TABLES = ("samples", "outcomes", "trees", "embeddings", "head", "online", "guard", "serve", "notify")
+TABLES = ("samples", "outcomes", "trees", "embeddings", "head", "online", "guard", "serve", "notify", "users")
 OTHERS_OPTIONS = {"--now", "--ftrl", "--no-cache-dir", "--no-install-recommends", "--address"}  # of others' commands
 
 
@@ -355,7 +357,7 @@ def test_every_key_stands_in_its_table_with_its_default(heading: str) -> None:
     assert sorted(table) == sorted(keys)
     for name, key in keys.items():
         if key.default is None or key.default_factory is not MISSING:
-            assert table[name] in ("", "none", "all", "never", "LightGBM's", "0.1 for `ftrl`, else 1e-6"), name
+            assert table[name] in ("", "none", "all", "never", "found", "LightGBM's", "0.1 for `ftrl`, else 1e-6"), name
         elif key.default is MISSING:
             assert table[name] == "", name
         else:

@@ -25,7 +25,7 @@ LAYERS = (
     {"compute", "times"},
     {"buckets", "values"},
     {"codec", "config", "engine", "metrics", "tables"},
-    {"embeddings", "head", "samples", "store", "trees"},
+    {"embeddings", "head", "samples", "store", "trees", "users"},
     {"model"},
     {"release"},
     {"guess", "jobs", "scoring"},

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gbdtlr.codec.documents import Document, Whole, decode, encode
 from gbdtlr.embeddings.content import F16, Groups, Pairs, groups_of
-from gbdtlr.embeddings.counts import places_in
+from gbdtlr.embeddings.counts import guessed_in, places_in
 from gbdtlr.embeddings.keys import HASH, key_of, keys_of
 from gbdtlr.errors import DamagedError, SchemaError
 from gbdtlr.values.frames import column_names, column_of, frame_of
@@ -162,7 +162,7 @@ class Embeddings:
         return places_in(self.keys, keys)[1] & there
 
     def _of_keys(self, keys: U64, there: NDArray[np.bool_]) -> Found:
-        places, known = places_in(self.keys, keys)
+        places, known = guessed_in(self.keys, keys)
         known &= there
         vectors = np.zeros((len(keys), self.dimensions), np.float32)
         vectors[known] = self.vectors[places[known]]

@@ -9,6 +9,7 @@ from gbdtlr.head.head import Head
 from gbdtlr.head.layout import Layout
 from gbdtlr.head.online.head import OnlineHead, Rule
 from gbdtlr.head.past.memory import Memory
+from gbdtlr.head.ridges import Prior, Ridges
 from gbdtlr.head.wide import WideColumns
 
 __all__ = [
@@ -20,7 +21,9 @@ __all__ = [
     "Layout",
     "Memory",
     "OnlineHead",
+    "Prior",
     "Record",
+    "Ridges",
     "Rule",
     "Setting",
     "WideColumns",

@@ -125,7 +125,7 @@ class Block:
 def _are_plain(columns: dict[str, list[Any]], config: SamplesConfig) -> bool:
     """Whether columns hold nothing but what is taken as it is, and no row is without any feature."""
     numeric, wide = set(config.numeric), set(config.wide_columns)
-    dense = {*config.dense} - numeric
+    dense = {*config.linear} - numeric
     for name, values in columns.items():
         if name in dense:
             if not _are_vectors(values):

@@ -58,7 +58,8 @@ def drop_items(store: Store, items: Sequence[str], as_of: datetime, by: By = NOB
             return ended("unchanged", base.entry, as_of, f"none of {len(items)} items has a vector")
         metrics = {"dropped": n_dropped, "items": len(live) - n_dropped}
         made = live.without(keys)
-        manifest = {"metrics": metrics, "before": embedded.name, "versions": versions()}
+        manifest = {"metrics": metrics, "before": embedded.name, "turned_onto": embedded.lineage}
+        manifest |= {"versions": versions()}
         version = store.write_version("embeddings", made.to_files(), manifest, embedded.as_of)
         who = by.values(f"{n_dropped} items were to be deleted")
         values = {"why": WHY, "forced": False, "metrics": metrics, **who}

@@ -56,7 +56,7 @@ class Fresh:
         """What became known between the live head and ``as_of``, which is no earlier."""
         since = min(base.head_as_of, as_of - NEWEST)
         # What new trees will know of dense columns, the live ones may not.
-        same = {*config.samples.dense} <= {*base.slow.dense.names}
+        same = {*config.samples.linear} <= {*base.slow.dense.names}
         live = Live.of(config, base, wide_of(config), dense_of(config, base.slow) if same else base.head.dense, since)
         observer = guards.Observer(live.coding, base.head_as_of, live.other)
         then = Then(store, base, base.head_as_of, config.samples, start_of(config, as_of, since))

@@ -231,7 +231,7 @@ class Counted:
         """Notes of the rows of batches; without tally and columns."""
         counted, chance = cls(), [np.empty(0, np.uint64)]
         for samples in batches:
-            chance.append(chances(samples, cfg.numeric, cfg.dense))
+            chance.append(chances(samples, cfg.numeric, cfg.linear))
             counted.weight += float(samples.weight.sum())
             counted.positives += weighted_sum(samples.weight, samples.label)
             counted.counts += Counts(category_counts(samples.table, cfg.categorical))
@@ -260,7 +260,7 @@ def chosen(batches: Iterable[Samples], cfg: SamplesConfig, limit: int | None) ->
     kept = []
     for samples in batches:
         if limit is not None:
-            samples = samples.filter(chances(samples, cfg.numeric, cfg.dense) < np.uint64(limit))
+            samples = samples.filter(chances(samples, cfg.numeric, cfg.linear) < np.uint64(limit))
         if len(samples):
             kept.append(samples)
     return kept

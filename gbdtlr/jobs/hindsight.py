@@ -25,11 +25,12 @@ from gbdtlr.head import Candidates, Codes, DenseColumns, Layout, Record, Setting
 from gbdtlr.head.codes import happened_between, happened_from, known_after, known_by
 from gbdtlr.head.dense import NO_DENSE
 from gbdtlr.head.fit.candidates import names_of
-from gbdtlr.jobs.methods import dense_of, settings_of, wide_of
+from gbdtlr.jobs.grid import prior_of, ridges_for, settings_of
+from gbdtlr.jobs.methods import dense_of, wide_of
 from gbdtlr.jobs.run import Run
 from gbdtlr.metrics import Quality
 from gbdtlr.model import Model
-from gbdtlr.release import Release
+from gbdtlr.release import Fits, Release
 from gbdtlr.samples import Samples
 from gbdtlr.times import from_us, to_us
 from gbdtlr.trees import train
@@ -50,11 +51,11 @@ class Hindsight:
 
     Attributes
     ----------
-    record : of the candidates
+    fits : the candidates as fitted last, whose ridges are to go on from, and their record
     quality : of their blend, each row scored before it was learned from
     """
 
-    record: Record
+    fits: Fits
     quality: Quality
 
 
@@ -139,7 +140,7 @@ def judged(parts: Parts[Codes], layout: Layout, head: HeadConfig, since_us: int,
         for rows, each in told:
             quality = quality + rows.sum(quality_of_blend, each.candidates, each.record, zero=Quality())
         record = record.learn([(rows, each.candidates) for rows, each in told], until, head.blend_half_life)
-    return Hindsight(record, quality)
+    return Hindsight(Fits(live[-1].candidates, record, None), quality)
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,9 @@ def _fit(
     known = parts.derive(known_by, moment_us).derive(happened_from, int(moment_us - head.window / MICROSECOND))
     if not known.sum(len, zero=0):
         return before or Candidates.bare(settings, layout)
-    return fit_candidates(known, layout, settings, from_us(moment_us), before)
+    prior = prior_of(head)
+    ridges = ridges_for(layout, settings, prior, before)
+    return fit_candidates(known, layout, settings, from_us(moment_us), before, ridges, prior)
 
 
 def _newest_part(samples: Samples) -> int:

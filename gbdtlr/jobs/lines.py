@@ -46,7 +46,7 @@ def sample_of(line: bytes | str, config: SamplesConfig) -> tuple[dict[str, Any],
         raise SchemaError(f"none of the features is there; expected {', '.join(absent)}")
     numeric, wide, texts = set(config.numeric), set(config.wide_columns), set(config.texts)
     for name in config.features:
-        if name in config.dense:
+        if name in config.linear:
             _read(vector, row, name)
         if name in numeric:
             _read(scalars.number, row, name)
@@ -76,7 +76,7 @@ def table_of(rows: Sequence[dict[str, Any]], config: SamplesConfig) -> pa.Table:
     columns = {}
     for name in config.features:
         values = [row[name] for row in rows]
-        if name in config.dense and any(isinstance(value, list) for value in values):
+        if name in config.linear and any(isinstance(value, list) for value in values):
             columns[name] = list_array(vectors(values))
         elif name in config.texts:
             columns[name] = written(values)

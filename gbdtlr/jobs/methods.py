@@ -16,7 +16,7 @@ a method that goes on from its state learns them on a copy of it, and each in ea
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -36,17 +36,20 @@ from gbdtlr.head import (
     OnlineHead,
     Record,
     Rule,
-    Setting,
     WideColumns,
     concatenate,
     fit_candidates,
 )
 from gbdtlr.head.dense import NO_DENSE
 from gbdtlr.head.past.incremental import fit_on, remember
+from gbdtlr.jobs.grid import prior_of, ridges_for, ridges_of, settings_of
 from gbdtlr.jobs.then import Served
 from gbdtlr.metrics import Quality
 from gbdtlr.release import Fits, Release, Slow
 from gbdtlr.trees import FrozenTrees
+
+FIRST_STEPS = 2
+"""Fits after the first of a store, each with the ridges that the one before has found; the updates go on from there."""
 
 # Strengths of L1 that leave about the same loss; that of FTRL does not grow with the number of samples.
 L1 = {"ftrl": 0.1, "rda": 1e-6, "fobos": 1e-6}
@@ -86,7 +89,7 @@ class Method(Protocol):
         base: Release | None,
         served: Sequence[Served],
         unfinal: Parts[Codes] = NOTHING,
-        record: Record | None = None,
+        past: Fits | None = None,
     ) -> Fitted:
         """Head learned from all samples of the window; without samples, exactly the trees.
 
@@ -96,7 +99,7 @@ class Method(Protocol):
         base : the live release, or None before the first
         served : samples whose labels ``base``'s head had not learned, and what was live when they happened
         unfinal : weighed rows that are not final, as extra rows of what is published
-        record : of the candidates, where ``base`` has none to go on from
+        past : what is known of the candidates, where ``base`` has nothing to go on from
         """
 
     def on(self, base: Release) -> Continue | None:
@@ -135,28 +138,25 @@ def dense_of(config: Config, slow: Slow) -> DenseColumns:
         They have none for one of them, or an anchor has another length than its column.
     """
     known = {column.name: column for column in slow.dense.columns}
-    if strangers := [name for name in config.samples.dense if name not in known]:
+    if strangers := [name for name in config.samples.linear if name not in known]:
         raise ConfigError(
-            f"[samples] dense names {', '.join(strangers)}, for which the live trees ({slow.trees_name}) have no "
-            "centre and scale; run first: gbdtlr train-trees"
+            f"[samples] dense or user_score names {', '.join(strangers)}, for which the live trees "
+            f"({slow.trees_name}) have no centre and scale; run first: gbdtlr train-trees"
         )
-    return anchored([known[name] for name in config.samples.dense], config.head)
+    return anchored([known[name] for name in config.samples.linear], config)
 
 
-def anchored(columns: Sequence[DenseColumn], head: HeadConfig) -> DenseColumns:
-    """These columns with the configuration's anchors; ``ConfigError`` where one has another length than its column."""
-    found = []
+def anchored(columns: Sequence[DenseColumn], config: Config) -> DenseColumns:
+    """These columns with the configuration's anchors, 1 for a user's score if none is said; ``ConfigError`` where one
+    has another length than its column."""
+    found, head = [], config.head
     for column in columns:
+        own = 1.0 if column.name == config.samples.user_score else 0.0
         try:
-            found.append(column.anchored(head.dense_anchor.get(column.name, 0.0)))
+            found.append(column.anchored(head.dense_anchor.get(column.name, own)))
         except SchemaError as error:
             raise ConfigError(f"[head] dense_anchor: {column.name} {error}") from None
     return DenseColumns(tuple(found), head.dense_l2) if found else NO_DENSE
-
-
-def settings_of(head: HeadConfig) -> list[Setting]:
-    """The grid of half-lives and ridges."""
-    return [Setting(half_life, l2) for half_life in head.half_lives for l2 in head.l2]
 
 
 def rule_of(head: HeadConfig) -> Rule:
@@ -182,22 +182,22 @@ class Refit:
         base: Release | None,
         served: Sequence[Served],
         unfinal: Parts[Codes] = NOTHING,
-        record: Record | None = None,
+        past: Fits | None = None,
     ) -> Fitted:
+        fits = past or (base.fits if base is not None else None)
+        layout, known = Layout.of(trees, self.wide, self.dense), None if fits is None else fits.final
         settings = settings_of(self.config)
-        fits = base.fits if base is not None else None
-        layout = Layout.of(trees, self.wide, self.dense)
+        bare = Candidates.bare(settings, layout, ridges_for(layout, settings, prior_of(self.config), known))
         if not window.sum(len, zero=0):
-            candidates = Candidates.bare(settings, layout)
-            fits = Fits(candidates, record or Record.blank(candidates.names, as_of), None)
-            return Fitted(Head.bare(layout), fits.to_files())
+            record = Record.blank(bare.names, as_of) if past is None else past.record
+            return Fitted(Head.bare(layout), Fits(bare, record, None).to_files())
         same = base is not None and base.trees is trees and base.head.wide == self.wide
-        start = fits.final if fits is not None and same else None
-        if record is None:
-            record = self.learn_record(Candidates.bare(settings, layout), fits, served, as_of)
+        start = base.fits.final if base is not None and base.fits is not None and same else None
+        if past is None:
+            record = self.learn_record(bare, fits, served, as_of)
         else:
-            record = record.learn([], as_of, self.config.blend_half_life)
-        return blended(self.fitted(window, unfinal, layout, settings, as_of, start, record))
+            record = past.record.learn([], as_of, self.config.blend_half_life)
+        return blended(self.fitted(window, unfinal, as_of, bare, start, known, record))
 
     def on(self, base: Release) -> Continue | None:  # noqa: ARG002 - the protocol's
         return None
@@ -227,33 +227,61 @@ class Refit:
         self,
         window: Parts[Codes],
         unfinal: Parts[Codes],
-        layout: Layout,
-        settings: Sequence[Setting],
         as_of: datetime,
+        bare: Candidates,
         start: Candidates | None,
+        known: Candidates | None,
         record: Record,
     ) -> Fits:
         """Fits of all settings on the samples and the weighed rows; the next update reads all of them again."""
         rows = Parts([*window, *unfinal]) if len(unfinal) else window
-        return Fits(fit_candidates(rows, layout, settings, as_of, start), record, None)
+        return Fits(self.fit(rows, as_of, bare, start, known), record, None)
+
+    def fit(
+        self,
+        rows: Parts[Codes],
+        as_of: datetime,
+        bare: Candidates,
+        start: Candidates | None,
+        known: Candidates | None,
+    ) -> Candidates:
+        """Candidates on these rows.
+
+        Parameters
+        ----------
+        bare : they, before they have learned anything
+        start : on the same trees, where the search begins
+        known : whose ridges ``bare`` goes on with; where these have found none, some steps are made at once
+        """
+        settings, layout, prior = bare.settings, bare.layout, prior_of(self.config)
+        candidates = fit_candidates(rows, layout, settings, as_of, start, bare.ridges, prior)
+        if prior.finds(layout) and (known is None or known.found is None):
+            for _ in range(FIRST_STEPS):
+                candidates = fit_candidates(rows, layout, settings, as_of, candidates, candidates.found, prior)
+        return candidates
 
 
 class Incremental(Refit):
     """As a refit, but between full fits new samples only, beside the memory of the old."""
 
     def on(self, base: Release) -> Continue | None:
-        fits, settings = base.fits, settings_of(self.config)
+        fits, settings, prior = base.fits, settings_of(self.config), prior_of(self.config)
         if fits is None or fits.memory is None or list(fits.candidates.settings) != settings:
             return None
         if not base.head.wide.same_ids(self.wide) or base.head.dense != self.dense:
             return None
-        known, memory = fits, fits.memory
+        known, memory = fits.final, fits.memory
+        if known.found is not None:
+            # What the configuration fixes by now is not what was found.
+            known = replace(known, found=ridges_for(known.layout, settings, prior, known))
+        elif prior.fixed:
+            return None
 
         def learn(
             news: Parts[Codes], as_of: datetime, served: Sequence[Served], unfinal: Parts[Codes] = NOTHING
         ) -> Fitted:
-            record = self.learn_record(known.final, known, served, as_of)
-            final, kept = fit_on(known.final, memory, as_of - base.head_as_of, news, as_of)
+            record = self.learn_record(known, fits, served, as_of)
+            final, kept = fit_on(known, memory, as_of - base.head_as_of, news, as_of, prior)
             return blended(_on_top(final, kept, unfinal, as_of, record))
 
         return learn
@@ -262,14 +290,14 @@ class Incremental(Refit):
         self,
         window: Parts[Codes],
         unfinal: Parts[Codes],
-        layout: Layout,
-        settings: Sequence[Setting],
         as_of: datetime,
+        bare: Candidates,
         start: Candidates | None,
+        known: Candidates | None,
         record: Record,
     ) -> Fits:
         """Fits on the samples, their memory, and on a copy what the weighed rows say."""
-        final = fit_candidates(window, layout, settings, as_of, start)
+        final = self.fit(window, as_of, bare, start, known)
         return _on_top(final, remember(window, final, as_of), unfinal, as_of, record)
 
 
@@ -277,7 +305,7 @@ def _on_top(final: Candidates, memory: Memory, unfinal: Parts[Codes], as_of: dat
     """Fits that have learned the weighed rows, beside those and the memory that have not."""
     if not len(unfinal):
         return Fits(final, record, memory)
-    published, _ = fit_on(final, memory, timedelta(), unfinal, as_of)
+    published, _ = fit_on(replace(final, found=final.ridges), memory, timedelta(), unfinal, as_of)
     return Fits(published, record, memory, final)
 
 
@@ -297,7 +325,7 @@ class Online:
         base: Release | None,  # noqa: ARG002
         served: Sequence[Served],  # noqa: ARG002
         unfinal: Parts[Codes] = NOTHING,
-        record: Record | None = None,  # noqa: ARG002
+        past: Fits | None = None,  # noqa: ARG002
     ) -> Fitted:
         return _learned(OnlineHead(self.rule, Layout.of(trees, self.wide, self.dense)), window, unfinal)
 
@@ -323,6 +351,8 @@ def blended(fits: Fits) -> Fitted:
     head = fits.candidates.blended(weights)
     blend = dict(zip(fits.candidates.labels, weights.round(4).tolist(), strict=True))
     metrics = {"passes": fits.candidates.passes, "blend": blend}
+    if found := ridges_of(fits.candidates):
+        metrics["ridges"] = found
     return Fitted(head, fits.to_files(), metrics, fits.candidates.unlearned(weights))
 
 

@@ -94,7 +94,7 @@ def columns_of(config: Config) -> SamplesConfig:
             f'[embeddings] method = {settings.method!r} reads, such as {missing[0]} = "{missing[0]}_id"'
         )
     names = tuple(dict.fromkeys((*(str(name) for name in needed.values()), *settings.content)))
-    return replace(samples, numeric=(), categorical=names, wide=(), dense=(), negative_keep_rate=1.0)
+    return replace(samples, numeric=(), categorical=names, wide=(), dense=(), user_score=None, negative_keep_rate=1.0)
 
 
 def _keys(table: Any, name: str) -> Keys:

@@ -158,9 +158,16 @@ def _write(run: Run, made: Embeddings, base: Release, n_samples: int, metrics: d
         "samples": n_samples,
         "metrics": metrics,
         "before": base.entry.embeddings,
+        "turned_onto": _turned_onto(made, base),
         "versions": versions(),
     }
     return Embedded.of(run.store, run.store.write_version("embeddings", made.to_files(), manifest, run.as_of))
+
+
+def _turned_onto(made: Embeddings, base: Release) -> list[str]:
+    """Versions that the vectors lie as; none where they could not be turned."""
+    live = base.embeddings
+    return [] if live is None or live.vectors.dimensions != made.dimensions else live.lineage
 
 
 def _left_out(metrics: dict[str, Any]) -> str:

@@ -107,7 +107,7 @@ def train_trees(
             return run.refused(live, str(refusal), n_samples)
         past = None
         if hindsight.is_due(config.head, rival.release):
-            dense = anchored(constants_of(grounds.samples, config.samples).columns, config.head)
+            dense = anchored(constants_of(grounds.samples, config.samples).columns, config)
             past = hindsight.of_window(run, grounds.samples, dense)
         slow = _grow(run, grounds, progress)
         del grounds
@@ -198,7 +198,7 @@ def _grow(run: Run, grounds: Grounds, progress: Progress | None) -> Slow:
     """Trees of the samples, in the store; nothing refers to them yet."""
     config, samples, schema = run.config, grounds.samples, grounds.schema
     dense = constants_of(samples, config.samples)
-    anchored(dense.columns, config.head)  # a mistake in these is told before the work
+    anchored(dense.columns, config)  # a mistake in these is told before the work
     with run.say.timed("trees.train") as told:
         trees = train(samples, config.trees, config.samples, schema=schema, threads=n_threads(), progress=progress)
         told.update(rows=len(samples), trees=trees.n_trees, leaves=trees.n_codes)
@@ -225,6 +225,8 @@ def constants_of(samples: Samples, config: SamplesConfig) -> DenseColumns:
     for name in config.dense:
         kind = table.schema.field(name).type
         columns.append(DenseColumn.fit(table, name, table.schema.names, is_list(kind)))
+    if config.user_score is not None:  # log-odds already: they enter as they are
+        columns.append(DenseColumn(config.user_score, (0.0,), (1.0,)))
     return DenseColumns(tuple(columns))
 
 
@@ -281,13 +283,13 @@ def _draft(
         unfinal = Unfinal.of(run, as_of, counter.delays, model, None if fresh is None else fresh.margin)
         metrics.update(unfinal.metrics(window.parts))
         method = method_of(config, slow)
-        record = past.record if past is not None and hindsight.is_due(config.head, rival.release) else None
-        fitted = method.full(window.parts, slow.trees, as_of, rival.release, served, unfinal.parts, record)
+        known = past.fits if past is not None and hindsight.is_due(config.head, rival.release) else None
+        fitted = method.full(window.parts, slow.trees, as_of, rival.release, served, unfinal.parts, known)
         told.update(method=config.head.method, rows=len(window), passes=fitted.metrics.get("passes"))
     metrics.update(window.tally.metrics())
     if served:
         metrics["progressive"] = then.quality(served).as_dict()
-    if record is not None and past is not None:
+    if known is not None and past is not None:
         metrics["hindsight"] = past.quality.as_dict()
     ledger = Ledger.full(config, as_of, window.tally, len(window), counting, run.engine)
     seen = (

@@ -124,7 +124,7 @@ def settings_changed(config: Config, base: Release) -> bool:
     made = made if isinstance(made, dict) else {}
     samples = made.get("samples")
     samples = samples if isinstance(samples, dict) else {}
-    columns = any(samples.get(key) != now["samples"].get(key) for key in ("wide", "dense"))
+    columns = any(samples.get(key) != now["samples"].get(key) for key in ("wide", "dense", "user_score"))
     head = made.get("head")
     if isinstance(head, dict):
         head = {**head, "hindsight": now["head"]["hindsight"]}  # makes no other head, once something is on record
@@ -286,15 +286,15 @@ class _News:
 
         Where its candidates are new, it goes by the record of what they would have said.
         """
-        record = None
+        known = None
         if self.learn is None and hindsight.is_due(run.config.head, base):
             past = hindsight.of_head(run, base, self.window.parts, run.as_of)
             if past is not None:
-                record, metrics["hindsight"] = past.record, past.quality.as_dict()
+                known, metrics["hindsight"] = past.fits, past.quality.as_dict()
         with run.say.timed("head.fit") as told:
             if self.learn is None:
                 method, parts = method_of(run.config, base.slow), self.window.parts
-                fitted = method.full(parts, base.trees, run.as_of, base, self.served, unfinal.parts, record)
+                fitted = method.full(parts, base.trees, run.as_of, base, self.served, unfinal.parts, known)
             else:
                 fitted = self.learn(self.window.parts, run.as_of, self.served, unfinal.parts)
             full, passes = self.learn is None, fitted.metrics.get("passes")
@@ -314,9 +314,9 @@ def _checks(draft: Draft, base: Release, news: _News) -> list[guards.Check]:
             known, past = news.window.known_by(base.head_as_of), None
             if hindsight.is_due(config.head, base):
                 past = hindsight.of_head(draft.run, base, known, base.head_as_of)
-            record = None if past is None else past.record
+            fits = None if past is None else past.fits
             method = method_of(config, base.slow)
-            held_out = method.full(known, base.trees, base.head_as_of, None, [], record=record).head
+            held_out = method.full(known, base.trees, base.head_as_of, None, [], past=fits).head
         beside_live = guards.contests(held_out, judged, config.guard)
         told = "a head of these settings is worse than the live one, neither having learned these rows"
         checks += guards.worse(beside_live, told, config.guard)

@@ -13,6 +13,9 @@ from gbdtlr.errors import ConfigError, DamagedError, GbdtlrError
 from gbdtlr.store import Store, Version
 from gbdtlr.times import parse_time
 
+REMEMBERED = 100
+"""Versions in a row that embeddings tell they were turned onto."""
+
 
 @dataclass(frozen=True)
 class Embedded:
@@ -64,6 +67,12 @@ class Embedded:
             return Embeddings.open(self.store.places("embeddings", self.name))
         except GbdtlrError as error:
             raise type(error)(f"embeddings/{self.name} cannot be used: {error}") from error
+
+    @property
+    def lineage(self) -> list[str]:
+        """Names of versions whose vectors lie as these do, these first: what was learned from any of them fits all."""
+        turned = self.manifest.get("turned_onto")
+        return [self.name, *(turned if isinstance(turned, list) else [])][:REMEMBERED]
 
     def tie(self) -> dict[str, Any]:
         """What ties a head to them, for its manifest: their version, and the hash of every file of it."""

@@ -53,6 +53,7 @@ def store_page(store: Store, last: int = 500) -> str:
         else page.words("No release has judged another yet."),
         *joined.section(live),
         *_refusals(store, entries[0].number, timezone),
+        *_ridges(live),
         *_events(log, timezone),
         *_changes(store, entries),
         *_features(release),
@@ -165,6 +166,20 @@ def _blend(entries: Sequence[Entry], timezone: str) -> str:
     legend = [(each.style, _setting(each.name)) for each in series]
     note = "Half-life and l2 of the settings that weigh most; they adapt by what each predicted before it knew."
     return page.figure("Blend", note, svg, legend)
+
+
+def _ridges(live: Entry) -> list[str]:
+    """How strongly each kind of weight is held back, as found from the weights themselves."""
+    ridges = live.metrics.get("ridges")
+    if not isinstance(ridges, Mapping) or not ridges:
+        return []
+    half_lives = list(dict.fromkeys(name for each in ridges.values() for name in each))
+    rows = [
+        [kind, *(f"{each[name]:g}" if name in each else tables.NONE for name in half_lives)]
+        for kind, each in ridges.items()
+    ]
+    told = "How strongly each kind of weight is pulled to zero, at each half-life; the fewer its samples say, the more."
+    return [page.heading("Ridges"), page.words(told, "soft"), page.table(["kind of weight", *half_lives], rows)]
 
 
 def _events(entries: Sequence[Entry], timezone: str) -> list[str]:

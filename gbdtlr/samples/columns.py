@@ -85,7 +85,7 @@ def _serves(kind: pa.DataType, name: str, cfg: SamplesConfig) -> bool:
         return True  # these are looked at on their own
     if name in (*cfg.numeric, cfg.weight):
         return is_number(kind)
-    return serves(kind) if name in cfg.dense else is_text(kind)
+    return serves(kind) if name in cfg.linear else is_text(kind)
 
 
 def _expected(cfg: SamplesConfig) -> dict[str, str]:
@@ -96,8 +96,10 @@ def _expected(cfg: SamplesConfig) -> dict[str, str]:
     expected.update((name, want) for name, want in named.items() if name)
     for name in text_columns(cfg):
         expected[name] = IDS
-    for name in cfg.dense:
+    for name in cfg.linear:
         expected[name] = "a number or a list of numbers"
+    if cfg.user_score is not None:
+        expected[cfg.user_score] = "a number: the user's score, logged as it was served"
     for name in cfg.numeric:
         expected[name] = "a whole number (it is a wide column too)" if name in cfg.wide_columns else "a number"
     return expected
@@ -126,7 +128,7 @@ def feature_table(batch: pa.RecordBatch, cfg: SamplesConfig, file: str) -> pa.Ta
         Values that cannot be what the config takes them for; the message lists all such columns of ``file``.
     """
     numeric, wide = set(cfg.numeric), set(cfg.wide_columns)
-    vectors = set(cfg.dense) - numeric
+    vectors = set(cfg.linear) - numeric
     columns, faults = [], []
     for name in cfg.features:
         column = batch.column(name)

@@ -35,7 +35,7 @@ def csv_batches(file: File, cfg: SamplesConfig, seen: set[str]) -> Iterator[pa.R
     """
     header = csv_header(file, skip_torn=True)
     lists = numbered_lists(header, cfg)
-    numbers = {*cfg.numeric, *in_file(cfg.dense, lists), *([cfg.weight] if cfg.weight else [])}
+    numbers = {*cfg.numeric, *in_file(cfg.linear, lists), *([cfg.weight] if cfg.weight else [])}
     # A number that is hashed as an id too has to be whole, and exact.
     types = {
         name: (pa.int64() if name in cfg.wide_columns else pa.float64()) if name in numbers else pa.string()

@@ -193,11 +193,11 @@ def _blocks(
             together = Impressions.concat(pending)
             early = together.event_us < first
             if 2 * np.count_nonzero(early) >= len(early):
-                yield together.take(np.flatnonzero(early)).in_order(cfg.numeric, cfg.dense)
+                yield together.take(np.flatnonzero(early)).in_order(cfg.numeric, cfg.linear)
                 together = together.take(np.flatnonzero(~early))
             pending = [together]
     if pending:
-        yield Impressions.concat(pending).in_order(cfg.numeric, cfg.dense)
+        yield Impressions.concat(pending).in_order(cfg.numeric, cfg.linear)
     finish(readings, cfg, tally, () if window.unfinal else only)
 
 
@@ -294,7 +294,7 @@ class _Join:
             samples = _labelled(block, self.read.outcomes)
             if samples is not None:
                 self.joined.positives += int(samples.label.sum())
-                yield thin_negatives(samples, self.cfg.negative_keep_rate, self.cfg.numeric, self.cfg.dense)
+                yield thin_negatives(samples, self.cfg.negative_keep_rate, self.cfg.numeric, self.cfg.linear)
 
     def count(self, first_us: int, end_us: int) -> None:
         """Count the outcomes of a time, all impressions of which, and of a window before, have been seen."""

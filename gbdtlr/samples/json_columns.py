@@ -57,7 +57,7 @@ def role(is_numeric: bool, is_text: bool) -> Role:
 
 
 def _role(name: str, cfg: SamplesConfig) -> Role:
-    if name in cfg.dense and name not in cfg.numeric:
+    if name in cfg.linear and name not in cfg.numeric:
         return Role.DENSE
     if name in cfg.features:
         return role(name in cfg.numeric, name in cfg.wide_columns)

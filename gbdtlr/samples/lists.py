@@ -20,7 +20,7 @@ Numbered = Mapping[str, list[str]]
 def numbered_lists(names: Collection[str], cfg: SamplesConfig) -> Numbered:
     """The dense columns that are not among the names, but whose numbers are."""
     there = {*names}
-    found = {name: numbered(there, name) for name in cfg.dense if name not in there}
+    found = {name: numbered(there, name) for name in cfg.linear if name not in there}
     return {name: parts for name, parts in found.items() if parts}
 
 

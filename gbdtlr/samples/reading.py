@@ -177,7 +177,15 @@ def known_in(
     """
     # One feature is read along, as any; thinning would hide rows.
     categorical = () if cfg.numeric else cfg.categorical[:1]
-    cfg = replace(cfg, negative_keep_rate=1.0, wide=(), dense=(), numeric=cfg.numeric[:1], categorical=categorical)
+    cfg = replace(
+        cfg,
+        negative_keep_rate=1.0,
+        wide=(),
+        dense=(),
+        user_score=None,
+        numeric=cfg.numeric[:1],
+        categorical=categorical,
+    )
     end = now + timedelta(microseconds=1)
     window, then_us = Window.of(cfg, start, end, now, None), to_us(then)
     reading = samples_in(file, cfg, window, 65536) if outcomes is None else labelled(file, cfg, window, outcomes)

@@ -234,7 +234,7 @@ class Window:
             return None
         table = feature_table(batch, cfg, faults.path)
         samples = Samples(table, label, weight, event_us, finality.known_us, outcome_us)
-        return thin_negatives(samples, cfg.negative_keep_rate, cfg.numeric, cfg.dense)
+        return thin_negatives(samples, cfg.negative_keep_rate, cfg.numeric, cfg.linear)
 
     def _mature(
         self, inside: npt.NDArray[np.bool_], known_us: npt.NDArray[np.int64], tally: Tally

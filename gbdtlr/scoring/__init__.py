@@ -3,5 +3,6 @@
 from gbdtlr.scoring.files import score_file
 from gbdtlr.scoring.refresher import Refresher
 from gbdtlr.scoring.scorer import Scored, Scorer
+from gbdtlr.scoring.user import User
 
-__all__ = ["Refresher", "Scored", "Scorer", "score_file"]
+__all__ = ["Refresher", "Scored", "Scorer", "User", "score_file"]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from gbdtlr.errors import SchemaError
 from gbdtlr.release import Release
-from gbdtlr.values.frames import row_of
+from gbdtlr.scoring.users import Users
+from gbdtlr.values.frames import column_names, frame_of, row_of
 
 MAX_ORDERS = 64
 _TWICE = "more than one value has the same name"
@@ -26,21 +27,30 @@ class Serving:
         self.release = release
         self.model = release.model
         self.number = release.entry.number
+        self.users = Users.of(release)
         schema, head = release.trees.schema, release.head
         self._orders: dict[tuple[str, ...], NDArray[np.intp]] = {}
         alone = not head.wide.names and not head.dense.n
         self._is_numeric = alone and all(feature.vocabulary is None for feature in schema.features)
         # The first call, too, finds everything compiled and built.
-        columns = release.model.columns
-        release.model.row_margin(dict.fromkeys(columns))
-        release.model.margin(dict.fromkeys(columns, pa.nulls(1)))
+        models = [self.model] if self.users.column is None else [self.model, self.users.without]
+        for model in models:
+            model.row_margin(dict.fromkeys(model.columns))
+            model.margin(dict.fromkeys(model.columns, pa.nulls(1)))
+
+    def margin(self, frame: Any) -> NDArray[np.float64]:
+        """Log-odds of every row of a frame; with a user's score where that is one of its columns."""
+        if self.users.column is None:
+            return self.model.margin(frame)
+        frame = frame_of(frame)
+        return self.users.model_for(column_names(frame)).margin(frame)
 
     def row_margin(self, row: Any, names: Names | None) -> float:
         """Log-odds of one row; see :meth:`Scorer.score_row`."""
         if names is None or isinstance(row, Mapping):
             named = row_of(row)
             if named is not None:
-                return self.model.row_margin(named)
+                return self.users.model_for(named).row_margin(named)
             raise SchemaError("the values of a row have no names: give them as names, columns are found by name")
         names = tuple(names)
         if isinstance(row, np.ndarray) and type(row) is not np.ndarray:
@@ -59,7 +69,7 @@ class Serving:
         of_names = dict(zip(names, values, strict=True))
         if len(of_names) < len(names):
             raise SchemaError(_TWICE)
-        return self.model.row_margin(of_names)
+        return self.users.model_for(of_names).row_margin(of_names)
 
     def _order_of(self, names: tuple[str, ...]) -> NDArray[np.intp]:
         """Place of each feature of the trees among the names."""

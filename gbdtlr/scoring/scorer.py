@@ -14,14 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr.errors import ConfigError
+from gbdtlr.errors import ConfigError, SchemaError
 from gbdtlr.metrics import sigmoid
 from gbdtlr.release import Release
 from gbdtlr.scoring.pointer import CANDIDATE, Pointer
 from gbdtlr.scoring.refresher import Refresher
 from gbdtlr.scoring.row import Names, Serving
+from gbdtlr.scoring.user import Began, User
 from gbdtlr.store import Store
 from gbdtlr.times import format_time, parse_duration
+from gbdtlr.values.frames import row_of
 
 
 class Scored(NamedTuple):
@@ -29,6 +31,10 @@ class Scored(NamedTuple):
 
     probability: Any
     release: int
+
+
+Given = User | bytes | str | None
+"""A user's state: of :meth:`Scorer.user`, or as it was written, in bytes or base64; None of nobody's."""
 
 
 class Scorer:
@@ -42,7 +48,14 @@ class Scorer:
     threads do not survive a fork.
     """
 
-    def __init__(self, store: Store, release: Release, pinned: bool = False, pointer: Pointer | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        release: Release,
+        pinned: bool = False,
+        pointer: Pointer | None = None,
+        user_key: bytes | None = None,
+    ) -> None:
         self.store = store
         self._serving = Serving(release)
         self._pinned = pinned
@@ -52,9 +65,18 @@ class Scorer:
         self._error: str | None = None
         self._failures = 0
         self._refresher: Refresher | None = None
+        self._user_key = user_key
+        self._began = Began()
+        self._has_users = False
 
     @classmethod
-    def open(cls, store: str | os.PathLike[str] | Store, release: int | str | None = None) -> Scorer:
+    def open(
+        cls,
+        store: str | os.PathLike[str] | Store,
+        release: int | str | None = None,
+        *,
+        user_key: bytes | None = None,
+    ) -> Scorer:
         """Scorer of the live release of a store; of its candidate; or of one release, which it then keeps.
 
         Parameters
@@ -62,6 +84,7 @@ class Scorer:
         store : path or URL, or a store that is open
         release : number of a release, or ``candidate``, to score in the shadow of what is live. Once its candidate is
             withdrawn or goes live, such a Scorer keeps it until another stands, and :meth:`health` says so
+        user_key : secret that users' states are signed with, where nobody else is to change them
 
         Raises
         ------
@@ -76,10 +99,10 @@ class Scorer:
             store = Store.open(os.fspath(store))
         if release is None or release == CANDIDATE:
             pointer = Pointer(to_candidate=release is not None)
-            return cls(store, pointer.load(store), pointer=pointer)
+            return cls(store, pointer.load(store), pointer=pointer, user_key=user_key)
         if isinstance(release, str):
             raise ConfigError(f"a release is a number or {CANDIDATE!r}, not {release!r}")
-        return cls(store, Release.load(store, store.entry(release)), pinned=True)
+        return cls(store, Release.load(store, store.entry(release)), pinned=True, user_key=user_key)
 
     @property
     def release(self) -> int:
@@ -91,13 +114,15 @@ class Scorer:
         """The release that scores now, immutable: to score several frames with one and the same."""
         return self._serving.release
 
-    def score(self, frame: Any) -> NDArray[np.float64]:
+    def score(self, frame: Any, user: Given = None) -> NDArray[np.float64]:
         """Probability of every row.
 
         Parameters
         ----------
         frame : DataFrame, pyarrow Table, dict of columns or anything with ``__arrow_c_stream__`` (read to its end), (n,
             any columns); the release's are found by name
+        user : state of the user that all rows are of, whose score is then worked out from it. Without one it is what a
+            column of its name holds, or zero where there is none
 
         Returns
         -------
@@ -107,19 +132,44 @@ class Scorer:
         ------
         SchemaError
             Columns missing or of the wrong type; the message lists them.
+        ConfigError
+            There is a user, and the release has no vectors of items.
         """
-        return sigmoid(self._serving.model.margin(frame))
+        return sigmoid(self.margin(frame, user))
 
     def score_with_release(self, frame: Any) -> Scored:
         """As :meth:`score`, with the number of the release that all the probabilities came from."""
         serving = self._serving
-        return Scored(sigmoid(serving.model.margin(frame)), serving.number)
+        return Scored(sigmoid(serving.margin(frame)), serving.number)
 
-    def margin(self, frame: Any) -> NDArray[np.float64]:
+    def margin(self, frame: Any, user: Given = None) -> NDArray[np.float64]:
         """Log-odds of every row, float64 (n,); otherwise as :meth:`score`."""
-        return self._serving.model.margin(frame)
+        return self._serving.margin(frame) if user is None else self.user(user).margins(frame).margin
 
-    def score_row(self, row: Mapping[str, Any] | Sequence[Any] | NDArray[Any], names: Names | None = None) -> float:
+    def user(self, state: Given = None) -> User:
+        """The user of a state, on the release that scores now; a new one where there is none, or it cannot be used.
+
+        Which it was is in its ``began``, and counted in :meth:`health`.
+
+        Raises
+        ------
+        ConfigError
+            The release has no vectors of items.
+        """
+        serving = self._serving
+        self._has_users = True
+        given = state.state if isinstance(state, User) else state
+        found, began = serving.users.state(given, self._user_key)
+        if not isinstance(state, User) or began != "known":
+            self._began.add(began)
+        return User(serving.users, found, began, self._user_key)
+
+    def score_row(
+        self,
+        row: Mapping[str, Any] | Sequence[Any] | NDArray[Any],
+        names: Names | None = None,
+        user: Given = None,
+    ) -> float:
         """Probability of one row, the same to the last bit as :meth:`score` gives it, without the cost of a frame.
 
         Parameters
@@ -128,13 +178,16 @@ class Scorer:
             in the order of ``names``. None and NaN are missing. Fastest is an array of float64, where all columns are
             numbers
         names : what the values are called, a tuple best, where the row does not tell
+        user : as in :meth:`score`
 
         Raises
         ------
         SchemaError
             Names missing or values of the wrong type; the message lists them.
         """
-        return _sigmoid(self._serving.row_margin(row, names))
+        if user is None:
+            return _sigmoid(self._serving.row_margin(row, names))
+        return _sigmoid(float(self.user(user).margins_of_rows([_named(row, names)]).margin[0]))
 
     def score_row_with_release(
         self, row: Mapping[str, Any] | Sequence[Any] | NDArray[Any], names: Names | None = None
@@ -158,7 +211,10 @@ class Scorer:
                 live = self._pointer.load(self.store, known)
                 changed = live is not known
                 if changed:
-                    self._serving = Serving(live)
+                    serving = Serving(live)
+                    if self._has_users and serving.users.source is not None:
+                        serving.users.vectors  # noqa: B018 - opened now: a request is no place to find that they are damaged
+                    self._serving = serving
             except Exception as error:  # whatever it is, a service that has a good model goes on serving it
                 self._error = f"{type(error).__name__}: {error}"
                 self._failures += 1
@@ -180,7 +236,8 @@ class Scorer:
         health : ``release``, ``trees``, ``head``; ``trees_as_of``, ``head_as_of`` and their ages ``trees_age_s``,
             ``head_age_s``; ``pinned``; ``refreshing``, whether a background thread does; ``checked_age_s``, since the
             store last confirmed the release; ``failures``, refreshes failed since; ``error``, the last one's or None;
-            ``candidate``, number of the one that stood then, and ``held``, of the hold; None where there was none
+            ``candidate``, number of the one that stood then, and ``held``, of the hold; None where there was none;
+            ``users``, how many states were ``known``, and how many began as a new user's by the reason
         """
         now = now or datetime.now(UTC)
         release, refresher, standing = self._serving.release, self._refresher, self._pointer.standing
@@ -199,6 +256,7 @@ class Scorer:
             "error": self._error,
             "candidate": None if standing is None else standing.candidate,
             "held": None if standing is None else standing.held,
+            "users": self._began.counts(),
         }
 
     def start_refreshing(
@@ -246,6 +304,19 @@ class Scorer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _named(row: Any, names: Names | None) -> Mapping[str, Any]:
+    """A row for a user, whose values have names."""
+    if names is not None and not isinstance(row, Mapping):
+        values = row.ravel().tolist() if isinstance(row, np.ndarray) else list(row)
+        if len(values) != len(names) or len({*names}) < len(names):
+            raise SchemaError(f"a row of {len(names)} values of different names expected, not of {len(values)}")
+        return dict(zip(names, values, strict=True))
+    named = row_of(row)
+    if named is None:
+        raise SchemaError("the values of a row have no names: give them as names, columns are found by name")
+    return named
 
 
 def _sigmoid(margin: float) -> float:

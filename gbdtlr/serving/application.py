@@ -22,7 +22,7 @@ from gbdtlr.serving.own import Own
 from gbdtlr.serving.reading import Receive, Scope, Send, read_body
 from gbdtlr.serving.request import Request, check_encoding
 from gbdtlr.serving.service import Service
-from gbdtlr.serving.token import Tokens
+from gbdtlr.serving.token import Tokens, user_key_of
 from gbdtlr.store import Store
 from gbdtlr.times import parse_time, to_us
 
@@ -56,9 +56,11 @@ def app(
     NoReleaseError, DamagedError, FormatError, MismatchError, StoreUnavailable
         There is no release to serve, or it cannot be trusted here.
     ConfigError
-        The token file cannot be read.
+        The file of tokens, or that of the key of users' states, cannot be read.
     """
-    return Application(Scorer.open(store), settings or ServeConfig(), metrics or Metrics.alone(), on_event)
+    settings = settings or ServeConfig()
+    scorer = Scorer.open(store, user_key=user_key_of(settings))
+    return Application(scorer, settings, metrics or Metrics.alone(), on_event)
 
 
 class Application:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from gbdtlr.errors import SchemaError
 from gbdtlr.head import DenseColumns, WideColumns
 from gbdtlr.release import Release
+from gbdtlr.scoring.users import Users
 from gbdtlr.trees.schema import Feature, Schema
 
 MAX_TOLD = 100
@@ -30,7 +31,7 @@ class Columns:
     release : the release
     features : those of the trees, in their order
     ids : those that are only hashed into the head
-    dense : the dense columns, by name, but those that are numbers of the trees too
+    dense : the dense columns, by name, but those that are numbers of the trees too, and the user's score
     names : all of them
     """
 
@@ -41,7 +42,9 @@ class Columns:
         parts = release.head.wide.columns
         of_trees = {feature.name for feature in self.features}
         self.ids = tuple(part for part in parts if part not in of_trees)
-        self.dense = {each.name: each for each in release.head.dense.columns if each.name not in of_trees}
+        user = Users.of(release).column  # worked out from the user's state
+        dense = (each for each in release.head.dense.columns if each.name not in of_trees and each.name != user)
+        self.dense = {each.name: each for each in dense}
         self.names = frozenset((*of_trees, *self.ids, *self.dense))
         numbers = (name for name, column in self.dense.items() if not column.is_list)
         of_features = (feature.name for feature in self.features if feature.vocabulary is None)

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from gbdtlr.config import ServeConfig
-from gbdtlr.scoring import Scored
 from gbdtlr.serving.answer import JSON, Answer, Refusal
 from gbdtlr.serving.metrics import Metrics
 from gbdtlr.serving.request import Request
@@ -118,13 +117,13 @@ class Handlers:
             raise Refusal(400, f"unknown={asked[:20]} is neither refuse nor ignore")
         return asked == "refuse"
 
-    def scored(self, n_rows: int, work: Callable[[], Scored], finish: Callable[[Scored], Answer]) -> Answer | Aside:
+    def scored(self, n_rows: int, work: Callable[[], Any], finish: Callable[[Any], Answer]) -> Answer | Aside:
         """What ``finish`` makes of the probabilities that ``work`` gives for many rows, all counted.
 
         Much work is done beside the event loop.
         """
 
-        def counted(scored: Scored) -> Answer:
+        def counted(scored: Any) -> Answer:
             self.metrics.own.predicted_all(scored.probability)
             return finish(scored)
 

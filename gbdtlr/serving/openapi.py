@@ -80,7 +80,10 @@ def _own_paths() -> Document:
         "responses": {
             "200": _response(
                 "Probabilities, and the release all of them came from.",
-                {_JSON: _ref("Scored"), _ARROW: {"type": "string", "format": "binary"}},
+                {
+                    _JSON: {"anyOf": [_ref("Scored"), _ref("ScoredForUser")]},
+                    _ARROW: {"type": "string", "format": "binary"},
+                },
             ),
             **_refusals("Problem"),
         },
@@ -183,7 +186,16 @@ def _schemas(columns: Columns, settings: ServeConfig) -> Document:
     ]
     return {
         "Row": row,
-        "Score": {"anyOf": [_ref("Row"), *forms]},
+        "Score": {"anyOf": [_ref("Row"), *forms, *_for_users(columns, of_column, few)]},
+        "ScoredForUser": _object(
+            {
+                "probability": _list(_PROBABILITY),
+                "release": _RELEASE,
+                "user": _text(),
+                "user_score": _list({"type": "number"}),
+            },
+            closed=False,
+        ),
         "Scored": _object({"probability": {"oneOf": [_PROBABILITY, _list(_PROBABILITY)]}, "release": _RELEASE}),
         "Explained": _object(
             {
@@ -227,6 +239,21 @@ def _schemas(columns: Columns, settings: ServeConfig) -> Document:
         },
         "InferenceError": _object({"error": _text(), "model_version": _text()}),
     }
+
+
+def _for_users(columns: Columns, of_column: Document, few: Document) -> list[Document]:
+    """Forms of a request for one user, where the release has vectors of items."""
+    if columns.release.embeddings is None:
+        return []
+    of_row = {**dict.fromkeys(columns.release.embeddings.vectors.columns, _CATEGORY), **of_column}
+    event = _object({"item": _CATEGORY, "label": {"enum": [0, 1]}, "margin": _NUMBER})
+    event["properties"]["content"] = {"type": ["object", "null"]}
+    about = {"user": {"type": ["string", "null"]}, "events": _list(event), "vectors": {"type": "boolean"}}
+    of_columns = _object({name: {**_list(schema), **few} for name, schema in of_column.items()}, closed=False)
+    return [
+        {**_object({key: schema, **about}), "required": [key, "user"]}
+        for key, schema in (("rows", {**_list(_object(of_row, closed=False)), **few}), ("columns", of_columns))
+    ]
 
 
 def _missing_list(size: int) -> Document:

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from gbdtlr.scoring import Scored
+from gbdtlr.scoring.users import Users
 from gbdtlr.serving.answer import ARROW, JSON, Answer, Refusal, problem_document
 from gbdtlr.serving.arrow import Streams, write_scores
 from gbdtlr.serving.columns import UNREADABLE
 from gbdtlr.serving.handlers import Aside, Handlers, Route, most_values, unsupported
 from gbdtlr.serving.request import Request
+from gbdtlr.serving.users import Answered, ForUser, answered
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,17 @@ class Own(Handlers):
                 self.limit_rows(n_rows)
                 work = partial(self.service.lists, columns, refuse)
                 return self.scored(n_rows, work, partial(self._many, request))
+        if asked := ForUser.of(value):
+            self.limit_rows(max(len(asked.rows), len(asked.events)))
+            return self.scored(len(asked.rows), partial(answered, self.service, asked, refuse), self._for_user)
         probability, release = self.service.row(value, refuse)
         self.metrics.own.predicted(probability)
         if request.wants_arrow():
             return _arrow([probability], release)
         return Answer(self.encoder.encode({"probability": probability, "release": release}), 200, JSON, release)
+
+    def _for_user(self, found: Answered) -> Answer:
+        return self.json(found.document, found.release)
 
     def _score_arrow(self, request: Request) -> Answer | Aside:
         rows = self.streams.read(request.body, self.settings.max_rows)
@@ -80,7 +88,7 @@ def _explained(service: Any, row: dict[str, Any]) -> dict[str, Any]:
 
     release = service.scorer.loaded
     try:
-        return {"release": release.entry.number, **explain(release.model, row)}
+        return {"release": release.entry.number, **explain(Users.of(release).model_for(row), row)}
     except UNREADABLE as error:  # of another release than has just read it
         raise Refusal(422, str(error), release=release.entry.number) from None
 

@@ -48,11 +48,11 @@ class Service:
             if type(row) is not dict:
                 raise Refusal(422, f"a row is an object of names and values, not {_kind(row)}")
             if refuse_unknown and not row.keys() <= columns.names:
-                raise _refused(columns, {**columns.unknown(row), **columns.of_row(row)})
+                raise refused(columns, {**columns.unknown(row), **columns.of_row(row)})
             try:
                 scored = self.scorer.score_row_with_release(row)
             except UNREADABLE as error:
-                raise _refused(columns, columns.of_row(row), error) from None
+                raise refused(columns, columns.of_row(row), error) from None
             if scored.release == columns.number:  # else another has come between the two
                 return scored
 
@@ -71,7 +71,7 @@ class Service:
         def score(columns: Columns) -> Scored:
             names = columns.names
             if refuse_unknown and not all(row.keys() <= names for row in rows):
-                raise _refused(columns, _in_rows(rows, lambda row: {**columns.unknown(row), **columns.of_row(row)}))
+                raise refused(columns, in_rows(rows, lambda row: {**columns.unknown(row), **columns.of_row(row)}))
             if len(rows) > FEW_ROWS and all(row.keys() >= names for row in rows):
                 return self._lists(columns, {name: [row[name] for row in rows] for name in names}, rows)
             return self._one_by_one(columns, rows)
@@ -99,7 +99,7 @@ class Service:
             if refuse_unknown:
                 problems |= columns.unknown(frame)
             if problems:
-                raise _refused(columns, {**problems, **columns.of_frame(frame)})
+                raise refused(columns, {**problems, **columns.of_frame(frame)})
             return self._lists(columns, {name: frame[name] for name in columns.names}, None)
 
         return self._by_one_release(score)
@@ -121,14 +121,14 @@ class Service:
                 if refuse_unknown:
                     problems |= columns.unknown(sent.known)
                 if problems:
-                    raise _refused(columns, problems)
+                    raise refused(columns, problems)
             if not rows.n_rows:
                 return Scored(np.zeros(0), columns.number)
             frame = rows.columns(columns.names)
             try:
                 return self.scorer.score_with_release(frame)
             except UNREADABLE as error:
-                raise _refused(columns, columns.of_frame(frame), error) from None
+                raise refused(columns, columns.of_frame(frame), error) from None
 
         return self._by_one_release(score)
 
@@ -147,7 +147,7 @@ class Service:
         n_rows = len(next(iter(frame.values())))
         if not n_rows:
             return Scored(np.zeros(0), columns.number)
-        if n_rows > FEW_ROWS and all(name in columns.numeric or _of_one_kind(values) for name, values in frame.items()):
+        if n_rows > FEW_ROWS and all(name in columns.numeric or of_one_kind(values) for name, values in frame.items()):
             try:
                 return self.scorer.score_with_release(frame)
             except UNREADABLE:
@@ -163,18 +163,19 @@ class Service:
             try:
                 scored = self.scorer.score_row_with_release(row)
             except UNREADABLE as error:
-                raise _refused(columns, _in_rows(rows[i:], columns.of_row, i), error) from None
+                raise refused(columns, in_rows(rows[i:], columns.of_row, i), error) from None
             if scored.release != release:
                 return Scored(probability, scored.release)  # begun anew by the caller
             probability[i] = scored.probability
         return Scored(probability, release)
 
 
-def _of_one_kind(values: Sequence[Any]) -> bool:
+def of_one_kind(values: Sequence[Any]) -> bool:
+    """Whether values that are no numbers mean the same in a column as one by one."""
     return len({*map(type, values)} - {type(None)}) < 2
 
 
-def _in_rows(
+def in_rows(
     rows: Sequence[Mapping[str, Any]], problems_of: Callable[[Mapping[str, Any]], Problems], start: int = 0
 ) -> Problems:
     """The problems of the first row that has any."""
@@ -184,7 +185,8 @@ def _in_rows(
     return {}
 
 
-def _refused(columns: Columns, problems: Problems, error: Exception | None = None) -> Refusal:
+def refused(columns: Columns, problems: Problems, error: Exception | None = None) -> Refusal:
+    """The refusal that tells of columns, or else of what was raised."""
     detail = _WRONG if problems or error is None else str(error)
     return Refusal(422, detail, problems, columns.number)
 

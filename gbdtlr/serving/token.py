@@ -1,4 +1,4 @@
-"""Bearer tokens from a file: who has one may ask."""
+"""Secrets from files: bearer tokens, of which a client must have one, and the key that signs states of users."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import hashlib
 import hmac
 from pathlib import Path
 
+from gbdtlr.config import ServeConfig
 from gbdtlr.errors import ConfigError
+
+SHORTEST_KEY = 16
+"""Bytes of a key."""
 
 
 class Tokens:
@@ -39,6 +43,22 @@ class Tokens:
         digest = _digest(given.strip())
         matches = [hmac.compare_digest(token, digest) for token in self._tokens]
         return scheme.lower() == b"bearer" and any(matches)
+
+
+def user_key_of(settings: ServeConfig) -> bytes | None:
+    """The key in ``user_key_file``, None where there is none; raise ConfigError if it cannot be read or is short."""
+    if settings.user_key_file is None:
+        return None
+    try:
+        key = Path(settings.user_key_file).read_bytes().strip()
+    except OSError as error:
+        raise ConfigError(f"cannot read the key file {settings.user_key_file}: {error.strerror}") from None
+    if len(key) < SHORTEST_KEY:
+        raise ConfigError(
+            f"the key in {settings.user_key_file} has {len(key)} bytes, at least {SHORTEST_KEY} are needed; "
+            "put a long random text into it"
+        )
+    return key
 
 
 def _digest(token: bytes) -> bytes:

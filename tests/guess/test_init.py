@@ -51,23 +51,52 @@ def guessed(table: dict[str, list], path: Path, **given):
     return meaning_of(look([write(table, path / "x.parquet")]), **given)
 
 
-def trains(paths: list[str], folder: Path, monkeypatch, capsys, *options: str) -> tuple[Config, dict]:
-    """The config that init writes, after its next command, run as it stands, has published trees."""
+def written(paths: list[str], folder: Path, monkeypatch, capsys, *options: str) -> tuple[Config, dict]:
+    """The config that init writes, and what it says of it."""
     monkeypatch.chdir(folder)
+    capsys.readouterr()
     assert main(["init", *paths, "--json", *options]) == 0
     told = json.loads(capsys.readouterr().out)
+    return Config.load(told["config"]), told
+
+
+def trains(told: dict, capsys) -> None:
+    """The next command, run as it stands, publishes trees."""
     program, *command = shlex.split(told["next"])
     assert program == "gbdtlr"
     assert main([*command, "--json", "-q"]) == 0
     assert json.loads(capsys.readouterr().out)["status"] == "published"
-    return Config.load(told["config"]), told
 
 
-def test_the_flights_train(tmp_path, monkeypatch, capsys):
-    (tmp_path / "flights").mkdir()
+def flights(folder: Path) -> list[str]:
+    """A few days of the bundled data."""
+    (folder / "flights").mkdir()
     for day in range(1, 5):
-        (tmp_path / f"flights/2013-01-{day:02}.parquet").symlink_to(ROOT / f"data/flights/2013-01-{day:02}.parquet")
-    config, told = trains(["flights"], tmp_path, monkeypatch, capsys)
+        (folder / f"flights/2013-01-{day:02}.parquet").symlink_to(ROOT / f"data/flights/2013-01-{day:02}.parquet")
+    return ["flights"]
+
+
+def clicks(folder: Path) -> list[str]:
+    """A day of the click stream."""
+    write_clicks(["--rows", "6000", "--days", "1", "--seed", "1", "--out", str(folder / "clicks")])
+    return [str(folder / "clicks")]
+
+
+def raw_logs(folder: Path) -> list[str]:
+    """A day of its raw logs, the outcomes first."""
+    write_clicks(["--raw", "--rows", "8000", "--days", "1", "--seed", "1", "--out", str(folder / "raw")])
+    return [str(folder / "raw/clicks"), str(folder / "raw/shown")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data", [flights, clicks, raw_logs])
+def test_what_is_written_trains_as_it_stands(tmp_path, monkeypatch, capsys, data):
+    _, told = written(data(tmp_path), tmp_path, monkeypatch, capsys)
+    trains(told, capsys)
+
+
+def test_the_flights(tmp_path, monkeypatch, capsys):
+    config, told = written(flights(tmp_path), tmp_path, monkeypatch, capsys)
     samples, ours = config.samples, Config.load(ROOT / "configs/flights.toml").samples
     assert (samples.event_time, samples.label, samples.label_time) == (ours.event_time, ours.label, ours.label_time)
     assert samples.partition == ours.partition
@@ -76,10 +105,8 @@ def test_the_flights_train(tmp_path, monkeypatch, capsys):
     assert any("no zone" in each for each in told["unsure"])
 
 
-def test_the_click_stream_trains(tmp_path, monkeypatch, capsys):
-    write_clicks(["--rows", "6000", "--days", "1", "--seed", "1", "--out", str(tmp_path / "clicks")])
-    capsys.readouterr()
-    config, _ = trains([str(tmp_path / "clicks")], tmp_path, monkeypatch, capsys, "-o", "mine.toml")
+def test_the_click_stream(tmp_path, monkeypatch, capsys):
+    config, _ = written(clicks(tmp_path), tmp_path, monkeypatch, capsys, "-o", "mine.toml")
     samples, ours = config.samples, Config.load(ROOT / "configs/clickstream.toml").samples
     assert (samples.event_time, samples.label) == (ours.event_time, ours.label)
     assert samples.label_delay == ours.label_delay, "clicks are known sooner than their absence"
@@ -87,6 +114,23 @@ def test_the_click_stream_trains(tmp_path, monkeypatch, capsys):
     assert samples.partition == ours.partition
     assert "true_probability" not in samples.features
     assert {*ours.numeric} <= {*samples.numeric}
+
+
+def test_two_raw_logs(tmp_path, monkeypatch, capsys):
+    """In whatever order they are named."""
+    logs = raw_logs(tmp_path)
+    config, told = written(logs, tmp_path, monkeypatch, capsys)
+    ours = Config.load(ROOT / "configs/rawlogs.toml")
+    assert config.outcomes is not None
+    assert (config.samples.key, config.samples.event_time) == (ours.samples.key, ours.samples.event_time)
+    assert (config.outcomes.key, config.outcomes.time) == (ours.outcomes.key, ours.outcomes.time)
+    assert config.samples.path == (logs[1],)
+    assert config.outcomes.path == (logs[0],)
+    assert config.samples.partition == config.outcomes.partition == ours.outcomes.partition
+    assert timedelta(minutes=10) <= config.outcomes.window <= timedelta(hours=3)
+    assert any("of the outcomes came within" in each for each in told["unsure"])
+    again, _ = written(logs[::-1], tmp_path, monkeypatch, capsys, "-o", "again.toml")
+    assert again == config
 
 
 def test_a_csv_of_strings_trains(tmp_path, monkeypatch, capsys):
@@ -98,7 +142,8 @@ def test_a_csv_of_strings_trains(tmp_path, monkeypatch, capsys):
         rows = csv.writer(file)
         rows.writerow(table)
         rows.writerows(zip(*table.values(), strict=True))
-    config, told = trains(["log.csv"], tmp_path, monkeypatch, capsys)
+    config, told = written(["log.csv"], tmp_path, monkeypatch, capsys)
+    trains(told, capsys)
     samples = config.samples
     assert (samples.event_time, samples.label) == ("when", "clicked")
     assert (samples.numeric, samples.categorical) == (("price",), ("shop",))
@@ -106,24 +151,6 @@ def test_a_csv_of_strings_trains(tmp_path, monkeypatch, capsys):
     assert "request_id" in told["left_out"]
     assert any("label_delay is a guess" in each for each in told["unsure"])
     assert all(f"# Unsure: {each.split()[0]}" in Path("gbdtlr.toml").read_text() for each in told["unsure"])
-
-
-def test_two_raw_logs_train(tmp_path, monkeypatch, capsys):
-    """In whatever order they are named."""
-    arguments = ["--raw", "--rows", "8000", "--days", "1", "--seed", "1", "--out", str(tmp_path / "raw")]
-    write_clicks(arguments)
-    capsys.readouterr()
-    logs = [str(tmp_path / "raw/clicks"), str(tmp_path / "raw/shown")]
-    config, told = trains(logs, tmp_path, monkeypatch, capsys)
-    ours = Config.load(ROOT / "configs/rawlogs.toml")
-    assert config.outcomes is not None
-    assert (config.samples.key, config.samples.event_time) == (ours.samples.key, ours.samples.event_time)
-    assert (config.outcomes.key, config.outcomes.time) == (ours.outcomes.key, ours.outcomes.time)
-    assert config.samples.path == (logs[1],)
-    assert config.outcomes.path == (logs[0],)
-    assert config.samples.partition == config.outcomes.partition == ours.outcomes.partition
-    assert timedelta(minutes=10) <= config.outcomes.window <= timedelta(hours=3)
-    assert any("of the outcomes came within" in each for each in told["unsure"])
 
 
 def test_people_are_told_what_to_do(tmp_path, monkeypatch, capsys):

@@ -63,15 +63,16 @@ class Problem:
         columns += [codes.buckets[j][:, None] == index for j, index in enumerate(wide_index)]
         return np.concatenate([*columns, codes.dense.T, np.ones((len(codes), 1))], axis=1).astype(float)
 
-    def naive(self, setting, delta, wide_index=()):
+    def naive(self, setting, delta, wide_index=(), l2=None):
         """Value and gradient of the anchored objective, straight from its definition."""
         x = self.dense(wide_index)
         full_anchor = np.zeros(x.shape[1])
         full_anchor[: len(self.anchor)] = self.anchor
         linear = slice(len(full_anchor) - 1 - len(self.codes.dense), -1)
         full_anchor[linear] = self.layout.dense.anchor
-        l2 = np.full(len(full_anchor), setting.l2)
-        l2[linear] = self.layout.dense.l2
+        if l2 is None:
+            l2 = np.full(len(full_anchor), setting.l2)
+            l2[linear] = self.layout.dense.l2
         age = (to_us(AS_OF) - self.codes.event_us) / 1e6 / setting.half_life.total_seconds()
         s = self.codes.weight * 2.0**-age
         z = x @ (full_anchor + delta)

@@ -173,7 +173,7 @@ def test_newer_formats_are_refused_by_name():
     online = OnlineHead(Rule("ftrl", 0.1, 1.0, 0.0, 0.0), problem.layout)
     for name, newest, data, read in (
         ("head.npz", 2, make_head().to_bytes(), lambda data: Head.from_bytes(data, TREES)),
-        ("candidates.npz", 2, fitted.to_bytes(), lambda data: Candidates.from_bytes(data, problem.layout)),
+        ("candidates.npz", 3, fitted.to_bytes(), lambda data: Candidates.from_bytes(data, problem.layout)),
         ("memory.npz", 1, memory.to_bytes(), lambda data: Memory.from_bytes(data, fitted)),
         ("online.npz", 2, online.to_bytes(), lambda data: OnlineHead.from_bytes(data, problem.layout)),
     ):

@@ -299,7 +299,7 @@ class TestHeads:
         assert Store.open(config.store).live() is None
 
     def test_settings_that_learn_by_heart_are_held_out(self, folder, events, on_event):
-        loose = config_of(folder, l2=[k * 1e-9 for k in range(1, 9)])
+        loose = config_of(folder, l2=[k * 1e-9 for k in range(1, 9)], wide_l2=1e-9)
         result = update_lr(loose, NOW, on_event=on_event)
         assert result.status == "refused", result.metrics
         assert "a head of these settings is worse than the live one, neither having learned these rows" in result.reason

@@ -13,9 +13,11 @@ from jobs_kit import DAY0, at, config_of, write_stream
 from gbdtlr.compute import threads
 from gbdtlr.head import Record, fit_candidates, pieces
 from gbdtlr.head.fit.candidates import names_of
+from gbdtlr.head.ridges import ID
 from gbdtlr.jobs import train_trees, update_lr
+from gbdtlr.jobs.grid import prior_of, ridges_for, settings_of
 from gbdtlr.jobs.hindsight import FITS, judged
-from gbdtlr.jobs.methods import settings_of, wide_of
+from gbdtlr.jobs.methods import wide_of
 from gbdtlr.metrics import Quality
 from gbdtlr.model import Model
 from gbdtlr.release import Release
@@ -88,13 +90,14 @@ class TestJudged:
         found = judged(pieces([codes]), layout, head, to_us(since), as_of)
         last = codes.event_us.max() + 1
         bounds = [to_us(since) + (last - to_us(since)) * k // FITS for k in range(FITS + 1)]
-        settings, live, quality = settings_of(head), [], Quality()
+        settings, prior, live, quality = settings_of(head), prior_of(head), [], Quality()
         record = Record.blank(names_of(settings), since)
         for start, stop in pairwise(bounds):
             rows = (codes.known_us <= start) & (codes.event_us >= start - head.window / timedelta(microseconds=1))
             before = live[-1][0] if live else None
             moment = from_us(int(start))
-            live.append((fit_candidates(pieces([codes.take(rows)]), layout, settings, moment, before), record.weights))
+            own, ridges = pieces([codes.take(rows)]), ridges_for(layout, settings, prior, before)
+            live.append((fit_candidates(own, layout, settings, moment, before, ridges, prior), record.weights))
             until = to_us(as_of) if stop == last else stop
             told = []
             for (candidates, weights), begin, end in zip(live, bounds, bounds[1:], strict=False):
@@ -104,8 +107,9 @@ class TestJudged:
                 told.append((pieces([own]), candidates))
                 quality = quality + Quality.of(candidates.margins(own) @ weights, own.label, own.weight)
             record = record.learn(told, from_us(int(until)), head.blend_half_life)
-        np.testing.assert_allclose(found.record.curvature, record.curvature, rtol=1e-3)
-        np.testing.assert_allclose(found.record.weights, record.weights, atol=1e-3)
+        np.testing.assert_allclose(found.fits.record.curvature, record.curvature, rtol=1e-3)
+        np.testing.assert_allclose(found.fits.record.weights, record.weights, atol=1e-3)
+        np.testing.assert_allclose(found.fits.candidates.found.values, live[-1][0].found.values, rtol=1e-3)
         assert found.quality.rows == quality.rows == ((codes.event_us >= to_us(since)).sum())
         assert found.quality.loss == pytest.approx(quality.loss, rel=1e-4)
 
@@ -115,7 +119,7 @@ class TestJudged:
         for n in (1, 2):
             with threads.limited(n):
                 parts = pieces([codes])
-                records.append(judged(parts, model.head.layout, config.head, to_us(at(days=4)), at(days=6)).record)
+                records.append(judged(parts, model.head.layout, config.head, to_us(at(days=4)), at(days=6)).fits.record)
         assert records[0].to_dict() == records[1].to_dict()
 
 
@@ -132,6 +136,8 @@ class TestTrainTrees:
         assert result.metrics["hindsight"]["ne"] < 0.95
         weights = dict(zip(record_of(config).names, record_of(config).weights, strict=True))
         assert weights["background"] < 0.1
+        candidates = Release.live(Store.open(config.store)).fits.candidates
+        assert (candidates.ridges.of("wide id") != ID).all()  # what hindsight has found
         events.clear()
         for job, hours in ((update_lr, 126), (train_trees, 132)):
             job(config, at(hours=hours), on_event=lambda name, **fields: events.append((name, fields)))

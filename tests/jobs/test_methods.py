@@ -23,7 +23,7 @@ from gbdtlr.jobs.coding import CodedWindow
 from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.guards import Seen
 from gbdtlr.jobs.ledger import Ledger
-from gbdtlr.jobs.methods import Fitted, rule_of
+from gbdtlr.jobs.methods import Fitted, method_of, rule_of
 from gbdtlr.jobs.run import running
 from gbdtlr.metrics import Quality
 from gbdtlr.release import COUNTS, Release
@@ -475,3 +475,44 @@ def with_counts(c: Config, release: Release, counts: dict[str, Count]) -> Entry:
         draft = Draft(run, run.gate(), release.slow, fitted, CodedWindow(), ledger, seen, NOW, live)
         values = {"why": "update-lr", "as_of": NOW, "trees": live.trees, "head": draft.write().head.name}
         return run.store.append(values, live.number + 1)
+
+
+@pytest.mark.parametrize("method", ["refit", "incremental"])
+def test_ridges_are_found_update_by_update_and_outlive_trees(log: Path, method: str) -> None:
+    c = config(log, method, store=f"ridges-{method}")
+    found = None
+    for job, hours in ((train_trees, 0), (update_lr, 2), (update_lr, 4), (train_trees, 6)):
+        result = job(c, NOW + hours * HOUR)
+        assert result.status == "published"
+        fits = live(c).fits
+        assert fits is not None
+        candidates = fits.candidates
+        assert candidates.ridges is not None
+        assert candidates.found is not None
+        if found is not None:
+            np.testing.assert_array_equal(candidates.ridges.values, found)
+        found = candidates.found.values
+        assert (found[1] != candidates.ridges.values[1]).any()
+        told = candidates.ridges.of("wide shop")
+        assert told is not None
+        assert list(result.metrics["ridges"]["wide shop"].values()) == pytest.approx([told[0], told[2]], rel=5e-3)
+
+
+def test_ridges_that_are_given_are_fitted_with(log: Path) -> None:
+    c = config(log, "refit", store="ridges-given", wide_l2={"shop": 7})
+    for job, hours in ((train_trees, 0), (update_lr, 2)):
+        assert job(c, NOW + hours * HOUR).metrics["ridges"]["wide shop"] == {"6h": 7.0, "1d": 7.0}
+
+
+def test_a_ridge_that_is_fixed_between_updates_holds_from_the_next(log: Path) -> None:
+    train_trees(config(log, "incremental", store="ridges-fixed"), NOW)
+    fixed = config(log, "incremental", store="ridges-fixed", wide_l2=7)
+    result = update_lr(fixed, NOW + 2 * HOUR)
+    assert result.metrics["ridges"]["wide shop"] == {"6h": 7.0, "1d": 7.0}
+    release = live(fixed)
+    fits = release.fits
+    assert fits is not None
+    tied = replace(fits, candidates=replace(fits.candidates, ridges=None, found=None))
+    old = replace(release, learned={**release.learned, **tied.to_files()})
+    assert method_of(fixed, old.slow).on(old) is None  # of an earlier version, with one ridge for all
+    assert method_of(config(log, "incremental"), old.slow).on(old) is not None

@@ -31,7 +31,7 @@ def live(config: Config) -> Release:
     return release
 
 
-@pytest.mark.parametrize("method", ["incremental", "ftrl"])
+@pytest.mark.parametrize("method", [pytest.param("incremental", marks=pytest.mark.slow), "ftrl"])
 def test_an_update_learns_what_the_table_has_won(tmp_path, method):
     """As of files of the same rows, late ones too; and files that are compacted hold nothing that is new."""
     place = tmp_path / "table"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ class Block:
     slope : float32 (n, width), gradient of the loss there, written by the pass
     direction : float32 (n, width)
     applied : float64 (width,), how much of the direction ``trial`` is beyond the accepted point
-    squares : float64 (width,), of ``trial``, over the buckets apart
+    squares : float64 (n_columns, width), of ``trial``, over the buckets apart of each wide column
     """
 
     lanes: list[int]
@@ -66,6 +67,7 @@ class Apart:
         curvature: Floats,
         group_of_lane: Sequence[int],
         l2: NDArray[np.float64],
+        bounds: Sequence[int] | None = None,
     ) -> None:
         """All lanes at their start.
 
@@ -74,9 +76,16 @@ class Apart:
         start : (n, n_lanes), of all wide parameters
         curvature : float32 (n, n_groups), without l2; infinite for busy buckets
         group_of_lane : (n_lanes,)
-        l2 : (n_lanes,)
+        l2 : (n_lanes,), or (n_columns, n_lanes)
+        bounds : where the parameters of each wide column begin, and n; None where one ridge is all columns'
         """
-        self._curvature, self._group, self._l2 = curvature, list(group_of_lane), l2.astype(np.float32)
+        self._curvature, self._group, self._l2 = curvature, list(group_of_lane), np.atleast_2d(l2.astype(np.float32))
+        bounds = (0, len(curvature)) if bounds is None else bounds
+        self._chunks = [
+            (column, lo, min(hi, lo + CHUNK))
+            for column, (begin, hi) in enumerate(pairwise(bounds))
+            for lo in range(begin, hi, CHUNK)
+        ]
         self._none = bool(np.isinf(curvature[:, :1]).all())
         self._done: dict[int, Floats] = {}
         self.blocks = [
@@ -90,20 +99,21 @@ class Apart:
         """Let go of all other lanes, if that makes for fewer blocks."""
         if len(list(blocks(len(lanes), LANES))) == len(self.blocks) and (len(lanes) > 1 or self.blocks[0].width == 1):
             return
-        points: dict[int, tuple[Floats, Floats, float, float]] = {}
+        points: dict[int, tuple[Floats, Floats, float, NDArray[np.float64]]] = {}
         for block in self.blocks:
             for slot, lane in enumerate(block.lanes):
                 if lane not in lanes:
                     self._done[lane] = self._accepted(block, slot)
                 else:
                     trial, direction = block.trial[:, slot], block.direction[:, slot]
-                    points[lane] = trial, direction, block.applied[slot], block.squares[slot]
+                    points[lane] = trial, direction, block.applied[slot], block.squares[:, slot]
         made = []
         for some, width in blocks(len(lanes), LANES):
             mine = list(lanes[some])
             block = self._block(mine, zeros(len(self._curvature), width))
             for slot, lane in enumerate(mine):
-                block.trial[:, slot], block.direction[:, slot], block.applied[slot], block.squares[slot] = points[lane]
+                block.trial[:, slot], block.direction[:, slot], block.applied[slot], squares = points[lane]
+                block.squares[:, slot] = squares
             made.append(block)
         self.blocks = made
 
@@ -141,7 +151,7 @@ class Apart:
     def _block(self, lanes: list[int], trial: Floats) -> Block:
         n, width = trial.shape
         slope, direction = zeros(n, width), zeros(n, width)
-        return Block(lanes, trial, slope, direction, np.zeros(width), np.zeros(width))
+        return Block(lanes, trial, slope, direction, np.zeros(width), np.zeros((len(self._l2), width)))
 
     def _accepted(self, block: Block, slot: int) -> Floats:
         back: Floats = block.trial[:, slot] - np.float32(block.applied[slot]) * block.direction[:, slot]
@@ -151,21 +161,22 @@ class Apart:
         """Turn some lanes, move all by so much of their direction, and sum the squares anew; slopes of those turned."""
         if self._none:
             return np.zeros(block.width)
-        n_chunks = -(-len(self._curvature) // CHUNK)
-        sums = np.zeros((n_chunks, 2, block.width))
+        sums = np.zeros((len(self._chunks), 2, block.width))
         spare = block.width - len(block.lanes)
         group = (*(self._group[lane] for lane in block.lanes), *(0,) * spare)
-        l2 = np.append(self._l2[block.lanes], np.ones(spare, np.float32)).astype(np.float32)
+        l2 = np.pad(self._l2[:, block.lanes], ((0, 0), (0, spare)), constant_values=1)
         step = change.astype(np.float32)
 
         def work(chunk: int) -> None:
-            lo, hi = chunk * CHUNK, min(len(self._curvature), (chunk + 1) * CHUNK)
+            column, lo, hi = self._chunks[chunk]
             sweep(
-                block.trial, block.direction, block.slope, self._curvature, group, l2, np.float32(DAMPED), turned,
-                step, lo, hi, *sums[chunk],
+                block.trial, block.direction, block.slope, self._curvature, group, l2[column], np.float32(DAMPED),
+                turned, step, lo, hi, *sums[chunk],
             )  # fmt: skip
 
-        threads.run(n_chunks, work)
+        threads.run(len(self._chunks), work)
         slopes: NDArray[np.float64] = sums[:, 0].sum(axis=0)
-        block.squares = sums[:, 1].sum(axis=0)
+        block.squares[:] = 0
+        for (column, _, _), (_, squares) in zip(self._chunks, sums, strict=True):
+            block.squares[column] += squares
         return slopes

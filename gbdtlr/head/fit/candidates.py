@@ -16,6 +16,7 @@ from gbdtlr.compute.parts import Parts
 from gbdtlr.errors import DamagedError
 from gbdtlr.head.codes import Codes
 from gbdtlr.head.fit import kernels
+from gbdtlr.head.fit.curvature import Curvature
 from gbdtlr.head.fit.groups import Groups
 from gbdtlr.head.fit.lines import Lines, aligned, blocks, zeros
 from gbdtlr.head.fit.objective import Objective, Setting
@@ -24,9 +25,12 @@ from gbdtlr.head.fit.solver import minimise
 from gbdtlr.head.fit.window import anchored_margins
 from gbdtlr.head.head import Head
 from gbdtlr.head.layout import Layout, lookup
+from gbdtlr.head.ridges import Prior, Ridges
 from gbdtlr.times import format_duration
 
-FORMAT, FORMAT_OF_DENSE = 1, 2
+TIED, TIED_DENSE, FORMAT = 1, 2, 3
+"""The formats in which one ridge holds for all kinds of weight of a candidate, without dense columns and with, and the
+newest."""
 MAX_PASSES, PATIENCE = 200, 80
 """Passes at most, and passes after which the curvature is taken anew, where the search has come by then."""
 MANY = 2**20
@@ -47,6 +51,8 @@ class Candidates:
     lines : float32 (n_params, n_settings), distances from the anchor
     background : log-odds of the discounted rate of positives
     passes : passes over the codes the fit took
+    ridges : of each kind of weight they were fitted with; None where each setting's own is all kinds'
+    found : those the next are to be fitted with
     """
 
     settings: tuple[Setting, ...]
@@ -54,11 +60,19 @@ class Candidates:
     lines: NDArray[np.float32]
     background: float
     passes: int = 0
+    ridges: Ridges | None = None
+    found: Ridges | None = None
 
     @classmethod
-    def bare(cls, settings: Sequence[Setting], layout: Layout) -> Candidates:
+    def bare(cls, settings: Sequence[Setting], layout: Layout, ridges: Ridges | None = None) -> Candidates:
         """Candidates that have learned nothing: all at the anchor."""
-        return cls(tuple(settings), layout, np.zeros((layout.n, len(settings)), np.float32), 0.0)
+        nothing = np.zeros((layout.n, len(settings)), np.float32)
+        return cls(tuple(settings), layout, nothing, 0.0, ridges=ridges, found=ridges)
+
+    @property
+    def fitted_with(self) -> Ridges:
+        """The ridges they were fitted with."""
+        return Ridges.tied(self.layout, [s.l2 for s in self.settings]) if self.ridges is None else self.ridges
 
     @property
     def names(self) -> list[str]:
@@ -141,7 +155,10 @@ class Candidates:
             arrays[f"wide_index_{j}"], arrays[f"wide_{j}"] = index, weight
         if len(dense):
             arrays["dense"] = dense
-        format_ = FORMAT_OF_DENSE if len(dense) else FORMAT
+        format_ = TIED_DENSE if len(dense) else TIED
+        if self.ridges is not None and self.found is not None:
+            arrays["ridges"], arrays["ridges_found"] = self.ridges.values, self.found.values
+            format_ = FORMAT
         return to_npz(arrays, format_, compress=sum(weight.size for weight in wide) < MANY)
 
     @classmethod
@@ -153,7 +170,7 @@ class Candidates:
         DamagedError, FormatError
             Not such bytes; written by a newer gbdtlr.
         """
-        arrays = from_npz(data, "candidates.npz", FORMAT_OF_DENSE)
+        arrays = from_npz(data, "candidates.npz", FORMAT)
         try:
             seconds, l2 = arrays["half_lives_s"], arrays["l2"]
             k, n_wide = len(seconds), int(arrays["n_wide"][0])
@@ -170,13 +187,31 @@ class Candidates:
                 layout,
                 layout.join(leaves, wide, checked(arrays["bias"], np.float32, (k,)), dense),
                 float(arrays["background"][0]),
+                ridges=_ridges(arrays.get("ridges"), layout, k),
+                found=_ridges(arrays.get("ridges_found"), layout, k),
             )
         except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise DamagedError(f"the head's candidates are damaged: {error}") from None
 
 
+def _ridges(values: NDArray[Any] | None, layout: Layout, n_lanes: int) -> Ridges | None:
+    """Ridges as they were written; ``ValueError`` for what none can be."""
+    if values is None:
+        return None
+    found = checked(values, np.float64, (len(layout.kinds), n_lanes))
+    if not (np.isfinite(found) & (found > 0)).all():
+        raise ValueError("not all ridges are above zero and finite")
+    return Ridges(tuple(layout.kinds), found)
+
+
 def fit_candidates(
-    window: Parts[Codes], layout: Layout, settings: Sequence[Setting], as_of: datetime, start: Candidates | None = None
+    window: Parts[Codes],
+    layout: Layout,
+    settings: Sequence[Setting],
+    as_of: datetime,
+    start: Candidates | None = None,
+    ridges: Ridges | None = None,
+    prior: Prior | None = None,
 ) -> Candidates:
     """Candidates that minimise the anchored objective of each setting, to a relative 1e-5.
 
@@ -190,6 +225,8 @@ def fit_candidates(
     settings : any number of them
     as_of : the moment the weights of samples are discounted from
     start : candidates on the same trees to start from, such as those of the live head
+    ridges : of each kind of weight in each setting; each setting's own for all kinds, where there are none
+    prior : what the next ridges are found by, where there are ridges
 
     Source
     ------
@@ -197,10 +234,14 @@ def fit_candidates(
     """
     # The lanes are spread over our own threads: BLAS's would fight them, and change the last bits of the sums.
     with blas.single_threaded():
-        objective = Objective(window, layout, settings, as_of)
-        delta, passes = _search(objective, _start(start, settings, objective.layout))
+        objective = Objective(window, layout, settings, as_of, ridges)
+        curvature = objective.curvature()
+        delta, passes = _search(objective, _start(start, settings, objective.layout), curvature)
     background = objective.background(slowest(settings))
-    return Candidates(tuple(settings), objective.layout, delta.astype(np.float32), background, passes)
+    lines, layout, found = delta.astype(np.float32), objective.layout, ridges
+    if ridges is not None and prior is not None and prior.finds(layout):
+        found = ridges.stepped(layout, lines, curvature.exact.T, objective.half_of_lane, prior)
+    return Candidates(tuple(settings), layout, lines, background, passes, ridges, found)
 
 
 def names_of(settings: Sequence[Setting]) -> list[str]:
@@ -213,9 +254,9 @@ def slowest(settings: Sequence[Setting]) -> int:
     return max(range(len(settings)), key=lambda k: (settings[k].half_life, -k))
 
 
-def _search(objective: Objective, start: Lines) -> tuple[Lines, int]:
+def _search(objective: Objective, start: Lines, curvature: Curvature) -> tuple[Lines, int]:
     """The optimum of each setting, and the passes that took."""
-    x, passes, curvature = start, 0, objective.curvature()
+    x, passes = start, 0
     left = np.arange(start.shape[1])
     while True:
         search = Search(objective, curvature, left, x[:, left])

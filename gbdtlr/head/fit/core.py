@@ -66,6 +66,14 @@ class Core:
         """Where dense columns and the bias are."""
         return slice(self.others + 1, self.n)
 
+    def kinds(self, layout: Layout) -> NDArray[np.intp]:
+        """Which kind of weight of the layout each parameter is of, (n,); the others' place is none's, and told 0."""
+        starts = [where.start - self.n_leaves for where in layout.columns]
+        busy = np.searchsorted(starts, self.busy, side="right")
+        sizes = [column.size for column in layout.dense.columns]
+        last = 1 + len(starts) + np.repeat(np.arange(len(sizes) + 1), [*sizes, 1])
+        return np.concatenate([np.zeros(self.n_leaves), busy, [0], last]).astype(np.intp)
+
     def take(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
         """Values (n_params, ...) of the core, zero for all others: (n, ...)."""
         zero = np.zeros((1, *values.shape[1:]), values.dtype)

@@ -29,7 +29,6 @@ from gbdtlr.head.fit.conjugate import conjugate_gradients
 from gbdtlr.head.fit.core import Core
 from gbdtlr.head.fit.groups import Groups
 from gbdtlr.head.fit.lines import Lanes, Lines, aligned, blocks, zeros
-from gbdtlr.head.fit.ridge import Ridge
 
 EXACT = 4e6
 """Trace from which float32 would lose the ones on the diagonal among the rest: float64 takes its place."""
@@ -94,7 +93,7 @@ class SubsampledNewton(Curvature):
         guess: Curvature,
         rows: SampledRows,
         offsets: NDArray[np.int64],
-        ridge: Ridge,
+        l2: NDArray[np.float32],
         steps: int,
         enough: float,
     ) -> None:
@@ -104,14 +103,14 @@ class SubsampledNewton(Curvature):
         ----------
         guess : of a smaller sample
         offsets : int64 (n_trees + 1,)
-        ridge : of the lanes
+        l2 : (n_core, lanes)
         steps, enough : as of ``conjugate_gradients``
         """
         super().__init__(guess._of_lane, guess.core, guess.exact, guess.group_of_lane)
         self._wide, self._dense, self._strength = self.core.place[rows.wide], rows.dense, rows.strength
         self._groups = Groups(offsets, rows.leaves.shape[1] // PIECES)
         self._place = self._groups.places_of(rows.leaves)
-        self._strength_of_lane, self._ridge = tuple(guess.group_of_lane), ridge
+        self._strength_of_lane, self._l2 = tuple(guess.group_of_lane), l2
         self._steps, self._enough = steps, enough
         self._scale = self._scale_of_busy(rows)
 
@@ -139,7 +138,7 @@ class SubsampledNewton(Curvature):
         """Hessian of each of these k lanes times its column, float32 (n_core, k)."""
         m = self._place.shape[1]
         share = -(-m // PIECES)
-        total: NDArray[np.float32] = self._ridge.lanes(lanes).times(lines)
+        total: NDArray[np.float32] = self._l2[:, lanes] * lines
         busy, scale = self.core.of_busy, self._scale[:, [self._strength_of_lane[lane] for lane in lanes]]
         lines = lines.copy()
         lines[busy] *= scale
@@ -202,7 +201,7 @@ class SampledCurvature:
         share: float,
         scale: float,
         diagonal: NDArray[np.float64],
-        ridge: Ridge,
+        l2: float | NDArray[np.float64],
         leaves: slice,
     ) -> None:
         """Curvature from sampled rows.
@@ -214,7 +213,7 @@ class SampledCurvature:
         share : of the diagonal the sample stands for
         scale : weight of one row
         diagonal : float64 (n_params,), diagonal of the Hessian without l2; infinite for what is not to move
-        ridge : of one lane
+        l2 : of all parameters, or of each, (n_params,)
         leaves : where the leaves of all trees are among the parameters
         """
         self._codes, self._dense, self._linear = codes, dense, slice(-1 - dense.shape[1], -1)
@@ -226,7 +225,7 @@ class SampledCurvature:
         # Every row has all dense numbers, so a sample of a few times as many rows knows all of their part: no more is
         # left out than what it may be wrong by, and columns that say much the same are seen to.
         rest[self._linear] *= min(1.0, 2.0 * dense.shape[1] / len(codes))
-        inverse_b = np.where(moves, 1.0 / ridge.added_to(rest[:, None])[:, 0], 0.0)
+        inverse_b = np.where(moves, 1.0 / (l2 + rest), 0.0)
         trace = scale * inverse_b[codes].sum()
         if dense.shape[1]:
             trace += scale * float(np.square(dense, dtype=np.float64).sum(axis=0) @ inverse_b[self._linear])

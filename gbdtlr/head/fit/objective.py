@@ -2,12 +2,12 @@
 
 For setting k, over the samples i of the window and the parameters w (one per code, and a bias)::
 
-    sum_i s_ik logloss(y_i, base_i + delta_k . row_i) + l2_k / 2 |delta_k|^2
+    sum_i s_ik logloss(y_i, base_i + delta_k . row_i) + sum_w l2_kw / 2 delta_kw^2
     s_ik = weight_i 2^-((as_of - event_time_i) / half_life_k)
 
-``delta`` is the distance from the anchor and ``base`` the anchor's own margin. A row's codes are one-hot per tree and
-per wide column, so the product is a gather and its transpose a scatter (see ``kernels``); beside them stand the values
-of its dense columns, whose ``l2`` is one of their own.
+``delta`` is the distance from the anchor and ``base`` the anchor's own margin; ``l2`` is one ridge for each kind of
+weight (see ``ridges``). A row's codes are one-hot per tree and per wide column, so the product is a gather and its
+transpose a scatter (see ``kernels``); beside them stand the values of its dense columns.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from gbdtlr.head.fit import kernels
 from gbdtlr.head.fit.curvature import Curvature
 from gbdtlr.head.fit.groups import Groups
 from gbdtlr.head.fit.lines import Lanes, Lines, aligned, blocks, zeros
-from gbdtlr.head.fit.ridge import Ridge
 from gbdtlr.head.fit.sampling import curvature_of
 from gbdtlr.head.fit.tile_kernels import add_own
 from gbdtlr.head.fit.tiles import SPANS
 from gbdtlr.head.fit.window import Part, Window
 from gbdtlr.head.layout import Layout
+from gbdtlr.head.ridges import Ridges
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to fit the head: how fast old samples fade, and how strongly the anchor pulls."""
+    """One way to fit the head: how fast old samples fade, and how strongly the anchor pulls the leaves."""
 
     half_life: timedelta
     l2: float
@@ -49,9 +49,18 @@ class Objective:
     Attributes
     ----------
     layout : the parameters: those of the trees, and of the wide buckets that occur in the window
+    half_of_lane : index into the half-lives, in rising order
+    ridges : of each kind of weight in each lane
     """
 
-    def __init__(self, window: Parts[Codes], layout: Layout, settings: Sequence[Setting], as_of: datetime) -> None:
+    def __init__(
+        self,
+        window: Parts[Codes],
+        layout: Layout,
+        settings: Sequence[Setting],
+        as_of: datetime,
+        ridges: Ridges | None = None,
+    ) -> None:
         """Objective over coded samples.
 
         Parameters
@@ -60,10 +69,11 @@ class Objective:
         layout : of heads on them
         settings : one per lane
         as_of : the moment the weights of samples are discounted from
+        ridges : of each kind of weight in each lane; each setting's own for all kinds, where there are none
         """
         half_lives = sorted({setting.half_life for setting in settings})
-        self._half_of_lane = [half_lives.index(setting.half_life) for setting in settings]
-        self.ridge = Ridge.of([setting.l2 for setting in settings], layout.dense)
+        self.half_of_lane = [half_lives.index(setting.half_life) for setting in settings]
+        self.ridges = Ridges.tied(layout, [setting.l2 for setting in settings]) if ridges is None else ridges
         self._window = Window.of(window, layout, half_lives, as_of)
         self.layout = self._window.layout
         self._groups = Groups(layout.offsets, self._window.n // max(len(window), 1))
@@ -71,9 +81,10 @@ class Objective:
 
     def value_and_gradient(self, delta: Lines, lanes: Lanes) -> tuple[NDArray[np.float64], Lines]:
         """Objective of each of these k settings, (k,), and its gradient, float64 (n_params, k)."""
-        ridge, layout = self.ridge.lanes(lanes), self.layout
+        layout = self.layout
         wide, last = layout.ids, slice(layout.linear.start, layout.n)
-        value, gradient = ridge.half_square(delta), ridge.times(delta)
+        gradient = self.ridges.lanes(lanes).times(delta, layout)
+        value = np.einsum("pk,pk->k", delta, gradient) / 2
         for block, width in blocks(len(lanes), kernels.LANES):
             lines = aligned(delta[wide, block], width)
             slope_wide = np.empty_like(lines)
@@ -106,7 +117,7 @@ class Objective:
         loss, slope : (k,); float64 (n_leaves + n_dense + 1, k), of the leaves, the dense columns and the bias
         """
         k, width = len(lanes), wide.shape[1]
-        halves = [self._half_of_lane[lane] for lane in lanes]
+        halves = [self.half_of_lane[lane] for lane in lanes]
         halves += halves[:1] * (width - k)
         table = self._groups.table(aligned(leaves, width))
         lines = aligned(last, width)
@@ -123,11 +134,11 @@ class Objective:
 
     def curvature(self, at: Lines | None = None) -> Curvature:
         """Approximate Hessian of each setting at the anchor, or at these points, (n_params, lanes)."""
-        return curvature_of(self._window, self._half_of_lane, self.ridge, at)
+        return curvature_of(self._window, self.half_of_lane, self.ridges, at)
 
     def background(self, lane: int) -> float:
         """Log-odds of the rate of positives as setting ``lane`` discounts it, half a sample of each class added."""
-        negatives, positives = self._window.parts.sum(weight_of_classes, self._half_of_lane[lane], zero=(0.0, 0.0))
+        negatives, positives = self._window.parts.sum(weight_of_classes, self.half_of_lane[lane], zero=(0.0, 0.0))
         return float(np.log((positives + 0.5) / (negatives + 0.5)))
 
 

@@ -16,9 +16,9 @@ from gbdtlr.compute.parts import Parts
 from gbdtlr.head.fit.core import Core
 from gbdtlr.head.fit.curvature import Curvature, SampledCurvature, SampledRows, SubsampledNewton
 from gbdtlr.head.fit.lines import Lines
-from gbdtlr.head.fit.ridge import Ridge
 from gbdtlr.head.fit.window import Part, Window
 from gbdtlr.head.layout import Layout
+from gbdtlr.head.ridges import LEAVES, Ridges
 from gbdtlr.metrics import sigmoid
 
 Floats = NDArray[np.floating]
@@ -151,16 +151,16 @@ def drawn_for_all(
     return part.codes.leaves[:, chosen], part.wide[:, chosen], part.codes.dense[:, chosen], strength
 
 
-def curvature_of(window: Window, half_of_lane: Sequence[int], ridge: Ridge, at: Lines | None = None) -> Curvature:
+def curvature_of(window: Window, half_of_lane: Sequence[int], ridges: Ridges, at: Lines | None = None) -> Curvature:
     """Approximate Hessian of each setting at the anchor, or at these points.
 
     Parameters
     ----------
     half_of_lane : (lanes,), index into the half-lives of the window's weights
-    ridge : of the lanes
+    ridges : of each kind of weight in each lane
     at : distances from the anchor, float64 (n_params, lanes)
     """
-    l2 = ridge.l2
+    l2 = ridges.values[LEAVES]
     # At the anchor p is the same for all lanes, so that those of a half-life share what each row counts for.
     half_of_group = range(max(half_of_lane) + 1) if at is None else half_of_lane
     group_of_lane = list(half_of_lane if at is None else range(len(l2)))
@@ -184,16 +184,18 @@ def curvature_of(window: Window, half_of_lane: Sequence[int], ridge: Ridge, at: 
         diagonal = _diagonal(window.layout, core, wide[:, group], dense[:, group], float(totals[:, group].sum()))
         sample = partial(_samples, window, strengths, group, totals[:, group], float(squares[:, group].sum()))
         samples.update(zip(lanes, sample(diagonal, l2[lanes], most, core), strict=True))
+    l2_core = ridges.values[core.kinds(window.layout)]
     inverted: list[SampledCurvature] = [None] * len(l2)  # type: ignore[list-item]  # filled by threads
 
     def invert(lane: int) -> None:
-        inverted[lane] = SampledCurvature(*samples[lane], ridge.lanes([lane]), window.layout.leaves)
+        inverted[lane] = SampledCurvature(*samples[lane], l2_core[:, lane], window.layout.leaves)
 
     threads.run(len(l2), invert)
     guess = Curvature(inverted, core, wide, group_of_lane)
     if not subsampled:
         return guess
-    return SubsampledNewton(guess, rows, window.layout.offsets, ridge, care.steps, care.enough)
+    thin = l2_core.astype(np.float32)
+    return SubsampledNewton(guess, rows, window.layout.offsets, thin, care.steps, care.enough)
 
 
 def _wide_diagonal(window: Window, strengths: Parts[Strengths], n_groups: int) -> NDArray[np.float32]:

@@ -30,15 +30,20 @@ class Search:
         """
         self._objective, self._curvature, self._settings = objective, curvature, settings
         self._core, layout = curvature.core, objective.layout
-        self._ridge = objective.ridge.lanes(settings)
+        ridges = objective.ridges.lanes(settings)
+        self._l2 = ridges.values[self._core.kinds(layout)]
+        self._l2_wide = ridges.of_wide(layout)
         self.start: Lines = self._core.take(start)
         wide = start[layout.ids]
-        self.apart = Apart(wide, curvature.wide, [curvature.group_of_lane[k] for k in settings], self._ridge.l2)
+        bounds = [*(where.start - layout.n_leaves for where in layout.columns), len(wide)]
+        group = [curvature.group_of_lane[k] for k in settings]
+        self.apart = Apart(wide, curvature.wide, group, self._l2_wide, bounds)
 
     def value_and_gradient(self, lines: Lines, lanes: Lanes) -> tuple[NDArray[np.float64], Lines]:
         """Objective of each of these k lanes, (k,), and its gradient, float64 (n_core, k); the others' stays apart."""
-        core, ridge = self._core, self._ridge.lanes(lanes)
-        value, gradient = ridge.half_square(lines), ridge.times(lines)
+        core = self._core
+        gradient: Lines = self._l2[:, lanes] * lines
+        value = np.einsum("pk,pk->k", lines, gradient) / 2
         column = {int(lane): i for i, lane in enumerate(lanes)}
         for block in self.apart.blocks:
             mine = [column.get(lane, 0) for lane in block.lanes]  # what of those that are done is of no interest
@@ -54,7 +59,7 @@ class Search:
                 if lane not in column:
                     continue
                 i = column[lane]
-                value[i] += loss[slot] + ridge.l2[i] / 2 * block.squares[slot]
+                value[i] += loss[slot] + self._l2_wide[:, lane] @ block.squares[:, slot] / 2
                 gradient[: core.n_leaves, i] += slope[: core.n_leaves, slot]
                 gradient[core.of_busy, i] += block.slope[core.busy, slot]
                 gradient[core.last, i] += slope[core.n_leaves :, slot]

@@ -3,17 +3,19 @@
 For a setting, with w the distance from the anchor, w0 the fit before, H its memory and f the share of it that has not
 faded, the objective is::
 
-    new samples' loss(w) + f ((w - w0)' H (w - w0) / 2 - l2 w0' w) + l2 / 2 |w|^2
+    new samples' loss(w) + f ((w - w0)' H (w - w0) / 2 - l20 w0' w) + l2 / 2 |w|^2
 
-The middle is the old samples' loss to second order: at w0 its slope was ``-l2 w0``, or w0 would not have been their
-optimum. So the fit tends to the optimum over old and new together, and the anchor's pull does not fade with the data.
+The middle is the old samples' loss to second order: at w0 its slope was ``-l20 w0``, l20 the ridges of that fit, or
+w0 would not have been their optimum. So the fit tends to the optimum over old and new together, and the anchor's pull
+does not fade with the data.
 
-A wide bucket without news and outside the memory's core meets no other parameter: its optimum is ``w0 (d + f l2) /
+A wide bucket without news and outside the memory's core meets no other parameter: its optimum is ``w0 (d + f l20) /
 (d + l2)``, d its faded curvature. The search goes over the others, so its cost follows the news.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -28,6 +30,7 @@ from gbdtlr.head.fit.solver import minimise
 from gbdtlr.head.past.joint import JointObjective
 from gbdtlr.head.past.memory import Memory
 from gbdtlr.head.past.weighed import Weighed, half_lives_of
+from gbdtlr.head.ridges import Prior
 
 TOLERANCE = 2e-6
 """Of the decrease the solver still expects."""
@@ -47,7 +50,12 @@ def remember(window: Parts[Codes], fitted: Candidates, as_of: datetime) -> Memor
 
 
 def fit_on(
-    base: Candidates, memory: Memory, passed: timedelta, news: Parts[Codes], as_of: datetime
+    base: Candidates,
+    memory: Memory,
+    passed: timedelta,
+    news: Parts[Codes],
+    as_of: datetime,
+    prior: Prior | None = None,
 ) -> tuple[Candidates, Memory]:
     """Candidates close to the optimum over the samples of ``memory`` and the new ones, at the cost of the new ones.
 
@@ -58,6 +66,7 @@ def fit_on(
     passed : time since then
     news : the new samples in pieces; at least one row in all
     as_of : the moment the weights of samples are discounted from
+    prior : what the next ridges are found by; they stay as they are where there is none
 
     Returns
     -------
@@ -68,18 +77,19 @@ def fit_on(
     Laplace's approximation, as in Chapelle and Li 2011, algorithm 3, with curvature beyond the diagonal.
     """
     with blas.single_threaded():
-        return _fit_on(base, memory, passed, news, as_of)
+        return _fit_on(base, memory, passed, news, as_of, prior)
 
 
 def _fit_on(
-    base: Candidates, memory: Memory, passed: timedelta, news: Parts[Codes], as_of: datetime
+    base: Candidates, memory: Memory, passed: timedelta, news: Parts[Codes], as_of: datetime, prior: Prior | None
 ) -> tuple[Candidates, Memory]:
-    settings = base.settings
-    objective = Objective(news, base.layout, settings, as_of)
+    settings, ridges = base.settings, base.fitted_with if base.found is None else base.found
+    objective = Objective(news, base.layout, settings, as_of, ridges)
     layout = base.layout.together_with(objective.layout)
     memory = memory.faded(passed).at(base.layout.places_in(layout), layout.n)
     start = base.layout.carried(base.lines, layout).astype(np.float64)
-    lines = _faded(start, memory, base, passed)
+    before, l2 = base.fitted_with.of_parameters(layout), ridges.of_parameters(layout)
+    lines = _faded(start, memory, base, passed, (before, l2))
     # What the memory will be if nothing moves: the curvature that guides the search, so some of the news will do.
     unmoved = Candidates(settings, layout, start.astype(np.float32), base.background)
     samples = Weighed.of(news, unmoved, as_of)
@@ -98,22 +108,33 @@ def _fit_on(
         settings,
         start[free],
         passed,
+        (before[free], l2[free]),
     )
     lines[free], _, passes, _ = minimise(
         joint.value_and_gradient, start[free], joint.precondition, tolerance=TOLERANCE, max_passes=MAX_PASSES
     )
     background = _background(base.background, memory.half_lives[-1], objective.background(slowest(settings)), passed)
-    fitted = Candidates(settings, layout, lines.astype(np.float32), background, passes)
-    return _without_forgotten(fitted, memory.learn(Weighed.of(news, fitted, as_of)))
+    kept = None if base.found is None else ridges
+    fitted = Candidates(settings, layout, lines.astype(np.float32), background, passes, kept, kept)
+    memory = memory.learn(Weighed.of(news, fitted, as_of))
+    return _without_forgotten(_with_next_ridges(fitted, memory, prior), memory)
 
 
-def _faded(start: Lines, memory: Memory, base: Candidates, passed: timedelta) -> Lines:
+def _with_next_ridges(fitted: Candidates, memory: Memory, prior: Prior | None) -> Candidates:
+    if fitted.ridges is None or prior is None:
+        return fitted
+    half = [memory.half_lives.index(setting.half_life) for setting in fitted.settings]
+    wide = memory.total_diagonal()[:, fitted.layout.ids]
+    found = fitted.ridges.stepped(fitted.layout, fitted.lines, wide, half, prior)
+    return replace(fitted, found=found)
+
+
+def _faded(start: Lines, memory: Memory, base: Candidates, passed: timedelta, l2: tuple[Lines, Lines]) -> Lines:
     """The optimum of the parameters that meet no other, (n_params, n_settings); the search is for the rest."""
     half = [memory.half_lives.index(setting.half_life) for setting in base.settings]
-    l2 = np.array([setting.l2 for setting in base.settings])
     fade = np.array([2.0 ** -(passed / setting.half_life) for setting in base.settings])
     held = memory.diagonal[half].T
-    faded: Lines = start * ((held + fade * l2) / (held + l2))
+    faded: Lines = start * ((held + fade * l2[0]) / (held + l2[1]))
     return faded
 
 

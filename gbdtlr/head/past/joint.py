@@ -33,6 +33,7 @@ class JointObjective:
         settings: Sequence[Setting],
         start: Lines,
         passed: timedelta,
+        l2: tuple[Lines, Lines],
     ) -> None:
         """Objective over some parameters.
 
@@ -42,37 +43,37 @@ class JointObjective:
         memory, expected : of these parameters, without the new samples and with them as they look from the start
         guides : for each half-life, some of the new samples that stand for all; none to go by ``expected`` alone
         start : float64 (n_params, n_settings), the fit before
+        l2 : ridges of that fit and of this, (n_params, n_settings) each
         """
         self._objective, self._new, self._start = objective, new, start
         self._half = np.array([memory.half_lives.index(setting.half_life) for setting in settings])
-        self._ridge = objective.ridge
+        before, self._l2 = l2
         fade = np.array([2.0 ** -(passed / setting.half_life) for setting in settings])
-        faded = self._ridge.scaled(fade)
-        self._pull = faded.times(start)
+        self._pull = fade * before * start
         # What the old samples' loss was is not known to the memory; a floor of it, for a relative tolerance to mean
         # something: the log loss of a probability p is on average at least 2 p (1 - p).
         bias = memory.total_diagonal()[:, -1]
-        self._constant = 2.0 * bias[self._half] + faded.half_square(start)
+        self._constant = 2.0 * bias[self._half] + np.einsum("pk,pk->k", self._pull, start) / 2
         self._old = np.ones(len(start), bool)
         self._old[new] = False
         self._diagonal = memory.diagonal[self._half].T.astype(np.float64)
         self._core, self._factor = memory.core, memory.factor.astype(np.float64)
         self._guides = guides
         # Woodbury's inverse of the Hessian at the start.
-        self._inverse = 1.0 / self._ridge.added_to(expected.diagonal[self._half].T.astype(np.float64))
+        self._inverse = 1.0 / (self._l2 + expected.diagonal[self._half].T.astype(np.float64))
         self._thin_core, self._thin = expected.core, expected.factor
         self._inner: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(settings)
         threads.run(len(settings), self._invert)
 
     def value_and_gradient(self, delta: Lines, lanes: Lanes) -> tuple[NDArray[np.float64], Lines]:
         value, new_gradient = self._objective.value_and_gradient(np.ascontiguousarray(delta[self._new]), lanes)
-        pull, gradient = self._pull[:, lanes], self._ridge.lanes(lanes).times(delta)
+        l2, pull = self._l2[:, lanes], self._pull[:, lanes]
+        gradient = l2 * delta
         gradient[self._new] = new_gradient
         rest = delta[self._old]
         moved = delta - self._start[:, lanes]
         curved = self._remembered(moved, lanes)
-        # Of wide buckets alone: dense columns are in all samples, the new ones too.
-        value = value + self._constant[lanes] + self._ridge.l2[lanes] / 2 * np.einsum("pk,pk->k", rest, rest)
+        value = value + self._constant[lanes] + np.einsum("pk,pk,pk->k", l2[self._old], rest, rest) / 2
         value = value + np.einsum("pk,pk->k", moved, curved / 2) - np.einsum("pk,pk->k", pull, delta)
         return value, gradient + curved - pull
 
@@ -100,7 +101,7 @@ class JointObjective:
 
     def _times(self, lines: Lines, lanes: Lanes) -> Lines:
         """The Hessian times the lines, of the new samples as the guides say."""
-        out: Lines = self._ridge.lanes(lanes).times(lines) + self._remembered(lines, lanes)
+        out: Lines = self._l2[:, lanes] * lines + self._remembered(lines, lanes)
         groups = self._by_half_life(lanes)
 
         def work(task: int) -> None:

@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 
 from gbdtlr.compute import threads
 from gbdtlr.compute.parts import Parts
-from gbdtlr.head import Setting, fit_candidates
+from gbdtlr.head import Ridges, Setting, fit_candidates
 from gbdtlr.head.fit.apart import DAMPED, Apart
 from gbdtlr.head.fit.core import Core
 
@@ -25,7 +25,7 @@ GRID = [Setting(timedelta(hours=h), l2) for h in (6, 48) for l2 in (0.5, 5.0, 50
 class Naive:
     """One lane of :class:`Apart` in float64."""
 
-    def __init__(self, x: np.ndarray, curvature: np.ndarray, l2: float) -> None:
+    def __init__(self, x: np.ndarray, curvature: np.ndarray, l2: np.ndarray) -> None:
         self.x, self.curvature, self.l2 = x.astype(np.float64), curvature, l2
         self.direction, self.length = np.zeros_like(self.x), 0.0
 
@@ -39,29 +39,34 @@ class Naive:
     def trial(self) -> np.ndarray:
         return self.x + self.length * self.direction
 
-    @property
-    def square(self) -> float:
-        return float((self.trial[np.isfinite(self.curvature)] ** 2).sum())
+    def squares(self, bounds: list[int]) -> list[float]:
+        square = np.where(np.isfinite(self.curvature), self.trial**2, 0)
+        return [float(square[a:b].sum()) for a, b in pairwise(bounds)]
 
 
 @settings(deadline=None, max_examples=60)
 @given(
     n=st.integers(0, 60),
     n_lanes=st.integers(1, 19),
+    n_columns=st.integers(1, 3),
     seed=st.integers(0, 1000),
     chunk=st.sampled_from([7, 4096]),
     data=st.data(),
 )
-def test_lanes_turn_shorten_and_are_let_go(n: int, n_lanes: int, seed: int, chunk: int, data: st.DataObject) -> None:
+def test_lanes_turn_shorten_and_are_let_go(
+    n: int, n_lanes: int, n_columns: int, seed: int, chunk: int, data: st.DataObject
+) -> None:
     rng = np.random.default_rng(seed)
     group = rng.integers(0, 2, n_lanes).tolist()
     curvature = rng.random((n, 2)).astype(np.float32) * 10
     curvature[rng.random(n) < 0.2] = np.inf
-    start, l2 = rng.normal(size=(n, n_lanes)).astype(np.float32), rng.random(n_lanes) * 3 + 0.1
-    twins = [Naive(start[:, k], curvature[:, group[k]].astype(np.float64), l2[k]) for k in range(n_lanes)]
+    bounds = [0, *sorted(rng.integers(0, n + 1, n_columns - 1).tolist()), n]
+    start, l2 = rng.normal(size=(n, n_lanes)).astype(np.float32), rng.random((n_columns, n_lanes)) * 3 + 0.1
+    own = np.repeat(l2, np.diff(bounds), axis=0)
+    twins = [Naive(start[:, k], curvature[:, group[k]].astype(np.float64), own[:, k]) for k in range(n_lanes)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gbdtlr.head.fit.apart.CHUNK", chunk)
-        apart = Apart(start, curvature, group, l2)
+        apart = Apart(start, curvature, group, l2, bounds)
         nothing_apart = not np.isfinite(curvature).any()
         going = list(range(n_lanes))
         for _ in range(data.draw(st.integers(0, 5))):
@@ -82,7 +87,8 @@ def test_lanes_turn_shorten_and_are_let_go(n: int, n_lanes: int, seed: int, chun
                 for slot, lane in enumerate(block.lanes):
                     if lane in going:
                         np.testing.assert_allclose(block.trial[:, slot], twins[lane].trial, rtol=1e-4, atol=1e-4)
-                        assert nothing_apart or block.squares[slot] == pytest.approx(twins[lane].square, rel=1e-3)
+                        squares = pytest.approx(twins[lane].squares(bounds), rel=1e-3)
+                        assert nothing_apart or block.squares[:, slot].tolist() == squares
             going = sorted(data.draw(st.sets(st.sampled_from(going), min_size=1)))
         points = apart.accepted(n_lanes)
     for lane, twin in enumerate(twins):
@@ -97,7 +103,11 @@ def test_the_core_has_a_place_for_all_others() -> None:
     assert (core.n, core.others, core.of_busy) == (n + 4, n + 2, slice(n, n + 2))
     assert core.place.tolist() == [*range(n), n + 2, n, n + 2, n + 2, n + 1, n + 3]
     values = np.arange(layout.n) + 1.0
+    assert core.kinds(layout).tolist() == [*[0] * n, 1, 2, 0, 3]
     assert core.take(values).tolist() == [*values[:n], n + 2, n + 5, 0.0, layout.n]
+    numbers = Problem(50, n_wide=2, n_dense=4).layout.using(layout.buckets)
+    of_each = Core.of(numbers, np.array([False, True, False, False, True])).kinds(numbers)
+    assert of_each.tolist() == [*[0] * n, 1, 2, 0, 3, 4, 4, 4, 5]
 
 
 @pytest.fixture
@@ -121,15 +131,19 @@ def of_ids(n: int, n_ids: tuple[int, ...], seed: int = 0) -> Problem:
 
 
 @pytest.mark.usefixtures("few_are_many")
-@pytest.mark.parametrize("n_ids", [(900,), (5, 60, 400), (3, 4)])
-def test_fits_with_rare_ids_reach_the_optimum_of_every_setting(n_ids: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("n_ids", "own"), [((900,), False), ((5, 60, 400), False), ((3, 4), False), ((60, 400), True)])
+def test_fits_with_rare_ids_reach_the_optimum_of_every_setting(n_ids: tuple[int, ...], own: bool) -> None:
     problem = of_ids(1200, n_ids)
-    candidates = fit_candidates(problem.window, problem.layout, GRID, AS_OF)
+    ridges = Ridges.tied(problem.layout, [setting.l2 for setting in GRID])
+    if own:
+        ridges.values[1:] = np.random.default_rng(0).uniform(0.5, 30, (len(n_ids) + 1, len(GRID)))
+    candidates = fit_candidates(problem.window, problem.layout, GRID, AS_OF, ridges=ridges)
+    l2 = ridges.of_parameters(candidates.layout)
     for k, setting in [*enumerate(GRID)][len(n_ids) % 2 :: 2]:
         ours = candidates.lines[:, k].astype(float)
 
-        def naive(delta: np.ndarray, setting: Setting = setting) -> tuple[float, np.ndarray]:
-            return problem.naive(setting, delta, candidates.layout.buckets)
+        def naive(delta: np.ndarray, setting: Setting = setting, k: int = k) -> tuple[float, np.ndarray]:
+            return problem.naive(setting, delta, candidates.layout.buckets, l2[:, k])
 
         best = minimize(
             naive, np.zeros_like(ours), jac=True, method="L-BFGS-B", options={"maxiter": 5000, "ftol": 1e-14}

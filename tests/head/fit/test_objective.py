@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 
 from gbdtlr.compute import threads
 from gbdtlr.compute.parts import Parts
-from gbdtlr.head import Codes, Layout, Setting, fit_candidates
+from gbdtlr.head import Codes, Layout, Ridges, Setting, fit_candidates
 from gbdtlr.head.fit import candidates
 from gbdtlr.head.fit.objective import Objective
 from gbdtlr.head.fit.sampling import marks_in, rows_at
@@ -31,19 +31,22 @@ GRID = [Setting(half_life, l2) for half_life in HOURS for l2 in (0.5, 5.0, 50.0)
     wide_leaves=st.booleans(),
     n_settings=st.sampled_from([1, 2, 9, 17]),
     parts=st.integers(1, 4),
+    own=st.booleans(),
 )
 @settings(max_examples=30, deadline=None)
-def test_value_and_gradient_are_those_of_the_definition(seed, n, n_wide, n_dense, wide_leaves, n_settings, parts):
+def test_value_and_gradient_are_those_of_the_definition(seed, n, n_wide, n_dense, wide_leaves, n_settings, parts, own):
     dtype = np.uint16 if wide_leaves else np.uint8
     problem = Problem(n, seed=seed, n_wide=n_wide, parts=parts, dtype=dtype, n_dense=n_dense)
     chosen = GRID[:n_settings]
-    objective = Objective(problem.window, problem.layout, chosen, AS_OF)
-    index = objective.layout.buckets
     rng = np.random.default_rng(seed)
-    delta = rng.normal(0, 0.5, (objective.layout.n, len(objective.ridge.l2)))
+    kinds = tuple(problem.layout.kinds)
+    ridges = Ridges(kinds, rng.uniform(0.1, 100, (len(kinds), len(chosen)))) if own else None
+    objective = Objective(problem.window, problem.layout, chosen, AS_OF, ridges)
+    index, l2 = objective.layout.buckets, objective.ridges.of_parameters(objective.layout)
+    delta = rng.normal(0, 0.5, (objective.layout.n, len(chosen)))
     value, gradient = objective.value_and_gradient(delta, range(len(chosen)))
     for k, setting in enumerate(chosen):
-        expected, slope = problem.naive(setting, delta[:, k], index)
+        expected, slope = problem.naive(setting, delta[:, k], index, l2[:, k])
         assert value[k] == pytest.approx(expected, rel=1e-5)
         np.testing.assert_allclose(gradient[:, k], slope, rtol=1e-3, atol=2e-4 * (1 + np.abs(slope).max()))
 

@@ -12,11 +12,10 @@ from scipy.optimize import minimize
 
 from gbdtlr.compute import threads
 from gbdtlr.compute.parts import Parts
-from gbdtlr.head import DenseColumn, DenseColumns, Setting, fit_candidates
+from gbdtlr.head import Setting, fit_candidates
 from gbdtlr.head.fit import sampling
 from gbdtlr.head.fit.curvature import SampledCurvature, _inverse_of_factor
 from gbdtlr.head.fit.objective import Objective
-from gbdtlr.head.fit.ridge import Ridge
 from gbdtlr.head.fit.sampling import sample_size
 from gbdtlr.head.fit.solver import minimise
 from gbdtlr.times import from_us
@@ -139,8 +138,7 @@ def test_curvature_of_a_sample_that_is_all_rows_is_the_inverse_hessian(scale):
     rows[np.arange(m)[:, None], codes] = 1
     rows[:, 10:12] = dense
     hessian = np.diag(l2) + scale * rows.T @ rows
-    ridge = Ridge.of([2.0], DenseColumns((DenseColumn("d", (0.0, 0.0), (1.0, 1.0), is_list=True),), 5.0))
-    curvature = SampledCurvature(codes, dense, 1.0, scale, np.diag(hessian) - l2, ridge, slice(0, 10))
+    curvature = SampledCurvature(codes, dense, 1.0, scale, np.diag(hessian) - l2, l2, slice(0, 10))
     gradient = rng.normal(size=13)
     expected = np.linalg.solve(hessian, gradient)
     np.testing.assert_allclose(
