@@ -39,6 +39,7 @@ def files_of(config):
     return {str(path.relative_to(config.store)): path.read_bytes() for path in paths}
 
 
+@pytest.mark.slow
 def test_rays_workers_are_as_any_and_one_that_is_killed_is_replaced(ray_cluster):
     assert ray_cluster.is_dir()
     told = []
@@ -65,6 +66,7 @@ def test_rays_workers_are_as_any_and_one_that_is_killed_is_replaced(ray_cluster)
         engine.close()
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_a_cluster_is_one_line(ray_cluster, filled, monkeypatch, capsys, tmp_path):
     """Too small, no room, other versions; each with exit code 1, and the live release is what it was."""
     assert ray_cluster.is_dir()
