@@ -11,10 +11,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import settings
 from pyarrow import parquet
 
 from gbdtlr.config import Config
 from gbdtlr.jobs import train_trees, update_lr
+
+# A test's first example may compile a kernel, on a machine with much else to do.
+settings.register_profile("gbdtlr", deadline=None)
+settings.load_profile("gbdtlr")
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
 DAYS = 5

@@ -10,7 +10,10 @@ from benchmarks.encode import N_FEATURES, rows
 from benchmarks.harness import OURS, Bench
 
 
-@pytest.fixture(scope="module", params=[0, N_FEATURES // 2], ids=["numbers", "categories"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(0, id="numbers"), pytest.param(N_FEATURES // 2, id="categories", marks=pytest.mark.slow)],
+)
 def case(request):
     matrix, label = rows(1500, request.param)
     return score.Case("small", score.made(matrix, label, request.param, 5, 6, 2), matrix)

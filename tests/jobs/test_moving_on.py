@@ -198,7 +198,7 @@ def test_an_online_head_of_another_hash_than_its_weights_is_damaged(log: Path) -
     arrays = from_npz(release.learned["online.npz"])
     other = {**arrays, **WideColumns(release.head.wide.names, release.head.wide.n_buckets).to_arrays()}
     mixed = dataclasses.replace(release, learned={"online.npz": to_npz(other)})
-    with pytest.raises(DamagedError, match="other columns"):
+    with pytest.raises(DamagedError, match="other wide columns"):
         mixed.online()
 
 

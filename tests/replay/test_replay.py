@@ -233,8 +233,9 @@ def test_a_start_without_samples_says_what_to_do(whole: tuple[Path, ReplayResult
     ],
 )
 def test_wrong_requests(whole: tuple[Path, ReplayResult, Path], more: dict[str, Any], message: str) -> None:
+    others = dict.fromkeys(more.get("others", {}), config(whole[0]))
     with pytest.raises(ConfigError, match=message):
-        run(config(whole[0]), **more)
+        run(config(whole[0]), **{**more, "others": others})
 
 
 def test_an_empty_period(whole: tuple[Path, ReplayResult, Path]) -> None:

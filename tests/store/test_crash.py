@@ -34,7 +34,7 @@ def test_local_disk_at_every_system_call(tmp_path, work, at_least):
     assert work == "prune" or min(counts["old"], counts["new"]) > 0, counts
 
 
-@pytest.mark.parametrize("work", ["first", "next", "prune"])
+@pytest.mark.parametrize("work", ["first", "next", pytest.param("prune", marks=pytest.mark.slow)])
 def test_bucket_at_every_write(s3, work):  # noqa: ARG001
     counts = crash(f"s3://bucket/{uuid.uuid4().hex}", work, "call")
     assert counts["killed"] >= 14, counts
