@@ -71,7 +71,7 @@ def test_every_column_and_row_gives_the_same_bits(scores: list[Any], hidden: lis
         "python": hidden,
         "objects": objects,
         "matrix": matrix,
-        "masked": np.ma.MaskedArray(np.nan_to_num(matrix, nan=7.0), np.isnan(matrix)),
+        "masked": np.ma.MaskedArray(np.where(np.isnan(matrix), 7.0, matrix), np.isnan(matrix)),
         "pandas": pd.Series(objects),
         "polars list": pl.Series(floats, dtype=pl.List(pl.Float64)),
         "polars array": pl.Series(floats, dtype=pl.Array(pl.Float64, SIZE)),
