@@ -139,7 +139,7 @@ class ObjectFile(io.RawIOBase):
         self._at += len(data)
         return data
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # io has buffers of any kind; Arrow gives these
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
