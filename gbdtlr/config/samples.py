@@ -1,0 +1,191 @@
+"""Samples and what their columns mean: the table ``[samples]``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from gbdtlr.config.checks import check_lengths
+from gbdtlr.config.outcomes import OutcomesConfig, check_unfinal
+from gbdtlr.errors import ConfigError
+from gbdtlr.times import zone
+from gbdtlr.values.crosses import columns_of, parts_of
+
+
+@dataclass(frozen=True)
+class SamplesConfig:
+    """Where the samples are and which of their columns mean what.
+
+    ``path`` holds files, folders or globs. ``partition`` is a strftime pattern found in each file's path
+    (``date=%Y-%m-%d/hour=%H``): files whose event times it places outside the window are not opened. With
+    ``label_window`` or ``label_deadline``, ``label_time`` is when the outcome came, and a label is final from then on
+    that an outcome can no longer come. With ``key`` the files hold impressions, which have no label: ``[outcomes]``
+    gives them theirs. ``user`` and ``item`` are the columns that say who was shown what.
+    """
+
+    path: tuple[str, ...]
+    event_time: str
+    label: str = "label"
+    label_time: str | None = None
+    label_delay: timedelta | None = None
+    label_window: timedelta | None = None
+    label_deadline: str | None = None
+    unfinal: str = "wait"
+    weight: str | None = None
+    timezone: str = "UTC"
+    partition: str | None = None
+    numeric: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    wide: tuple[str, ...] = ()
+    dense: tuple[str, ...] = ()
+    user: str | None = None
+    item: str | None = None
+    negative_keep_rate: float = 1.0
+    key: str | None = None
+    outcomes: OutcomesConfig | None = field(default=None, metadata={"table": "outcomes"})
+    user_score: str | None = None
+
+    def __post_init__(self) -> None:
+        check_lengths("samples", self)
+        zone(self.timezone)
+        if not self.path:
+            raise ConfigError("[samples] path is empty; name files, folders or globs")
+        if self.key is not None:
+            self._check_key()
+        elif (self.label_time is None) == (self.label_delay is None):
+            raise ConfigError(
+                "[samples] needs exactly one of label_time (the column saying when the label became known) "
+                'and label_delay (such as "2h": how long after event_time it is final)'
+            )
+        self._check_deadline()
+        if not 0 < self.negative_keep_rate <= 1:
+            rate = self.negative_keep_rate
+            raise ConfigError(f"[samples] negative_keep_rate must be above 0 and at most 1, not {rate:g}")
+        self._check_features()
+        self._check_crosses()
+        self._check_linear()
+        self._check_leaks()
+
+    def _check_features(self) -> None:
+        features = [*self.numeric, *self.categorical]
+        if not features:
+            raise ConfigError("[samples] needs features: list columns under numeric, categorical or both")
+        if twice := sorted({name for name in features if features.count(name) > 1}):
+            raise ConfigError(f"[samples] lists {', '.join(twice)} more than once under numeric and categorical")
+        for key in ("wide", "dense"):
+            names = getattr(self, key)
+            if len(set(names)) < len(names):
+                raise ConfigError(f"[samples] {key} lists a column more than once")
+
+    def _check_crosses(self) -> None:
+        crossed: dict[frozenset[str], str] = {}
+        for name in self.wide:
+            parts = parts_of(name)
+            if len(set(parts)) < len(parts):
+                raise ConfigError(f"[samples] wide crosses a column with itself in {name!r}; list each column once")
+            first = crossed.setdefault(frozenset(parts), name)
+            if first != name:
+                raise ConfigError(f"[samples] wide has {first!r} and {name!r}, which say the same; remove one")
+
+    def _check_linear(self) -> None:
+        """Nothing, if no column that goes linearly into the head is something else too."""
+        if self.user_score in {*self.numeric, *self.categorical, *self.wide_columns, *self.dense}:
+            raise ConfigError(
+                f"[samples] user_score = {self.user_score!r} is a feature too, though it enters the head as it is; "
+                "remove it from numeric, categorical, wide or dense"
+            )
+        if both := sorted({*self.dense} & {*self.categorical, *self.wide_columns}):
+            raise ConfigError(
+                f"[samples] {', '.join(both)} is a number under dense, and a category or an id elsewhere; "
+                "remove it from dense, or from categorical and wide"
+            )
+
+    def _check_leaks(self) -> None:
+        """Nothing, if no column says both what is predicted and what it is predicted from."""
+        about = (self.label_column, self.event_time, self.label_time, self.label_deadline, self.weight)
+        told = {name for name in about if name}
+        if self.user is not None and self.user == self.item:
+            raise ConfigError(f"[samples] user and item are both {self.user}; name the column of each")
+        for key, column in (("user", self.user), ("item", self.item)):
+            if column in told:
+                raise ConfigError(
+                    f"[samples] {key} = {column!r} is the label, a time or the weight; name a column of ids"
+                )
+        if leaks := sorted(told & {*self.features}):
+            raise ConfigError(
+                f"[samples] {', '.join(leaks)} is the label, a time or the weight and cannot be a feature too; "
+                "remove it from numeric, categorical, wide or dense"
+            )
+
+    def _check_key(self) -> None:
+        """Nothing, if what is said beside the key goes with labels that come from outcomes."""
+        given = {name: getattr(self, f"label_{name}") for name in ("time", "delay", "window", "deadline")}
+        given = {"label": self.label != "label", **{f"label_{name}": value for name, value in given.items()}}
+        if wrong := [name for name, is_given in given.items() if is_given]:
+            raise ConfigError(
+                f"[samples] {', '.join(wrong)} cannot stand beside key: the label comes from [outcomes], whose window "
+                "says when it is final; remove it, or remove key and [outcomes]"
+            )
+        if self.unfinal != "wait":
+            raise ConfigError("[samples] unfinal has no meaning beside key; write it under [outcomes]")
+        if self.key in (self.event_time, self.weight, *self.numeric, *self.dense):
+            raise ConfigError(f"[samples] key {self.key!r} is an id, and cannot be a time, a weight or a number too")
+
+    @property
+    def label_column(self) -> str | None:
+        """The column that holds the label; None where outcomes give it."""
+        return self.label if self.key is None else None
+
+    @property
+    def final_after(self) -> timedelta | None:
+        """How long after its event a sample is final; None where a column says so."""
+        return self.outcomes.window if self.outcomes is not None else self.label_window or self.label_delay
+
+    def _check_deadline(self) -> None:
+        if self.label_window is not None and self.label_deadline is not None:
+            raise ConfigError(
+                "[samples] has label_window and label_deadline; keep one: a length that is the same for all rows, or "
+                "a column that says until when the outcome of each row may come"
+            )
+        if (self.label_window or self.label_deadline) and self.label_time is None:
+            raise ConfigError(
+                "[samples] label_window and label_deadline need label_time, the column that says when the outcome "
+                "came; where there is none, label_delay alone says when labels are final"
+            )
+        check_unfinal("samples", self.unfinal)
+        if self.unfinal != "wait" and not self.has_deadline:
+            raise ConfigError(
+                f'[samples] unfinal = "{self.unfinal}" needs to know when labels are final: write label_window, such '
+                'as "1h", or label_deadline, a column'
+            )
+
+    @property
+    def has_deadline(self) -> bool:
+        """Whether it is known of each row when its outcome came, and until when it may."""
+        return any(each is not None for each in (self.label_window, self.label_deadline, self.outcomes))
+
+    @property
+    def of_unfinal(self) -> str:
+        """What becomes of rows whose label is not final."""
+        return self.unfinal if self.outcomes is None else self.outcomes.unfinal
+
+    @property
+    def linear(self) -> tuple[str, ...]:
+        """Columns that go linearly into the head: the dense ones, and the user's score."""
+        return self.dense if self.user_score is None else (*self.dense, self.user_score)
+
+    @property
+    def wide_columns(self) -> tuple[str, ...]:
+        """Columns the wide ids are made of: each side of a cross such as ``origin:dest`` counts."""
+        return columns_of(self.wide)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Every column a row must have to be scored."""
+        return tuple(dict.fromkeys((*self.numeric, *self.categorical, *self.wide_columns, *self.linear)))
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The features that are read as categories or ids, and not as numbers."""
+        numbers = {*self.numeric, *self.linear}
+        return tuple(name for name in self.features if name not in numbers)
