@@ -16,12 +16,12 @@ from __future__ import annotations
 TYPE_CHECKING = False  # type checkers know the name; importing typing would take longer than all the rest here
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
     from datetime import datetime
     from typing import Any
 
     from gbdtlr.config import Config
     from gbdtlr.errors import GbdtlrError
-    from gbdtlr.jobs.by import By
     from gbdtlr.jobs.result import JobResult, OnEvent
     from gbdtlr.scoring import Scorer, score_file
 
@@ -77,9 +77,7 @@ def train_trees(
     """
     from gbdtlr.jobs.train_trees import train_trees
 
-    config = _config(config)
-    moment, by = _moment(as_of, config), _by(reason)
-    return train_trees(config, moment, force=force, on_event=on_event, by=by, candidate=candidate)
+    return _run(train_trees, config, as_of, reason, force=force, on_event=on_event, candidate=candidate)
 
 
 def train_embeddings(
@@ -108,9 +106,7 @@ def train_embeddings(
     """
     from gbdtlr.jobs.train_embeddings import train_embeddings
 
-    config = _config(config)
-    moment, by = _moment(as_of, config), _by(reason)
-    return train_embeddings(config, moment, force=force, on_event=on_event, by=by, candidate=candidate)
+    return _run(train_embeddings, config, as_of, reason, force=force, on_event=on_event, candidate=candidate)
 
 
 def update_lr(
@@ -139,21 +135,27 @@ def update_lr(
     """
     from gbdtlr.jobs.update_lr import update_lr
 
+    return _run(update_lr, config, as_of, reason, force=force, on_event=on_event, candidate=candidate)
+
+
+def _run(
+    job: Callable[..., JobResult],
+    config: Config | str | os.PathLike[str],
+    as_of: datetime | str | None,
+    reason: str,
+    **options: Any,
+) -> JobResult:
+    """A job with what its caller has said, as it wants it."""
+    from gbdtlr.jobs.by import By
+
     config = _config(config)
-    moment, by = _moment(as_of, config), _by(reason)
-    return update_lr(config, moment, force=force, on_event=on_event, by=by, candidate=candidate)
+    return job(config, _moment(as_of, config), by=By.here(reason), **options)
 
 
 def _config(config: Config | str | os.PathLike[str]) -> Config:
     from gbdtlr.config import Config
 
     return config if isinstance(config, Config) else Config.load(str(config))
-
-
-def _by(reason: str) -> By:
-    from gbdtlr.jobs.by import By
-
-    return By.here(reason)
 
 
 def _moment(as_of: datetime | str | None, config: Config) -> datetime:

@@ -21,7 +21,7 @@ from gbdtlr.jobs.fresh import NEWEST, Fresh
 from gbdtlr.jobs.grounds import Grounds
 from gbdtlr.jobs.hindsight import Hindsight
 from gbdtlr.jobs.ledger import Ledger
-from gbdtlr.jobs.methods import anchored, dense_of, method_of, wide_of
+from gbdtlr.jobs.methods import Lesson, anchored, dense_of, method_of, wide_of
 from gbdtlr.jobs.publishing import chosen_since, no_candidate_first
 from gbdtlr.jobs.result import JobResult, OnEvent
 from gbdtlr.jobs.run import Run, running
@@ -282,9 +282,9 @@ def _draft(
         served = fresh.served if fresh is not None else []
         unfinal = Unfinal.of(run, as_of, counter.delays, model, None if fresh is None else fresh.margin)
         metrics.update(unfinal.metrics(window.parts))
-        method = method_of(config, slow)
         known = past.fits if past is not None and hindsight.is_due(config.head, rival.release) else None
-        fitted = method.full(window.parts, slow.trees, as_of, rival.release, served, unfinal.parts, known)
+        lesson = Lesson(window.parts, slow.trees, as_of, rival.release, served, unfinal.parts, known)
+        fitted = method_of(config, slow).full(lesson)
         told.update(method=config.head.method, rows=len(window), passes=fitted.metrics.get("passes"))
     metrics.update(window.tally.metrics())
     if served:

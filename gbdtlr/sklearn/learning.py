@@ -18,7 +18,7 @@ from gbdtlr.errors import ConfigError
 from gbdtlr.head import Codes, Record, pieces
 from gbdtlr.jobs import guards
 from gbdtlr.jobs.ledger import Ledger
-from gbdtlr.jobs.methods import Fitted, method_of, wide_of
+from gbdtlr.jobs.methods import Fitted, Lesson, method_of, wide_of
 from gbdtlr.jobs.then import Served
 from gbdtlr.jobs.versions import versions
 from gbdtlr.model import Golden, Model
@@ -90,7 +90,7 @@ def refit(learned: Learned, config: Config, samples: Samples, dated: bool) -> Le
     codes = base.slow.bare(wide_of(config)).encode(samples)
     fresh = samples.event_us > to_us(base.head_as_of)
     served = _served(base, samples.filter(fresh)) if dated and base.fits is not None and fresh.any() else []
-    fitted = method_of(config, base.slow).full(pieces([codes]), base.trees, as_of, base, served)
+    fitted = method_of(config, base.slow).full(Lesson(pieces([codes]), base.trees, as_of, base, served))
     return _learned(config, base.slow, learned.trees_manifest, fitted, samples, codes, as_of, dated)
 
 
@@ -151,7 +151,7 @@ def _on_new_trees(config: Config, samples: Samples, dated: bool, base: Release |
     }
     slow = Slow.of(made("trees", trees.to_files(), manifest, as_of), trees)
     codes = slow.bare(wide_of(config)).encode(samples)
-    fitted = method_of(config, slow).full(pieces([codes]), trees, as_of, base, [])
+    fitted = method_of(config, slow).full(Lesson(pieces([codes]), trees, as_of, base))
     return _learned(config, slow, manifest, fitted, samples, codes, as_of, dated)
 
 

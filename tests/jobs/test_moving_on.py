@@ -147,7 +147,7 @@ def test_a_head_worse_than_the_live_one_is_refused_though_it_is_no_worse_than_th
     def unmoved(*arguments: Any) -> Candidates:
         return Candidates.bare(arguments[2], arguments[1])
 
-    monkeypatch.setattr("gbdtlr.jobs.methods.fit_candidates", unmoved)
+    monkeypatch.setattr("gbdtlr.jobs.methods.refit.fit_candidates", unmoved)
     result = job(c, NOW + 20 * HOUR)
     assert result.status == "refused"
     assert "worse than the live" in result.reason
