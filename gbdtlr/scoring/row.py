@@ -10,12 +10,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gbdtlr.errors import SchemaError
+from gbdtlr.model import Model
 from gbdtlr.release import Release
 from gbdtlr.scoring.users import Users
 from gbdtlr.values.frames import column_names, frame_of, row_of
 
 MAX_ORDERS = 64
 _TWICE = "more than one value has the same name"
+_VALUES = frozenset((list, tuple, np.ndarray))
+"""Types of which it is known at once that they map no names: to ask the abstract Mapping takes longer than a tree."""
 
 Names = Sequence[str]
 
@@ -47,15 +50,16 @@ class Serving:
 
     def row_margin(self, row: Any, names: Names | None) -> float:
         """Log-odds of one row; see :meth:`Scorer.score_row`."""
-        if names is None or isinstance(row, Mapping):
-            named = row_of(row)
+        kind = type(row)
+        if kind is dict or names is None or (kind not in _VALUES and isinstance(row, Mapping)):
+            named = row if kind is dict else row_of(row)
             if named is not None:
-                return self.users.model_for(named).row_margin(named)
+                return self._model_for(named).row_margin(named)
             raise SchemaError("the values of a row have no names: give them as names, columns are found by name")
         names = tuple(names)
-        if isinstance(row, np.ndarray) and type(row) is not np.ndarray:
+        if kind is not np.ndarray and isinstance(row, np.ndarray):
             row = row.ravel().tolist() if isinstance(row, np.ma.MaskedArray) else np.asarray(row)
-        is_array = isinstance(row, np.ndarray)
+        is_array = type(row) is np.ndarray
         n_values = row.size if is_array else len(row)
         if n_values != len(names):
             raise SchemaError(f"a row of {len(names)} values expected, one for each name, not of {n_values}")
@@ -69,7 +73,10 @@ class Serving:
         of_names = dict(zip(names, values, strict=True))
         if len(of_names) < len(names):
             raise SchemaError(_TWICE)
-        return self.users.model_for(of_names).row_margin(of_names)
+        return self._model_for(of_names).row_margin(of_names)
+
+    def _model_for(self, row: Mapping[str, Any]) -> Model:
+        return self.model if self.users.column is None else self.users.model_for(row)
 
     def _order_of(self, names: tuple[str, ...]) -> NDArray[np.intp]:
         """Place of each feature of the trees among the names."""
