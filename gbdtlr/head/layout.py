@@ -216,6 +216,12 @@ def lookup(index: NDArray[Any], values: NDArray[Any], bucket: NDArray[Any]) -> N
     """Value of each bucket, zero for those not in the sorted ``index``; shape (n, ...) of ``values``'s rows."""
     if not len(index):
         return np.zeros((len(bucket), *values.shape[1:]), values.dtype)
+    if _has_table(index, len(bucket)):
+        # Buckets that are not in the index are at a place of their own, whose value is zero.
+        table = np.full(int(index[-1]) + 2, len(index), np.int32)
+        table[index] = np.arange(len(index))
+        padded: NDArray[Any] = np.concatenate([values, np.zeros((1, *values.shape[1:]), values.dtype)])
+        return padded.take(table.take(bucket, mode="clip"), axis=0, mode="clip")
     at = np.minimum(places(index, bucket), len(index) - 1)
     there = index[at] == bucket
     found: NDArray[Any] = values[at]

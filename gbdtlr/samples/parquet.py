@@ -25,6 +25,8 @@ from gbdtlr.values.times import statistics_us
 # Column chunks are read through a buffer of this size instead of whole: row groups may be as large as the file.
 _BUFFER = 1 << 16
 _BATCH_BYTES = 256 << 20  # of as many rows as are read at once
+# Most bytes of a column chunk whose texts repeat: a small dictionary, and an index of each row.
+_DICTIONARY, _INDEX = 1 << 16, 2.5
 
 
 def parquet_batches(
@@ -48,16 +50,30 @@ def parquet_batches(
         names = view.columns(needed)
         seen.update(cfg.features)
         texts = view.columns([name for name in text_columns(cfg) if is_string(view.schema.field(name).type)])
-        if texts:
-            reader = parquet.ParquetFile(source, metadata=metadata, read_dictionary=texts, **sparing(file))
         groups = _groups_in(metadata, view, cfg, window, tally)
         if groups:
+            if repeating := _repeating(metadata, groups, texts):
+                reader = parquet.ParquetFile(source, metadata=metadata, read_dictionary=repeating, **sparing(file))
             fetch_together(file, source, metadata, groups, names)
             rows = rows_at_once(metadata, groups, batch_rows, names)
             batches = reader.iter_batches(rows, row_groups=groups, columns=names)
             whole = (checked(batch, file) for batch in _with_far_times(batches, file, reader, groups, rows, names))
             for batch in view.batches(whole, needed, group_spans(metadata, groups)):
                 yield gathered(batch, lists)
+
+
+def _repeating(metadata: Any, groups: Sequence[int], texts: Collection[str]) -> list[str]:
+    """Those of some columns of texts whose chunks say that they hold few, each many times.
+
+    They are read as dictionaries, and each text is looked at once. For ids of which hardly two rows share one, to build
+    a dictionary takes ten times as long as to read them.
+    """
+    rare = set()
+    for chunk in (chunk for i in groups for chunk in _chunks(metadata.row_group(i), texts)):
+        is_indexed = any("DICTIONARY" in encoding for encoding in chunk.encodings)
+        if not is_indexed or chunk.total_uncompressed_size > _DICTIONARY + _INDEX * chunk.num_values:
+            rare.add(chunk.path_in_schema)
+    return [name for name in texts if name not in rare]
 
 
 def sparing(file: File) -> dict[str, Any]:

@@ -152,3 +152,15 @@ def test_long_rows_are_read_few_at_a_time(tmp_path, monkeypatch):
     assert sum(batches) == 200
     assert 10 <= max(batches) <= 25
     assert max(map(len, read_tables(str(path)))) == 1
+
+
+def test_only_texts_that_repeat_are_read_as_dictionaries(tmp_path):
+    n = 20_000
+    table = with_column(rows(n, step=timedelta(seconds=1)), "user", [f"a user of a long name, {i}" for i in range(n)])
+    path = write(table, tmp_path / "x.parquet", row_group_size=n // 2)
+    cfg = config(path)
+    window = Window.of(cfg, DAY - timedelta(days=1), FOREVER, FOREVER, None)
+    batches = list(parquet_batches(File(str(path)), cfg, window, Tally(), n, set()))
+    assert {pa.types.is_dictionary(batch.schema.field("shop").type) for batch in batches} == {True}
+    assert {pa.types.is_dictionary(batch.schema.field("user").type) for batch in batches} == {False}
+    assert pa.Table.from_batches(batches).column("user").to_pylist() == table.column("user").to_pylist()
