@@ -1,7 +1,7 @@
 """One job on two engines: this process with all threads, and workers of Ray with one each; then what that adds up to.
 
 *update* is the whole ``update-lr`` process, from start to exit, on the same files; *begin s* is how long Ray's cluster
-took to begin, which one that is there already saves. *a pass* is one value and gradient of all sixteen settings over
+took to begin, which one that is there already saves. *a pass* is one value and gradient of all eight settings over
 rows in memory, here and on the workers: *sent* and *received* are all bytes that went to the workers and came back for
 it, *worker MiB* the largest resident memory of one. Rows are also taken a quarter and four times as often.
 

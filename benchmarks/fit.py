@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from benchmarks import fit_peers
 from benchmarks.harness import OURS, Bench
 from gbdtlr.compute.parts import Parts
+from gbdtlr.config import HeadConfig
 from gbdtlr.head import (
     Candidates,
     Codes,
@@ -43,6 +44,7 @@ from gbdtlr.head.codes import known_by
 from gbdtlr.head.fit.objective import Objective
 from gbdtlr.head.fit.search import Search
 from gbdtlr.head.fit.solver import minimise
+from gbdtlr.jobs.grid import settings_of
 from gbdtlr.metrics import log_loss_of
 from gbdtlr.times import to_us
 from gbdtlr.trees import FrozenTrees
@@ -56,8 +58,8 @@ BATCH = 65_536
 
 AS_OF = datetime(2024, 5, 2, tzinfo=UTC)
 ALIKE = timedelta(days=1_000_000)  # a half-life at which no sample has faded: the peers' objective
-HALF_LIVES = tuple(timedelta(hours=hours) for hours in (1.5, 6, 24, 96))
-BLEND = tuple(Setting(half_life, l2) for half_life in HALF_LIVES for l2 in (3.0, 30.0, 300.0, 3000.0))
+BLEND = tuple(settings_of(HeadConfig()))
+"""The settings of a config that names none."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Each is a process of its own, from start to exit: imports, reading 30 columns of parquet, fitting, writing. *peak* is
 its largest resident memory. ``update-lr`` does more than the scripts: it judges the live head on the fresh rows, fits
-and blends sixteen settings, checks, and publishes with golden rows and hashes. Where its time goes is told by its own
+and blends eight settings, checks, and publishes with golden rows and hashes. Where its time goes is told by its own
 events, in the columns that end in ``s``. *one setting* is the same job with a grid of one, as the scripts have, and
 *three id columns* the job of the same rows with a user, a page and a campaign as wide columns beside their numbers.
 

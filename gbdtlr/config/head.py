@@ -36,7 +36,7 @@ class HeadConfig:
         timedelta(days=1),
         timedelta(days=4),
     )
-    l2: tuple[float, ...] = (3.0, 30.0, 300.0, 3000.0)
+    l2: tuple[float, ...] = (30.0, 1000.0)
     wide_l2: float | dict[str, float] | None = None
     cross_l2: float | dict[str, float] | None = None
     blend_half_life: timedelta = timedelta(days=8)

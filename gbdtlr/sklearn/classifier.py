@@ -90,7 +90,7 @@ class GBDTLRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         wide: tuple[str, ...] = (),
         wide_buckets: int = 2**18,
         method: str = "refit",
-        l2: tuple[float, ...] = (3.0, 30.0, 300.0, 3000.0),
+        l2: tuple[float, ...] = (30.0, 1000.0),
         half_lives: tuple[Any, ...] | None = None,
         online_params: dict[str, Any] | None = None,
         validation_fraction: float = 0.2,
