@@ -15,6 +15,7 @@
     │   ├── StoreUnavailable     1  network, permission, disk full: try again or mend the store
     │   └── Conflict             1  somebody else wrote that name first
     ├── EngineError              1  the cluster cannot do what was asked, or went away
+    ├── StreamError              1  a topic that cannot be read on from where it was learned, or no broker that answers
     ├── MismatchError            1  a loaded release does not reproduce its golden rows
     └── Refused                  4  a guard kept the old release
 """
@@ -80,6 +81,10 @@ class Conflict(StoreError):
 
 class EngineError(GbdtlrError):
     """The cluster cannot do what was asked: no room, other versions than here, or it went away."""
+
+
+class StreamError(GbdtlrError):
+    """A topic cannot be read, or not from where it was learned up to: no broker answers, messages or topic are gone."""
 
 
 class MismatchError(GbdtlrError):

@@ -1,4 +1,4 @@
-"""The stream job on standard input: ``learn``."""
+"""The stream job on standard input, or topics of Kafka: ``learn``."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ import select
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from gbdtlr.cli import kafka as kafka_options
 from gbdtlr.cli import outcome
 from gbdtlr.cli.jobs import finish
 from gbdtlr.cli.session import Session, by, duration, reason, wall_clock, with_config
+
+if TYPE_CHECKING:
+    from gbdtlr.jobs import JobResult
+    from gbdtlr.streams.asked import Asked
 
 _PIECE = 1 << 16
 _LOOK_EVERY_S = 0.5
@@ -29,11 +34,14 @@ _STOPS = (signal.SIGTERM, signal.SIGINT)
 @click.command("learn")
 @duration("--publish-every", default="60s", show_default=True, help="Publish what was learned so often.")
 @click.option("--publish-samples", type=click.IntRange(min=1), metavar="N", help="Publish after so many samples, too.")
+@kafka_options.options
 @reason
 @outcome.metrics
 @with_config
-def learn(session: Session, publish_every: timedelta, publish_samples: int | None, reason: str) -> int:
-    """Learn JSON lines from standard input as they come.
+def learn(
+    session: Session, publish_every: timedelta, publish_samples: int | None, reason: str, kafka: Asked | None
+) -> int:
+    """Learn JSON lines from standard input, or from Kafka, as they come.
 
     What was learned is published every so often.
 
@@ -41,16 +49,20 @@ def learn(session: Session, publish_every: timedelta, publish_samples: int | Non
     must be ftrl, rda or fobos. Ends with the input, or on SIGTERM or Ctrl-C: whatever has come by then is learned and
     published first. Lines that are no sample are counted; if no line was one, it exits with 1.
 
+    With --kafka and --topic each message is a line. Up to where they are learned is published with the head, so that
+    each is learned once, whatever crashes.
+
     \b
     Example:
       tail -n +1 -F clicks.jsonl | gbdtlr learn -c configs/stream.toml --publish-every 30s
+      gbdtlr learn -c configs/stream.toml --kafka broker-1:9092 --topic clicks
     """
     from gbdtlr.jobs.learn import learn
 
-    with _stopping() as stop:
-        result = learn(
+    def run(pieces: Any) -> JobResult:
+        return learn(
             session.config,
-            _pieces(sys.stdin.fileno(), stop),
+            pieces,
             wall_clock,
             publish_every=publish_every,
             publish_samples=publish_samples,
@@ -58,6 +70,13 @@ def learn(session: Session, publish_every: timedelta, publish_samples: int | Non
             by=by(reason),
             on_result=session.tell_outcome,
         )
+
+    with _stopping() as stop:
+        if kafka is None:
+            result = run(_pieces(sys.stdin.fileno(), stop))
+        else:
+            with closing(kafka_options.source(session, kafka, stop)) as source:
+                result = run(source)
     code = finish(session, result, "if they are right, allow it under [guard] and send them again")
     if result.metrics["lines_refused"] and not result.samples:
         session.log.error(f"{result.reason}; mend the lines, or [samples]", NOTHING_LEARNED)

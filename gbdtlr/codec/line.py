@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
+
+from gbdtlr.errors import SamplesError
 
 _DECODE = msgspec.json.Decoder().decode
 
@@ -21,3 +24,20 @@ def decode(line: bytes | str) -> Any:
         return _DECODE(line)
     except msgspec.MsgspecError as error:
         raise ValueError(str(error)) from None
+
+
+def row_of(line: bytes | str) -> dict[str, Any]:
+    """The JSON object of a line, by all that ``json`` can read.
+
+    Raises
+    ------
+    SamplesError
+        It is none.
+    """
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise SamplesError(f"a line that is not JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise SamplesError(f"a line that is a JSON {type(row).__name__}, expected an object")
+    return row

@@ -20,6 +20,7 @@ from gbdtlr.errors import SamplesError
 from gbdtlr.jobs.lines import sample_of
 from gbdtlr.model import Model
 from gbdtlr.samples import MAX_WEIGHT
+from gbdtlr.streams import Piece
 from gbdtlr.values.scalars import EXACT
 
 _NOTHING = type(None)
@@ -53,21 +54,25 @@ class Block:
     reason: str = ""
 
     @classmethod
-    def of(cls, lines: Sequence[bytes | str], config: SamplesConfig, model: Model) -> Block:
-        """The samples among the lines, in their order, coded by a model."""
-        there = [line for line in lines if line.strip()]
-        block = cls(n_blank=len(lines) - len(there))
-        if there and not block._take_plain(there, config, model):
-            block._take_each(there, config, model)
+    def of(cls, piece: Piece, config: SamplesConfig, model: Model) -> Block:
+        """The samples among the lines of a piece, in their order, coded by a model."""
+        given = _Given.of(piece)
+        there = [i for i, line in enumerate(piece.lines) if line.strip()]
+        block = cls(n_blank=len(piece.lines) - len(there), n_refused=len(piece.refused))
+        block.reason = " ".join(piece.refused[0].split()) if piece.refused else ""
+        if len(there) < len(piece.lines):
+            given = given.take(there)
+        if there and not block._take_plain(given, config, model):
+            block._take_each(given, config, model)
         return block
 
-    def _take_plain(self, lines: Sequence[bytes | str], config: SamplesConfig, model: Model) -> bool:
+    def _take_plain(self, given: _Given, config: SamplesConfig, model: Model) -> bool:
         """Take all lines if each of them is a plain sample; take none otherwise."""
         try:
-            rows = [decode(line) for line in lines]
+            rows = [decode(line) for line in given.lines]
             if set(map(type, rows)) != {dict}:
                 return False
-            label = [row[config.label] for row in rows]
+            label = [row[config.label] for row in rows] if given.labels is None else given.labels
             weight = [1.0] * len(rows) if config.weight is None else [row[config.weight] for row in rows]
             if set(map(type, label)) != {int} or not _ONE_OR_ZERO.issuperset(label):
                 return False
@@ -81,19 +86,21 @@ class Block:
             return False  # which line it is, and why, the other way tells
         self.rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         self.label, self.weight = [*map(float, label)], [*map(float, weight)]
+        if given.factors is not None:
+            self.weight = [each * factor for each, factor in zip(self.weight, given.factors, strict=True)]
         return True
 
-    def _take_each(self, lines: Sequence[bytes | str], config: SamplesConfig, model: Model) -> None:
+    def _take_each(self, given: _Given, config: SamplesConfig, model: Model) -> None:
         """Take the lines that are samples, and count the others one by one."""
-        for line in lines:
+        for i, line in enumerate(given.lines):
             try:
-                row, label, weight = sample_of(line, config)
+                row, label, weight = sample_of(line, config, None if given.labels is None else given.labels[i])
             except (SamplesError, ValueError, RecursionError) as error:
                 self._refuse(error)
                 continue
             self.rows.append(row)
             self.label.append(label)
-            self.weight.append(weight)
+            self.weight.append(weight if given.factors is None else weight * given.factors[i])
         if not self.rows:
             return
         try:
@@ -120,6 +127,25 @@ class Block:
     def _refuse(self, error: Exception) -> None:
         self.n_refused += 1
         self.reason = self.reason or " ".join(str(error).split())
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Lines, with the labels and factors that stand beside them."""
+
+    lines: Sequence[bytes | str]
+    labels: Sequence[int] | None
+    factors: Sequence[float] | None
+
+    @classmethod
+    def of(cls, piece: Piece) -> _Given:
+        return cls(piece.lines, piece.labels, piece.factors)
+
+    def take(self, rows: Sequence[int]) -> _Given:
+        labels, factors = (
+            [each[i] for i in rows] if each is not None else None for each in (self.labels, self.factors)
+        )
+        return _Given([self.lines[i] for i in rows], labels, factors)
 
 
 def _are_plain(columns: dict[str, list[Any]], config: SamplesConfig) -> bool:

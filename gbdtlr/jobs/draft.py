@@ -27,6 +27,7 @@ from gbdtlr.release import Release, Slow
 from gbdtlr.release.slow import GOLDEN, HEAD
 from gbdtlr.samples import Delays
 from gbdtlr.store import Entry, Version
+from gbdtlr.streams import PLACES, Places
 
 
 @dataclass
@@ -47,6 +48,7 @@ class Draft:
     metrics : what was measured so far
     since : the newest entry of the log when it was begun, if that is newer than ``live``
     delays : how soon outcomes came in all it has learned; None where rows do not say
+    places : up to where it, or the head it goes on from, has learned topics; None where neither has
     """
 
     run: Run
@@ -61,6 +63,7 @@ class Draft:
     metrics: dict[str, Any] = field(default_factory=dict)
     since: int = 0
     delays: Delays | None = None
+    places: Places | None = None
 
     @cached_property
     def model(self) -> Model:
@@ -136,6 +139,7 @@ class Draft:
             "base": None if self.live is None else self.live.number,
             "versions": versions(),
             **({} if self.delays is None else {DELAYS: table(self.delays)}),
+            **({} if self.places is None else {PLACES: self.places.to_dict()}),
         }
         version = self.run.store.write_version("heads", files, manifest, self.as_of, under=self.slow.trees_name)
         self.slow.model(version)
@@ -155,7 +159,7 @@ class Written:
     draft: Draft
     head: Version
 
-    def publish(self) -> Published:
+    def publish(self, exactly: bool = False) -> Published:
         """Make the head live on the trees that are, or the candidate, unless something since says otherwise.
 
         See :func:`publish_head`.
@@ -164,7 +168,8 @@ class Written:
         if draft.live is None:
             raise ValueError("a head alone is published on live trees, of which there are none")
         since = max(draft.since, draft.live.number)
-        return publish_head(draft.run.store, draft.live, self.head, self._values(), since, draft.run.candidate)
+        values, candidate = self._values(), draft.run.candidate
+        return publish_head(draft.run.store, draft.live, self.head, values, since, candidate, exactly)
 
     def publish_with_trees(self) -> Entry | None:
         """Make trees and head live, or the candidate, if the release they were judged beside still is; None if not."""

@@ -6,18 +6,19 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from gbdtlr.config import ONLINE, Config
-from gbdtlr.errors import ConfigError
+from gbdtlr.errors import ConfigError, StreamError
 from gbdtlr.jobs.by import NOBODY, By
 from gbdtlr.jobs.result import JobResult, OnEvent
 from gbdtlr.jobs.run import running
 from gbdtlr.jobs.stream import Stream
+from gbdtlr.streams import Pipe, Source
 
 Clock = Callable[[], datetime]
 
 
 def learn(
     config: Config,
-    pieces: Iterable[Sequence[bytes | str]],
+    pieces: Iterable[Sequence[bytes | str]] | Source,
     clock: Clock,
     *,
     publish_every: timedelta,
@@ -37,7 +38,9 @@ def learn(
 
     Parameters
     ----------
-    pieces : the lines that have come since the last piece, maybe none: so that time is looked at while nothing comes
+    pieces : the lines that have come since the last piece, maybe none: so that time is looked at while nothing comes;
+        or a source of them. One that says up to where it was read is gone on with behind the live head's place, and the
+        new place is published with what was learned; it may join labels to its lines
     clock : the time now, aware
     publish_every : time between releases, if there is anything new
     publish_samples : publish after so many samples, too
@@ -57,7 +60,10 @@ def learn(
     NoReleaseError
         There are no trees yet.
     ConfigError
-        The method is not one that learns sample by sample, or the live head was not learned by it.
+        The method is not one that learns sample by sample, or the live head was not learned by it; or the source does
+        not give labels as the config says.
+    StreamError
+        The source cannot be gone on with; or could not be read any more, and what had come was published.
     StoreUnavailable
         The store did not answer at the start, or when the stream had ended.
     """
@@ -66,18 +72,34 @@ def learn(
             f"[head] method is {config.head.method!r}, which cannot learn one sample at a time; "
             f"choose one of {', '.join(ONLINE)}"
         )
-    if config.outcomes is not None:
-        raise ConfigError(
-            "gbdtlr learn takes lines whose label is final, and [outcomes] leaves the labels to be joined; run "
-            "gbdtlr update-lr, or send joined lines with a config that has [samples] label and no [outcomes]"
-        )
+    source = pieces if isinstance(pieces, Source) else Pipe(pieces)
+    _check_labels(config, source)
     with running("learn", config, clock(), on_event=on_event, by=by) as run:
-        stream = Stream(run)
-        for lines in pieces:
-            stream.learn(lines, clock)
-            if stream.is_due(clock(), publish_every, publish_samples):
-                stream.publish_if_there(clock())
-                if on_result is not None:
-                    on_result(stream.result(clock()))
+        stream = Stream(run, source)
+        try:
+            for piece in source.pieces():
+                stream.learn(piece, clock)
+                if stream.is_due(clock(), publish_every, publish_samples):
+                    stream.publish_if_there(clock())
+                    if on_result is not None:
+                        on_result(stream.result(clock()))
+        except StreamError:
+            stream.publish(clock())
+            raise
         stream.publish(clock())
         return stream.result(clock())
+
+
+def _check_labels(config: Config, source: Source) -> None:
+    """Nothing, if labels come from where the config says."""
+    if config.outcomes is not None and not source.joins:
+        raise ConfigError(
+            "gbdtlr learn takes lines whose label is final, and [outcomes] leaves the labels to be joined; run "
+            "gbdtlr update-lr, name two topics with --topic and --outcomes-topic, or send joined lines with a config "
+            "that has [samples] label and no [outcomes]"
+        )
+    if config.outcomes is None and source.joins:
+        raise ConfigError(
+            "--outcomes-topic needs [samples] key and a table [outcomes] with key, time and window, which say how "
+            "outcomes are joined; write them, or leave it out where lines have their labels"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from gbdtlr.codec.line import row_of
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SamplesError, SchemaError
 from gbdtlr.samples import MAX_WEIGHT
@@ -21,21 +21,22 @@ from gbdtlr.values.numbers import numbers
 from gbdtlr.values.vectors import vector, vectors
 
 
-def sample_of(line: bytes | str, config: SamplesConfig) -> tuple[dict[str, Any], float, float]:
+def sample_of(
+    line: bytes | str, config: SamplesConfig, label: float | None = None
+) -> tuple[dict[str, Any], float, float]:
     """Features, label and weight of a line.
+
+    Parameters
+    ----------
+    label : its own, where the line does not say so
 
     Raises
     ------
     SamplesError
         It is not a sample.
     """
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise SamplesError(f"a line that is not JSON: {error}") from None
-    if not isinstance(row, dict):
-        raise SamplesError(f"a line that is a JSON {type(row).__name__}, expected an object")
-    label = _read(scalars.truth, row, config.label)
+    row = row_of(line)
+    label = _read(scalars.truth, row, config.label) if label is None else label
     if math.isnan(label):
         raise SamplesError(f"{config.label} is missing, expected 0 or 1")
     weight = 1.0 if config.weight is None else _read(scalars.number, row, config.weight)

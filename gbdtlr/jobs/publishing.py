@@ -44,7 +44,13 @@ def held_reason(hold: Entry) -> str:
 
 
 def publish_head(
-    store: Store, base: Entry, head: Version, values: Mapping[str, Any], since: int, candidate: bool = False
+    store: Store,
+    base: Entry,
+    head: Version,
+    values: Mapping[str, Any],
+    since: int,
+    candidate: bool = False,
+    exactly: bool = False,
 ) -> Published:
     """Make ``head`` live, or the candidate, unless something newer than entry ``since`` says otherwise.
 
@@ -55,6 +61,7 @@ def publish_head(
     ----------
     base : entry the head was built on
     values : further fields of the entry: ``why``, ``reason``, ``forced``, ``metrics``, ``user``, ``host``
+    exactly : any release made meanwhile wins, however little it knows
 
     Raises
     ------
@@ -66,7 +73,11 @@ def publish_head(
         standing = _standing(store, seen)
         now = store.entry(standing.candidate) if candidate and standing.candidate is not None else standing.live
         for number in range(n_looked + 1, standing.newest.number + 1):
-            if reason := _overtaken(store.entry(number), base, head, candidate):
+            entry = store.entry(number)
+            reason = _overtaken(entry, base, head, candidate)
+            if exactly and not reason and entry.kind == "release":
+                reason = f"release {number} was published meanwhile"
+            if reason:
                 return Published(now, True, reason)
         n_looked = standing.newest.number
         _check_not_held(store, standing, candidate)

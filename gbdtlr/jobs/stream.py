@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,8 @@ from gbdtlr.jobs.run import Run
 from gbdtlr.jobs.unfinal import delays_of
 from gbdtlr.metrics import Quality
 from gbdtlr.release import Release
+from gbdtlr.samples import Joined
+from gbdtlr.streams import Piece, Places, Source
 from gbdtlr.tables import count
 from gbdtlr.times import to_us
 
@@ -61,9 +63,10 @@ class Stream:
     n_tried : of these, those that were in the release a guard refused last
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, source: Source) -> None:
         """Stream that goes on from the live release; raises as :func:`gbdtlr.jobs.learn.learn`."""
         self._run = run
+        self._source = source
         self.pending = Pending()
         self.published_at = run.as_of
         self.n_new = 0
@@ -73,9 +76,11 @@ class Stream:
         self._n_lost = 0
         self._refusal = ""
         self._refusal_told = False  # since a release was due last: a broken sender would fill the log
-        self._quality = self._quality_of_release = Quality()
+        self._quality_before = self._quality_of_release = Quality()  # of what is in releases; and of what is in none
+        self._lines_before, self._joined_before = Lines(), Joined()
         self._load()
         run.store.ensure_put_if_absent()
+        source.begin(Places.of(self._base.head_manifest), self._base.head_as_of)
 
     def _load(self) -> None:
         """Go on from the live release."""
@@ -102,25 +107,23 @@ class Stream:
         self._head: OnlineHead = head
         self._ledger: Ledger = ledger
 
-    def learn(self, lines: Sequence[bytes | str], clock: Callable[[], datetime]) -> None:
+    def learn(self, piece: Piece, clock: Callable[[], datetime]) -> None:
         """Learn the samples among the lines, each after it was predicted."""
-        if not lines:
+        if not piece.lines and not piece.refused:
             return
-        new = self._samples_among(lines, to_us(clock()))
+        new = self._samples_among(piece, to_us(clock()))
         if not len(new):
             return
         coded = new.coded(self._base.model)
-        quality = Quality.of(self._head.learn_many(coded), coded.label, coded.weight)
-        self._quality += quality
-        self._quality_of_release += quality
+        self._quality_of_release += Quality.of(self._head.learn_many(coded), coded.label, coded.weight)
         self._lines.learned += len(new)
         self.n_new += len(new)
         self.pending.extend(new)
 
-    def _samples_among(self, lines: Sequence[bytes | str], now_us: int) -> Pending:
+    def _samples_among(self, piece: Piece, now_us: int) -> Pending:
         """Those lines that are samples, coded; the others are counted, and the first reason is told."""
-        block = Block.of(lines, self._run.config.samples, self._base.model)
-        self._lines.n += len(lines)
+        block = Block.of(piece, self._run.config.samples, self._base.model)
+        self._lines.n += len(piece.lines) + len(piece.refused)
         self._lines.blank += block.n_blank
         self._lines.refused += block.n_refused
         if block.reason:
@@ -138,6 +141,8 @@ class Stream:
 
     def publish_if_there(self, now: datetime) -> None:
         """As :meth:`publish`, but what was learned waits for the next time if the store does not answer."""
+        if told := self._source.metrics():
+            self._run.say.say("stream.lag", **told)
         try:
             self.publish(now)
         except StoreUnavailable as error:
@@ -158,7 +163,7 @@ class Stream:
                 draft.gate.judge(self._checks(draft, coded, seen))
                 with self._run.say.timed("release.publish") as told:
                     written = draft.write()
-                    published = written.publish()
+                    published = written.publish(exactly=draft.places is not None)
                     told.update(release=published.entry.number, samples=self.n_new)
             except Refused as refusal:
                 self._refuse(str(refusal), draft.as_of)
@@ -167,7 +172,10 @@ class Stream:
                 self._relearn(published.reason)
                 continue
             self._status, self._reason, self.n_new, self.n_tried = "published", "", 0, 0
-            self._ledger, self.pending, self._quality_of_release = draft.ledger, Pending(), Quality()
+            self._ledger, self.pending = draft.ledger, Pending()
+            self._quality_before, self._quality_of_release = self._quality_before + self._quality_of_release, Quality()
+            self._lines_before, self._joined_before = replace(self._lines), self._joined()
+            self._source.published()
             self._base = written.released(published.entry)
 
     def _seen(self, coded: Codes) -> guards.Seen:
@@ -190,9 +198,29 @@ class Stream:
             guards.seen_by(base, seen, config.guard),
             as_of,
             base.entry,
-            {"fresh": self.n_new, **self._lines.metrics(self._quality_of_release)},
+            {"fresh": self.n_new, **self._lines.metrics(self._quality_of_release), **self._told_of_source()},
             delays=delays_of(base, config),
+            places=self._source.places(),
         )
+
+    def _joined(self) -> Joined:
+        """What the source came across in joining, in all."""
+        return Joined() if self._source.joined is None else replace(self._source.joined)
+
+    def _joined_of_release(self) -> Joined | None:
+        """The same, of what is in no release yet."""
+        if self._source.joined is None:
+            return None
+        before = asdict(self._joined_before)
+        return Joined(**{name: n - before[name] for name, n in asdict(self._joined()).items()})
+
+    def _told_of_source(self) -> dict[str, Any]:
+        """What a release says of where its lines came from."""
+        joined, told = self._joined_of_release(), self._source.metrics()
+        return {
+            **({} if joined is None else {"joined": joined.as_dict()}),
+            **({"lag": told["lag"]} if "lag" in told else {}),
+        }
 
     def _checks(self, draft: Draft, coded: Codes, seen: guards.Seen) -> list[guards.Check]:
         """What may speak against a release; volume does not, as a stream may carry any part of the traffic.
@@ -203,6 +231,7 @@ class Stream:
         whatever_volume = replace(guard, volume=(0.0, math.inf))
         known = guards.Seen.of_manifest(base.head_manifest).traffic.has_rates(draft.as_of)
         return [
+            *guards.joined(self._joined_of_release(), guard),
             *guards.too_few(draft.ledger.learned_since_full, guard),
             *guards.given(base, seen, draft.as_of, whatever_volume),
             *([] if known else guards.unpredicted(live.margin(coded), coded.label, coded.weight, guard)),
@@ -221,17 +250,34 @@ class Stream:
     def _relearn(self, reason: str) -> None:
         """Learn what is pending again, on top of what was published meanwhile."""
         lost = self.n_new - len(self.pending)
+        self._load()
+        goes_back = self._source.places() is not None
+        if goes_back and (lost or not self._source.began_at(Places.of(self._base.head_manifest))):
+            self._read_again(reason)
+            return
         self._n_lost, self.n_new = self._n_lost + lost, len(self.pending)
         self._run.say.say("release.superseded", reason=reason, again=self.n_new, lost=lost)
-        self._load()
         self.pending.encode(self._base.model)
         self._head.learn_many(self.pending.coded(self._base.model))
+
+    def _read_again(self, reason: str) -> None:
+        """Let go what is pending, and have the source go back to where the live head has learned it up to."""
+        self._run.say.say("release.superseded", reason=reason, read_again=self.n_new)
+        self.pending, self.n_new, self.n_tried = Pending(), 0, 0
+        self._quality_of_release, self._lines = Quality(), replace(self._lines_before)
+        self._source.begin(Places.of(self._base.head_manifest), self._base.head_as_of)
 
     def result(self, now: datetime) -> JobResult:
         """How the stream ended."""
         lines = self._lines
         if lines.refused and not lines.learned:
             self._reason = f"{count(lines.n, 'line')} came, and none was a sample: {self._refusal}"
-        metrics = {**lines.metrics(self._quality), "unpublished": self.n_new, "lost": self._n_lost}
+        metrics = {
+            **lines.metrics(self._quality_before + self._quality_of_release),
+            **({} if self._source.joined is None else {"joined": self._source.joined.as_dict()}),
+            **self._source.metrics(),
+            "unpublished": self.n_new,
+            "lost": self._n_lost,
+        }
         run = replace(self._run, as_of=now)
         return run.ended(self._status, self._base.entry, self._reason, lines.learned, metrics)

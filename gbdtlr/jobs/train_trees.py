@@ -22,6 +22,7 @@ from gbdtlr.jobs.grounds import Grounds
 from gbdtlr.jobs.hindsight import Hindsight
 from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.methods import Lesson, anchored, dense_of, method_of, wide_of
+from gbdtlr.jobs.placed import places_of
 from gbdtlr.jobs.publishing import chosen_since, no_candidate_first
 from gbdtlr.jobs.result import JobResult, OnEvent
 from gbdtlr.jobs.run import Run, running
@@ -297,7 +298,10 @@ def _draft(
         if fresh is not None
         else guards.seen_by(None, observer.seen, config.guard)
     )
-    return Draft(run, gate, slow, fitted, window, ledger, seen, as_of, rival.entry, metrics, delays=counter.delays)
+    places, delays = places_of(rival.release, config), counter.delays
+    return Draft(
+        run, gate, slow, fitted, window, ledger, seen, as_of, rival.entry, metrics, delays=delays, places=places
+    )
 
 
 def _checks(draft: Draft, rival: _Rival) -> list[guards.Check]:

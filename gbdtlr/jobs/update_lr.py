@@ -12,6 +12,7 @@ from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.fresh import NEWEST
 from gbdtlr.jobs.methods import Lesson, method_of
 from gbdtlr.jobs.news import News
+from gbdtlr.jobs.placed import places_of
 from gbdtlr.jobs.result import JobResult, OnEvent
 from gbdtlr.jobs.run import Run, running
 from gbdtlr.release import Release
@@ -84,9 +85,8 @@ def _learned(run: Run, base: Release, news: News, since: int) -> JobResult:
         metrics.update(unfinal.metrics(news.window.parts))
         fitted = news.fit(run, base, unfinal, metrics)
         seen = guards.seen_by(base, news.seen, run.config.guard)
-        draft = Draft(
-            run, gate, base.slow, fitted, news.window, ledger, seen, run.as_of, base.entry, metrics, since, news.delays
-        )
+        told_of = {"metrics": metrics, "since": since, "delays": news.delays, "places": places_of(base, run.config)}
+        draft = Draft(run, gate, base.slow, fitted, news.window, ledger, seen, run.as_of, base.entry, **told_of)
         draft.judge()
         gate.judge(_checks(draft, base, news))
         with run.say.timed("head.write") as told:

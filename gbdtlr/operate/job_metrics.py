@@ -80,10 +80,18 @@ def _measured(result: JobResult) -> list[Gauge]:
         quality = quality_of(result.metrics, name)
         ne.add(quality.get("ne"), of=name)
         calibration.add(quality.get("calibration"), of=name)
-    return [release, rows, late, ne, calibration, *guards_of("gbdtlr_job", result.guards)]
+    lag = Gauge("gbdtlr_job_lag", "Messages of a partition that are there and not read, as far as is known.")
+    for topic, partitions in _mapping(result.metrics, "lag_of_partitions").items():
+        for partition, n in partitions.items():
+            lag.add(n, topic=topic, partition=partition)
+    return [release, rows, late, ne, calibration, lag, *guards_of("gbdtlr_job", result.guards)]
 
 
 def quality_of(metrics: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """A quality among a release's metrics; empty where there is none."""
+    return _mapping(metrics, name)
+
+
+def _mapping(metrics: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = metrics.get(name)
     return found if isinstance(found, Mapping) else {}
