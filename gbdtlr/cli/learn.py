@@ -34,10 +34,10 @@ _STOPS = (signal.SIGTERM, signal.SIGINT)
 @click.command("learn")
 @duration("--publish-every", default="60s", show_default=True, help="Publish what was learned so often.")
 @click.option("--publish-samples", type=click.IntRange(min=1), metavar="N", help="Publish after so many samples, too.")
-@kafka_options.options
 @reason
 @outcome.metrics
 @with_config
+@kafka_options.options
 def learn(
     session: Session, publish_every: timedelta, publish_samples: int | None, reason: str, kafka: Asked | None
 ) -> int:

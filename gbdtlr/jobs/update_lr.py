@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, NoReleaseError, Refused
@@ -85,7 +86,12 @@ def _learned(run: Run, base: Release, news: News, since: int) -> JobResult:
         metrics.update(unfinal.metrics(news.window.parts))
         fitted = news.fit(run, base, unfinal, metrics)
         seen = guards.seen_by(base, news.seen, run.config.guard)
-        told_of = {"metrics": metrics, "since": since, "delays": news.delays, "places": places_of(base, run.config)}
+        told_of: dict[str, Any] = {
+            "metrics": metrics,
+            "since": since,
+            "delays": news.delays,
+            "places": places_of(base, run.config),
+        }
         draft = Draft(run, gate, base.slow, fitted, news.window, ledger, seen, run.as_of, base.entry, **told_of)
         draft.judge()
         gate.judge(_checks(draft, base, news))

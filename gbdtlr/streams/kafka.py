@@ -62,6 +62,7 @@ class Cluster:
         """
         try:
             import confluent_kafka
+            from confluent_kafka import admin
         except ImportError:
             raise ConfigError("--kafka needs the extra kafka; install it with: pip install 'gbdtlr[kafka]'") from None
         self._kafka = confluent_kafka
@@ -71,6 +72,9 @@ class Cluster:
         self._heard_at = time.monotonic()
         try:
             self._consumer = confluent_kafka.Consumer(self._properties(), logger=_silent())
+            # A question on the consumer's own connection would wait behind what that waits for.
+            asked = {**self._settings, "bootstrap.servers": servers, "error_cb": self._note}
+            self._admin = admin.AdminClient(asked, logger=_silent())
         except (confluent_kafka.KafkaException, TypeError, ValueError) as error:
             raise ConfigError(f"--kafka-config: {self._told(error)}") from None
         self.id = self._metadata(None, timeout_s).cluster_id or None
@@ -104,11 +108,7 @@ class Cluster:
 
     def _metadata(self, topic: str | None, timeout_s: float) -> Any:
         try:
-            found = (
-                self._consumer.list_topics(topic, timeout=timeout_s)
-                if topic
-                else self._consumer.list_topics(timeout=timeout_s)
-            )
+            found = self._admin.list_topics(*([topic] if topic else []), timeout=timeout_s)
         except self._kafka.KafkaException as error:
             raise self._unanswered(self._told(error)) from None
         self._heard_at = time.monotonic()
@@ -153,12 +153,8 @@ class Cluster:
         metadata = self._metadata(topic, self._timeout_s)
         if metadata.controller_id not in metadata.brokers:
             return None  # nobody to ask
-        from confluent_kafka.admin import AdminClient
-
-        asked = {"bootstrap.servers": self._servers, **self._settings, "error_cb": self._note}
         try:
-            admin = AdminClient(asked, logger=_silent())
-            answer = admin.describe_topics(self._kafka.TopicCollection([topic]), request_timeout=_ANSWER_S)
+            answer = self._admin.describe_topics(self._kafka.TopicCollection([topic]), request_timeout=_ANSWER_S)
             found = str(answer[topic].result(_ANSWER_S).topic_id)
         except Exception:  # an old cluster, or one that lets nobody ask; what is read is checked all the same
             return None
@@ -174,6 +170,28 @@ class Cluster:
             raise self._unanswered("timed out")
         self._heard_at = time.monotonic()
         return int(found[0]), int(found[1])
+
+    def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """Offset of what comes next in partitions, as the cluster says now.
+
+        None of them if nobody answers just now, which is borne for the time that is given.
+        """
+        from confluent_kafka.admin import OffsetSpec
+
+        level = self._kafka.IsolationLevel
+        uncommitted = self._settings.get("isolation.level") == "read_uncommitted"
+        options = {"isolation_level": level.READ_UNCOMMITTED if uncommitted else level.READ_COMMITTED}
+        asked = {self._at(partition): OffsetSpec.latest() for partition in partitions}
+        wait_s = min(_ANSWER_S, self._timeout_s)
+        try:
+            answers = self._admin.list_offsets(asked, request_timeout=wait_s, **options)
+            found = {(at.topic, at.partition): int(answer.result(wait_s).offset) for at, answer in answers.items()}
+        except (self._kafka.KafkaException, TimeoutError) as error:
+            if time.monotonic() - self._heard_at > self._timeout_s:
+                raise self._unanswered(self._told(error)) from None
+            return {}
+        self._heard_at = time.monotonic()
+        return found
 
     def ahead(self, partition: Partition) -> int | None:
         """Offset of what comes next in a partition, as the last answer said; None if there was none yet."""

@@ -12,12 +12,16 @@ from gbdtlr.streams.places import Place, Places
 from gbdtlr.streams.source import Piece, Source
 from gbdtlr.streams.topics import Say, Topics
 
-WAIT_S = 0.5
-"""How long nothing may come before time is looked at."""
-
 
 class FromKafka(Source):
-    """What all sources of topics have in common: how they begin, and what they tell."""
+    """What all sources of topics have in common: how they begin, and what they tell.
+
+    Attributes
+    ----------
+    wait_s : how long nothing may come before time is looked at
+    """
+
+    wait_s = 0.5
 
     def __init__(self, asked: Asked, stopped: Callable[[], bool], say: Say) -> None:
         """Connect; raises as :class:`gbdtlr.streams.kafka.Cluster`.
@@ -29,7 +33,8 @@ class FromKafka(Source):
         """
         self._asked, self._stopped, self._say = asked, stopped, say
         self._topics = Topics(asked, say)
-        self._base: dict[Partition, Place] = {}
+        self._before: dict[Partition, Place] = {}
+        self._begun: dict[Partition, Place] = {}
         self._n_tombstones = 0
 
     def close(self) -> None:
@@ -38,14 +43,17 @@ class FromKafka(Source):
 
     def began_at(self, places: Places | None) -> bool:
         """Whether these places are those it began at, or was published with, in all partitions that it reads."""
-        if self._topics.own(places) != self._base:
-            return False
+        own = self._topics.own(places)
+        for partition in own.keys() | self._before.keys():
+            # Another stream may have published where this one began, of a topic that the head had not known.
+            if own.get(partition) not in (self._before.get(partition), self._begun.get(partition)):
+                return False
         self._topics.adopt(places)
         return True
 
     def published(self) -> None:
         """Note that a head with :meth:`places` is live."""
-        self._base = self._topics.own(self.places())
+        self._before = self._begun = self._topics.own(self.places())
 
     def metrics(self) -> Mapping[str, Any]:
         """Lag, in messages that are there and not read, and tombstones."""
@@ -64,14 +72,14 @@ class TopicOfLines(FromKafka):
 
     def begin(self, places: Places | None, as_of: datetime) -> None:
         """Go on from these places; raises as :meth:`Source.begin`."""
-        self._base = self._topics.own(places)
-        self._topics.begin(places, as_of, {self._asked.topic: 0})
+        self._before = self._topics.own(places)
+        self._begun = self._topics.begin(places, as_of, {self._asked.topic: 0})
 
     def pieces(self) -> Iterator[Piece]:
         """The lines as they come, until it is stopped."""
         while not self._stopped():
             self._topics.look()
-            yield Piece(self._values(self._topics.read(WAIT_S)))
+            yield Piece(self._values(self._topics.read(self.wait_s)))
 
     def places(self) -> Places:
         """Behind the last lines handed out."""

@@ -56,6 +56,7 @@ class Topics:
         """
         places = places or Places()
         self._before, self._begun = places, {}
+        self._cluster.assign({})  # or questions would wait behind what is read
         elsewhere = bool(places.topics) and None not in (places.cluster, self._cluster.id)
         elsewhere = elsewhere and places.cluster != self._cluster.id
         found: dict[Partition, Place] = {}
@@ -185,9 +186,10 @@ class Topics:
             self._say("kafka.partitions", appeared=", ".join(f"{name}[{number}]" for name, number in appeared))
         return appeared
 
-    def is_at_end(self, partition: Partition) -> bool:
-        """Whether nothing more stands in a partition just now; asks the cluster."""
-        return self.next[partition] >= self._cluster.bounds(partition)[1]
+    def still_at_end(self) -> list[Partition]:
+        """Partitions in which nothing more stands just now; asks the cluster."""
+        ends = self._cluster.ends(self.at_end) if self.at_end else {}
+        return [partition for partition, end in ends.items() if self.next[partition] >= end]
 
     def pause(self, partitions: Sequence[Partition]) -> None:
         """Read nothing more of these for now."""

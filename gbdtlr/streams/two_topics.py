@@ -19,21 +19,25 @@ from gbdtlr.streams.asked import AS_OF, Asked
 from gbdtlr.streams.kafka import Message, Partition
 from gbdtlr.streams.places import Place, Places
 from gbdtlr.streams.source import Piece
-from gbdtlr.streams.topic import WAIT_S, FromKafka
+from gbdtlr.streams.topic import FromKafka
 from gbdtlr.streams.topics import Say
 from gbdtlr.streams.waiting import Waiting, in_topic
 from gbdtlr.times import to_us
 
-ASK_EVERY_S = 1.0
-"""How often partitions that have nothing more are asked for more, while impressions wait."""
 _NEVER = -(2**62)
 _LEAST_AHEAD_US = 60 * 1_000_000
 
 
 class TwoTopics(FromKafka):
-    """Impressions with their labels."""
+    """Impressions with their labels.
+
+    Attributes
+    ----------
+    ask_every_s : how often partitions that have nothing more are asked for more, while impressions wait
+    """
 
     joins = True
+    ask_every_s = 1.0
 
     def __init__(
         self,
@@ -58,14 +62,14 @@ class TwoTopics(FromKafka):
         self._progress: dict[Partition, int] = {}
         self._paused: set[Partition] = set()
         self._asked_at = time.monotonic()
-        self._waiting = self._begun({})
+        self._waiting = self._waiting_from({})
 
     @property
     def joined(self) -> Joined:  # type: ignore[override]  # read only here
         """What it came across in joining."""
         return self._waiting.joined
 
-    def _begun(self, places: Mapping[Partition, Place]) -> Waiting:
+    def _waiting_from(self, places: Mapping[Partition, Place]) -> Waiting:
         of_topics = tuple(
             {number: place for (name, number), place in places.items() if name == topic}
             for topic in (self._impressions, self._outcomes)
@@ -78,7 +82,7 @@ class TwoTopics(FromKafka):
         """Go on from these places; raises as :meth:`Source.begin`."""
         self._topics.resume(sorted(self._paused))
         self._paused = set()
-        self._base = self._topics.own(places)
+        self._before = self._topics.own(places)
         back_us = 2 * self._window_us + self._grace_us
         found = self._topics.begin(places, as_of, {self._impressions: back_us, self._outcomes: back_us})
         numbers = {topic: {number for name, number in found if name == topic} for topic in self._asked.names}
@@ -94,7 +98,8 @@ class TwoTopics(FromKafka):
             for partition, place in found.items():
                 if partition[0] == self._impressions:
                     found[partition] = replace(place, until_us=until_us)
-        self._waiting = self._begun(found)
+        self._begun = found
+        self._waiting = self._waiting_from(found)
         self._progress = dict.fromkeys(found, _NEVER)
 
     def pieces(self) -> Iterator[Piece]:
@@ -103,7 +108,7 @@ class TwoTopics(FromKafka):
             for partition in self._topics.look():
                 self._progress[partition] = _NEVER
             now_us = to_us(self._clock())
-            self._take(self._topics.read(WAIT_S), now_us)
+            self._take(self._topics.read(self.wait_s), now_us)
             self._ask()
             read_us = min(self._progress.values())
             self._balance(read_us)
@@ -121,13 +126,12 @@ class TwoTopics(FromKafka):
 
     def _ask(self) -> None:
         """Note of partitions that have nothing more up to when that is so."""
-        if not len(self._waiting) or time.monotonic() - self._asked_at < ASK_EVERY_S:
+        if not len(self._waiting) or time.monotonic() - self._asked_at < self.ask_every_s:
             return
         self._asked_at = time.monotonic()
-        for partition in self._topics.at_end:
-            now_us = to_us(self._clock())
-            if self._topics.is_at_end(partition):
-                self._progress[partition] = max(self._progress[partition], now_us)
+        now_us = to_us(self._clock())
+        for partition in self._topics.still_at_end():
+            self._progress[partition] = max(self._progress[partition], now_us)
 
     def _balance(self, read_us: int) -> None:
         """Let partitions wait that are far ahead of the others: what they hold would wait in memory."""

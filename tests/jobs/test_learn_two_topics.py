@@ -1,0 +1,218 @@
+"""Impressions and outcomes of two topics: the labels are those of files, and each impression is learned once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from methods_kit import HOUR, config, rows, write_log
+from topics_kit import NOW, Clock, as_rows, raw_config, send, two_logs
+
+from gbdtlr.errors import ConfigError, StreamError
+from gbdtlr.jobs import train_trees, update_lr
+from gbdtlr.jobs.learn import learn
+from gbdtlr.release import Release
+from gbdtlr.store import Store
+from gbdtlr.streams import Places
+from tests.streams.kafka_kit import MockCluster, asked, counted, learn_from, lines_of
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def cluster() -> MockCluster:
+    return MockCluster()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("raw")
+
+
+def trained(folder: Path, store: str) -> Any:
+    base = raw_config(folder, "trained")
+    if not Path(base.store).exists():
+        assert train_trees(base, NOW).status == "published"
+    c = raw_config(folder, store)
+    shutil.copytree(base.store, c.store)
+    return c
+
+
+def live(c: Any) -> Release:
+    release = Release.live(Store.open(c.store))
+    assert release is not None
+    return release
+
+
+def all_of(n: int) -> Any:
+    """Until so many messages were read and nothing waits."""
+    return lambda source: counted(source) >= n and not source.metrics()["waiting"]
+
+
+def test_what_is_learned_is_what_the_joined_lines_would_give(folder: Path, cluster: MockCluster) -> None:
+    logs = two_logs(120, NOW, 2 * HOUR, 7)
+    n = send(cluster, ("shown-1", "clicks-1"), logs)
+    c = trained(folder, "joined")
+    result = learn_from(c, asked(cluster, "shown-1", "clicks-1"), all_of(n), Clock(NOW + 6 * HOUR))
+    assert (result.status, result.samples) == ("published", 120)
+    assert result.metrics["joined"]["impressions"] == 120
+    assert result.metrics["joined"]["positives"] == len(logs[1])
+    assert live(c).entry.metrics["joined"]["positives"] == len(logs[1])
+    assert result.metrics["impressions_late"] == 0
+
+    plain = config(folder, "ftrl", store="by-pipe")
+    lines = lines_of(as_rows(logs))
+    by_pipe = trained(folder, "by-pipe")
+    no_outcomes = by_pipe.replace(samples=plain.samples, outcomes=None)
+    assert learn(no_outcomes, [lines], Clock(NOW + 6 * HOUR), publish_every=HOUR).samples == 120
+    assert live(c).learned["online.npz"] == live(by_pipe).learned["online.npz"]
+
+
+def test_only_what_is_past_its_deadline_is_learned_and_the_rest_waits_across_a_stop(
+    folder: Path, cluster: MockCluster
+) -> None:
+    logs = two_logs(120, NOW, 2 * HOUR, 8)
+    n = send(cluster, ("shown-2", "clicks-2"), logs)
+    c = trained(folder, "waits")
+    ahead = asked(cluster, "shown-2", "clicks-2")
+    ends: list[int] = []
+
+    def at_end(source: Any) -> bool:
+        """Twice after all was read."""
+        ends.append(counted(source) == n and len(source._topics.at_end) == 8)
+        return sum(ends) > 2
+
+    # An hour of impressions has its deadline, and the grace, behind it.
+    result = learn_from(c, ahead, at_end, Clock(NOW + 2 * HOUR + timedelta(seconds=10)))
+    n_first = result.samples
+    assert 40 < n_first < 80
+    assert result.metrics["waiting"] == 120 - n_first
+    found = Places.of(live(c).head_manifest)
+    assert found is not None
+    first, clicks = found.topics["shown-2"].partitions, found.topics["clicks-2"].partitions
+    assert sum(first[each].next for each in "01") == 120
+    assert abs(sum(first[each].offset for each in "01") - n_first) <= 1
+    assert sum(clicks[each].offset for each in "01") < sum(clicks[each].next for each in "01")
+
+    result = learn_from(c, ahead, all_of(n), Clock(NOW + 6 * HOUR))
+    assert (result.status, result.samples) == ("published", 120 - n_first)
+    whole = trained(folder, "whole")
+    learn_from(whole, ahead, all_of(n), Clock(NOW + 6 * HOUR))
+    assert live(c).learned["online.npz"] == live(whole).learned["online.npz"]
+
+
+def test_by_default_it_begins_where_files_end(
+    folder: Path, cluster: MockCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Impressions that an update has learned in files are not learned again; the mock does not know of times."""
+    logs = two_logs(360, NOW, 6 * HOUR)  # the same rows as in files
+    n = send(cluster, ("shown-3", "clicks-3"), logs)
+    c = trained(folder, "default")
+    assert update_lr(c, NOW + 3 * HOUR).status == "published"
+    sought: list[int] = []
+
+    def sent_from(_: Any, __: str, numbers: Any, us: int) -> dict[int, int]:
+        sought.append(us)
+        return dict.fromkeys(numbers, 0)
+
+    monkeypatch.setattr("gbdtlr.streams.kafka.Cluster.sent_from", sent_from)
+    told = asked(cluster, "shown-3", "clicks-3", start="as-of")
+    result = learn_from(c, told, all_of(n), Clock(NOW + 9 * HOUR))
+    later = [row for row in as_rows(logs) if row["at"] > (NOW + 2 * HOUR).timestamp() * 1e6]
+    assert result.samples == len(later)
+    assert result.metrics["impressions_late"] == 0
+    assert sought == [(NOW + HOUR).timestamp() * 1e6 - 10e6] * 2, "two windows and the grace before"
+
+
+def test_more_impressions_than_may_wait_end_it_after_it_has_published(folder: Path, cluster: MockCluster) -> None:
+    send(cluster, ("shown-4", "clicks-4"), two_logs(120, NOW, 2 * HOUR, 9))
+    c = trained(folder, "many")
+    with pytest.raises(StreamError, match="more than 100 impressions wait"):
+        learn_from(c, asked(cluster, "shown-4", "clicks-4", most_waiting=100), lambda _: False, Clock(NOW))
+
+
+def test_nobody_decides_while_outcomes_are_behind(folder: Path, cluster: MockCluster) -> None:
+    """Outcomes that come into their topic long after the clock has passed the deadline, as after an outage, count."""
+    logs = two_logs(60, NOW, HOUR, 11)
+    nothing = logs[1].slice(0, 0)
+    n = send(cluster, ("shown-5", "clicks-5"), (logs[0], nothing))
+    cluster.send("clicks-5", [None], sent=[NOW])
+    c = trained(folder, "behind")
+    sent: list[int] = []
+
+    def until(source: Any) -> bool:
+        if counted(source) == n + 1 and not sent:
+            sent.append(send(cluster, ("shown-5", "clicks-5"), (logs[0].slice(0, 0), logs[1])))
+        return bool(sent) and counted(source) == n + 1 + sent[0] and not source.metrics()["waiting"]
+
+    # Just before the first deadline: nothing can be decided before the outcomes are read.
+    result = learn_from(c, asked(cluster, "shown-5", "clicks-5"), until, _Fast(NOW + HOUR))
+    assert result.metrics["joined"]["positives"] == len(logs[1])
+
+
+class _Fast(Clock):
+    """A minute later each time it is asked."""
+
+    def __call__(self) -> Any:
+        self.now += timedelta(minutes=1)
+        return self.now
+
+
+def test_partitions_must_be_there_in_both(folder: Path, cluster: MockCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(cluster, ("shown-6", "clicks-6"), two_logs(10, NOW, HOUR, 12))
+    c = trained(folder, "alike")
+    numbers = "gbdtlr.streams.kafka.Cluster.partitions"
+    monkeypatch.setattr(numbers, lambda _, topic: [0, 1] if topic == "shown-6" else [0])
+    with pytest.raises(ConfigError, match="that only one of the topics has"):
+        learn_from(c, asked(cluster, "shown-6", "clicks-6", partitions=frozenset({0, 1})), 1, Clock(NOW))
+
+
+def test_one_topic_does_for_a_config_with_outcomes_nowhere(folder: Path, cluster: MockCluster) -> None:
+    cluster.send("alone", [b"{}"])
+    c = trained(folder, "alone")
+    with pytest.raises(ConfigError, match="name two topics with --topic and --outcomes-topic"):
+        learn_from(c, asked(cluster, "alone"), 1, Clock(NOW))
+
+
+@pytest.mark.parametrize(
+    ("work", "stride"),
+    [
+        ("one", 13),
+        ("two", 13),
+        pytest.param("one", 1, marks=pytest.mark.slow),
+        pytest.param("two", 1, marks=pytest.mark.slow),
+    ],
+)
+def test_killed_anywhere_each_message_is_learned_once(
+    tmp_path: Path, child_environment: Any, work: str, stride: int
+) -> None:
+    cluster = MockCluster()
+    if work == "one":
+        write_log(tmp_path / "log", 54)
+        table = rows(60, NOW, HOUR, 5).drop_columns(["at", "known_at"])
+        cluster.send("one", lines_of(table.to_pylist()))
+        n = 60
+    else:
+        raw_config(tmp_path, "unused")
+        n = send(cluster, ("shown", "clicks"), two_logs(60, NOW, HOUR, 5))
+    command = [sys.executable, str(HERE / "topic_crash_child.py"), str(tmp_path), cluster.servers, work]
+    path = os.pathsep.join([str(HERE.parent.parent), child_environment["PYTHONPATH"]])
+    done = subprocess.run(
+        [*command, str(stride), str(n)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**child_environment, "PYTHONPATH": path},
+    )
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    assert counts["states"] == 1, counts
+    assert counts["killed"] >= (2 if stride > 1 else 40), counts
+    assert counts["published"] > 0, counts
