@@ -18,6 +18,7 @@ from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.ledger import Ledger
 from gbdtlr.jobs.methods import Fitted, dense_of, rule_of, sparsity, wide_of
 from gbdtlr.jobs.pending import Pending
+from gbdtlr.jobs.placed import places_of
 from gbdtlr.jobs.result import JobResult
 from gbdtlr.jobs.run import Run
 from gbdtlr.jobs.unfinal import delays_of
@@ -163,7 +164,8 @@ class Stream:
                 draft.gate.judge(self._checks(draft, coded, seen))
                 with self._run.say.timed("release.publish") as told:
                     written = draft.write()
-                    published = written.publish(exactly=draft.places is not None)
+                    # Who can go back need not win over what knows less, and must not: it would have places of its own.
+                    published = written.publish(exactly=self._source.places() is not None)
                     told.update(release=published.entry.number, samples=self.n_new)
             except Refused as refusal:
                 self._refuse(str(refusal), draft.as_of)
@@ -200,7 +202,7 @@ class Stream:
             base.entry,
             {"fresh": self.n_new, **self._lines.metrics(self._quality_of_release), **self._told_of_source()},
             delays=delays_of(base, config),
-            places=self._source.places(),
+            places=self._source.places() or places_of(base, config),
         )
 
     def _joined(self) -> Joined:

@@ -71,10 +71,10 @@ class Cluster:
         self._last_error = ""
         self._heard_at = time.monotonic()
         try:
-            self._consumer = confluent_kafka.Consumer(self._properties(), logger=_silent())
+            self._consumer = confluent_kafka.Consumer(self._properties())
             # A question on the consumer's own connection would wait behind what that waits for.
-            asked = {**self._settings, "bootstrap.servers": servers, "error_cb": self._note}
-            self._admin = admin.AdminClient(asked, logger=_silent())
+            asked = {**self._settings, "bootstrap.servers": servers, "error_cb": self._note, "logger": _silent()}
+            self._admin = admin.AdminClient(asked)
         except (confluent_kafka.KafkaException, TypeError, ValueError) as error:
             raise ConfigError(f"--kafka-config: {self._told(error)}") from None
         self.id = self._metadata(None, timeout_s).cluster_id or None
@@ -87,6 +87,7 @@ class Cluster:
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
             "error_cb": self._note,
+            "logger": _silent(),
         }
         # The client wants to know a group, and asks nothing of it.
         usual = {"client.id": "gbdtlr", "group.id": "gbdtlr", "topic.metadata.refresh.interval.ms": 10_000}

@@ -157,9 +157,11 @@ def test_other_jobs_carry_the_places_on(log: Path, cluster: MockCluster) -> None
     cluster.send("carried", messages(10, 6))
     result = learn_from(c, asked(cluster, "carried"), 40, Clock(NOW + 4 * HOUR))
     assert (result.status, result.samples, places(c, "carried")) == ("published", 10, [40, 0, 0, 0])
+    assert learn(c, [messages(10, 7)], Clock(NOW + 5 * HOUR), publish_every=HOUR).status == "published"
+    assert places(c, "carried") == [40, 0, 0, 0], "what comes by a pipe moves none"
     # A head that cannot learn sample by sample has no place in a stream.
     other = config(log, "refit", store="carried")
-    assert update_lr(other, NOW + 5 * HOUR).status == "published"
+    assert update_lr(other, NOW + 6 * HOUR).status == "published"
     assert PLACES not in live(c).head_manifest
 
 
@@ -495,3 +497,21 @@ def _n_learned(c: Config) -> int:
     head = live(c).online()
     assert head is not None
     return head.n_learned
+
+
+def test_a_broker_that_goes_away_is_borne_for_a_while_then_what_was_learned_is_published(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gbdtlr.streams.topics.LOOK_EVERY_S", 0.0)
+    other = MockCluster()
+    other.send("away", messages(30))
+    c = trained(log, "away")
+
+    def until(source: Any) -> bool:
+        if counted(source) == 30:
+            other.stop()
+        return False
+
+    with pytest.raises(StreamError, match=r"no broker of .* answered within 0.5 s"):
+        learn_from(c, asked(other, "away", timeout=timedelta(seconds=0.5)), until, Clock())
+    assert places(c, "away") == [30, 0, 0, 0]

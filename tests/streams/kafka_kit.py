@@ -28,7 +28,8 @@ class MockCluster:
         logger = logging.getLogger("mock cluster")
         logger.propagate = False
         logger.addHandler(logging.NullHandler())
-        self._producer = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "", "linger.ms": 0}, logger=logger)
+        mock = {"test.mock.num.brokers": 1, "bootstrap.servers": "", "linger.ms": 0, "logger": logger}
+        self._producer: Producer | None = Producer(mock)
         brokers = self._producer.list_topics(timeout=10).brokers.values()
         self.servers = ",".join(f"{each.host}:{each.port}" for each in brokers)
 
@@ -36,10 +37,15 @@ class MockCluster:
         self, topic: str, values: Iterable[bytes | str | None], partition: int = 0, sent: Sequence[datetime] = ()
     ) -> None:
         """Send messages to a partition, with the times they were sent at, or now."""
+        assert self._producer is not None, "it is gone"
         for i, value in enumerate(values):
             at = {"timestamp": to_us(sent[i]) // 1000} if sent else {}
             self._producer.produce(topic, value, partition=partition, **at)
         assert self._producer.flush(10) == 0
+
+    def stop(self) -> None:
+        """Be gone, as a broker whose machine is."""
+        self._producer = None
 
 
 def asked(cluster: MockCluster, topic: str, outcomes_topic: str | None = None, **more: Any) -> Asked:
