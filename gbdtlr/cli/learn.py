@@ -77,7 +77,8 @@ def learn(
         else:
             with closing(kafka_options.source(session, kafka, stop)) as source:
                 result = run(source)
-    code = finish(session, result, "if they are right, allow it under [guard] and send them again")
+    again = "send them again" if kafka is None else "start it again"
+    code = finish(session, result, f"if they are right, allow it under [guard] and {again}")
     if result.metrics["lines_refused"] and not result.samples:
         session.log.error(f"{result.reason}; mend the lines, or [samples]", NOTHING_LEARNED)
         return NOTHING_LEARNED

@@ -21,14 +21,19 @@ from gbdtlr.times import to_us
 MOST_LOOKS = 4000  # a source that never comes to its end fails, and does not hang
 
 
+def silent() -> logging.Logger:
+    """For what clients of the tests say."""
+    logger = logging.getLogger("clients of tests")
+    logger.propagate = False
+    logger.addHandler(logging.NullHandler())
+    return logger
+
+
 class MockCluster:
     """One broker, whose topics have four partitions each, and are there once something was sent to them."""
 
     def __init__(self) -> None:
-        logger = logging.getLogger("mock cluster")
-        logger.propagate = False
-        logger.addHandler(logging.NullHandler())
-        mock = {"test.mock.num.brokers": 1, "bootstrap.servers": "", "linger.ms": 0, "logger": logger}
+        mock = {"test.mock.num.brokers": 1, "bootstrap.servers": "", "linger.ms": 0, "logger": silent()}
         self._producer: Producer | None = Producer(mock)
         brokers = self._producer.list_topics(timeout=10).brokers.values()
         self.servers = ",".join(f"{each.host}:{each.port}" for each in brokers)

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from gbdtlr.jobs import train_trees
 from gbdtlr.release import Release
 from gbdtlr.store import Store
 from gbdtlr.streams import Places
+from gbdtlr.streams.kafka import Cluster
 from gbdtlr.times import to_us
-from tests.streams.kafka_kit import asked, counted, learn_from, lines_of
+from tests.streams.kafka_kit import asked, counted, learn_from, lines_of, silent
 
 pytestmark = pytest.mark.slow
 JOBS = Path(__file__).parents[1] / "jobs"
@@ -46,14 +47,15 @@ class Broker:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        self.admin = AdminClient({"bootstrap.servers": self.servers})
+        client = {"bootstrap.servers": self.servers, "logger": silent()}
+        self.admin = AdminClient(client)
         for left in range(20, -1, -1):
             try:
                 self.admin.list_topics(timeout=1)
                 break
             except KafkaException:
                 assert left, "the broker does not come up"
-        self._producer = Producer({"bootstrap.servers": self.servers, "linger.ms": 0})
+        self._producer = Producer({**client, "linger.ms": 0})
 
     def make(self, topic: str, partitions: int) -> None:
         """A topic; one of its name that was there is another."""
@@ -65,7 +67,7 @@ class Broker:
             future.result(10)
 
     def send(self, topic: str, values: list[bytes], partition: int = 0, sent: Any = ()) -> None:
-        """Send messages; each a batch of its own, as this broker knows the times of batches."""
+        """Send messages; each a batch of its own, as this broker counts batches where it tells a partition's end."""
         for i, value in enumerate(values):
             at = {"timestamp": to_us(sent[i]) // 1000} if sent else {}
             self._producer.produce(topic, value, partition=partition, **at)
@@ -133,21 +135,34 @@ def test_two_topics_are_learned_once_across_a_stop(broker: Broker, store: Any, k
     assert live(stopped).learned["online.npz"] == live(whole).learned["online.npz"]
 
 
-def test_by_default_it_begins_with_what_was_sent_since_the_head(broker: Broker, store: Any, kit: Any) -> None:
-    table = kit.rows(40, kit.NOW - kit.HOUR, 2 * kit.HOUR, 3)
-    times = table["at"].to_pylist()
-    broker.make("since", 1)
-    broker.send("since", lines_of(table.drop_columns(["at", "known_at"]).to_pylist()), 0, times)
-    c = store("since")
-    plain = kit.config(Path(c.store).parent, "ftrl", store="since").samples
+def test_places_have_the_topics_id_and_another_of_its_name_is_refused(broker: Broker, store: Any, kit: Any) -> None:
+    values = lines_of(kit.rows(40, kit.NOW, kit.HOUR, 3).drop_columns(["at", "known_at"]).to_pylist())
+    broker.make("anew", 1)
+    broker.send("anew", values)
+    c = store("anew")
+    plain = kit.config(Path(c.store).parent, "ftrl", store="anew").samples
     c = c.replace(samples=plain, outcomes=None)
-    result = learn_from(c, asked(broker, "since", start="as-of"), 40, kit.Clock(kit.NOW + kit.HOUR))  # type: ignore[arg-type]
-    assert result.samples == sum(at >= kit.NOW for at in times)
+    what: Any = asked(broker, "anew")  # type: ignore[arg-type]
+    assert learn_from(c, what, 40, kit.Clock(kit.NOW + kit.HOUR)).samples == 40
     places = Places.of(live(c).head_manifest)
     assert places is not None
-    assert places.topics["since"].id, "a real one says which topic it is"
+    assert places.topics["anew"].id, "a real one says which topic it is"
+    assert learn_from(c, what, 40, kit.Clock(kit.NOW + 2 * kit.HOUR)).status == "unchanged"
+    broker.drop("anew")
+    broker.make("anew", 1)
+    with pytest.raises(StreamError, match="topic anew was made anew"):
+        learn_from(c, what, 40, kit.Clock(kit.NOW + 3 * kit.HOUR))
 
-    broker.drop("since")
-    broker.make("since", 1)
-    with pytest.raises(StreamError, match="topic since was made anew"):
-        learn_from(c, asked(broker, "since"), 40, kit.Clock(kit.NOW + 2 * kit.HOUR))  # type: ignore[arg-type]
+
+def test_messages_are_found_by_when_they_were_sent(broker: Broker) -> None:
+    broker.make("times", 2)
+    broker.send("times", [b"{}"] * 3)
+    moment = datetime.now(UTC) + timedelta(milliseconds=2)
+    while datetime.now(UTC) <= moment:
+        pass
+    broker.send("times", [b"{}"] * 2)
+    opened = Cluster(broker.servers, {}, 5.0)
+    assert opened.sent_from("times", [0, 1], to_us(moment)) == {0: 3, 1: 0}
+    assert opened.sent_from("times", [0, 1], 0) == {0: 0, 1: 0}
+    assert opened.ends([("times", 0), ("times", 1)]) == {("times", 0): 5, ("times", 1): 0}
+    opened.close()

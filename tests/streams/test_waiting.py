@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gbdtlr.config import SamplesConfig
@@ -105,7 +105,8 @@ def frame(some: Sequence[Event]) -> pd.DataFrame:
     return pd.DataFrame(columns).assign(landed=lambda rows: rows["at"])
 
 
-@given(shown=events(), clicks=events(), step=st.sampled_from([1, 7, 60, 500]))
+@settings(max_examples=60)
+@given(shown=events(), clicks=events(), step=st.sampled_from([5, 60, 500]))
 def test_the_labels_are_those_of_files(shown: list[Event], clicks: list[Event], step: int) -> None:
     reading = Reading(messages(0, shown), messages(1, clicks))
     for minute in range(0, 600, step):
@@ -117,10 +118,11 @@ def test_the_labels_are_those_of_files(shown: list[Event], clicks: list[Event], 
     assert [(pd.Timestamp(at), key, label) for at, key, label in reading.found] == rows
 
 
+@settings(max_examples=60)
 @given(
     shown=events(8),
     clicks=events(8),
-    step=st.sampled_from([1, 7, 60]),
+    step=st.sampled_from([3, 7, 60]),
     stops=st.lists(st.integers(0, 600), max_size=4).map(sorted),
 )
 def test_stopped_anywhere_each_impression_is_handed_out_once_and_the_same(
