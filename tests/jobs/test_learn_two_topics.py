@@ -183,8 +183,8 @@ def test_one_topic_does_for_a_config_with_outcomes_nowhere(folder: Path, cluster
 @pytest.mark.parametrize(
     ("work", "stride"),
     [
-        ("one", 13),
-        ("two", 13),
+        ("one", 17),
+        ("two", 17),
         pytest.param("one", 1, marks=pytest.mark.slow),
         pytest.param("two", 1, marks=pytest.mark.slow),
     ],
