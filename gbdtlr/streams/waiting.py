@@ -12,32 +12,22 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
-
-from gbdtlr.codec.line import decode, row_of
 from gbdtlr.config import OutcomesConfig, SamplesConfig
-from gbdtlr.errors import SamplesError, SchemaError, StreamError
-from gbdtlr.metrics import MAX_WEIGHT
+from gbdtlr.errors import SchemaError, StreamError
 from gbdtlr.samples import Joined
 from gbdtlr.streams.kafka import Message
+from gbdtlr.streams.keyed import Keyed, KeyedMessages, truth_of, weight_of
 from gbdtlr.streams.places import Place
 from gbdtlr.streams.source import Piece
-from gbdtlr.times import format_duration, zone
-from gbdtlr.values import scalars
-from gbdtlr.values.times import times
+from gbdtlr.times import format_duration
 
-AHEAD_US = 3600 * 1_000_000
-"""How long after it was sent a message may say it happened: clocks differ, and what is further off is a mistake."""
-_SLACK_US = 2 * AHEAD_US  # for the second reading of times without a zone when clocks go back
+_SLACK_US = 2 * 3600 * 1_000_000  # for the second reading of times without a zone when clocks go back
 _NEVER = -(2**62)
 _Open = tuple[int, str, int, int, int, bytes]
 """An impression: the later reading of its time, key, partition, offset, its time, and the line itself."""
 _Seen = tuple[int, str, int, int]
 """One that is decided: its time, key, partition and offset."""
-_Time = int | str | None
-"""Microseconds; what a value that is no time looks like; or nothing."""
 
 
 @dataclass(slots=True)
@@ -55,15 +45,6 @@ class _Outcome:
     def rank(self) -> tuple[int, bool, float]:
         """Of two of one key, the lower counts."""
         return self.time_us, not self.one, -self.weight
-
-
-@dataclass(slots=True)
-class _Row:
-    """A message that is an object with a key, before its time is read."""
-
-    message: Message
-    key: str
-    row: dict[str, Any]
 
 
 @dataclass
@@ -94,7 +75,6 @@ class Waiting:
         self._own: OutcomesConfig = own
         self.window_us = round(own.window.total_seconds() * 1_000_000)
         self._slack_us = 0 if self.samples.timezone == "UTC" else _SLACK_US
-        self._zone = zone(self.samples.timezone)
         begun = [_until(place) for place in self.places[0].values()]
         self.until_us = min(begun, default=_NEVER)
         # What came before the first impression of a topic that is begun is no fault of its outcomes.
@@ -105,29 +85,26 @@ class Waiting:
         self._events: dict[str, list[int]] = {}  # of what is seen
         self._outcomes: dict[str, list[_Outcome]] = {}
         self._order: list[tuple[int, str]] = []  # times and keys of the outcomes
-        self._refused: list[str] = []
-        self._n_blank = 0
+        key, time, timezone = str(self.samples.key), self.samples.event_time, self.samples.timezone
+        self._impressions = KeyedMessages(key, time, timezone, self._is_new_impression)
+        self._clicks = KeyedMessages(own.key, own.time, timezone, self._is_new_outcome)
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def is_new(self, kind: int, message: Message) -> bool:
-        """Whether a message of the impressions (0) or the outcomes (1) was never read before."""
-        place = self.places[kind].get(message.partition[1])
-        return place is None or place.read is None or message.offset >= place.read
+    def _is_new_impression(self, message: Message) -> bool:
+        return _is_new(self.places[0].get(message.partition[1]), message)
+
+    def _is_new_outcome(self, message: Message) -> bool:
+        return _is_new(self.places[1].get(message.partition[1]), message)
 
     def add_impressions(self, messages: Iterable[Message]) -> None:
         """Take some impressions; raise StreamError if there is no place for them."""
-        rows = self._rows(messages, 0, str(self.samples.key))
-        times_us = self._times([row.row.get(self.samples.event_time) for row in rows])
-        late_us = (
-            times_us
-            if not self._slack_us
-            else self._times([row.row.get(self.samples.event_time) for row in rows], late=True)
-        )
-        for row, event, late in zip(rows, times_us, late_us, strict=True):
-            if (event_us := self._moment(row, event, self.samples.event_time, 0)) is not None:
-                self._add_impression(row, event_us, late if isinstance(late, int) else event_us)
+        n_keyless = self._impressions.n_keyless
+        for keyed in self._impressions.read(messages):
+            self._add_impression(keyed)
+        self.joined.impressions += self._impressions.n_keyless - n_keyless
+        self.joined.keyless += self._impressions.n_keyless - n_keyless
         if len(self._open) > self.most:
             raise StreamError(
                 f"more than {self.most:,} impressions wait for the end of their window "
@@ -135,18 +112,18 @@ class Waiting:
                 "window"
             )
 
-    def _add_impression(self, row: _Row, event_us: int, late_us: int) -> None:
-        (_, number), offset = row.message.partition, row.message.offset
-        self._first_us = min(self._first_us, event_us)
+    def _add_impression(self, keyed: Keyed) -> None:
+        (_, number), offset = keyed.message.partition, keyed.message.offset
+        self._first_us = min(self._first_us, keyed.us)
         place = self.places[0].get(number)
-        decided_us = max(self.until_us, _NEVER if place is None else _until(place))
-        if late_us > decided_us:
-            heapq.heappush(self._open, (late_us, row.key, number, offset, event_us, row.message.value or b""))
+        if keyed.late_us > max(self.until_us, _until(place)):
+            line = keyed.message.value or b""
+            heapq.heappush(self._open, (keyed.late_us, keyed.key, number, offset, keyed.us, line))
             return
-        begun_with = place is not None and place.read is None and late_us <= _until(place)
-        self.n_late += self.is_new(0, row.message) and not begun_with
-        if event_us > self.until_us - self._slack_us - self.window_us:
-            self._remember(event_us, row.key, number, offset)
+        begun_with = place is not None and place.read is None and keyed.late_us <= _until(place)
+        self.n_late += keyed.is_new and not begun_with
+        if keyed.us > self.until_us - self._slack_us - self.window_us:
+            self._remember(keyed.us, keyed.key, number, offset)
 
     def _remember(self, event_us: int, key: str, number: int, offset: int) -> None:
         heapq.heappush(self._seen, (event_us, key, number, offset))
@@ -154,19 +131,19 @@ class Waiting:
 
     def add_outcomes(self, messages: Iterable[Message]) -> None:
         """Take some outcomes; raise StreamError if there is no place for them."""
-        own, rows = self._own, self._rows(messages, 1, self._own.key)
-        for row, time in zip(rows, self._times([row.row.get(own.time) for row in rows]), strict=True):
-            if (time_us := self._moment(row, time, own.time, 1)) is None:
-                continue
+        own, n_keyless = self._own, self._clicks.n_keyless
+        for keyed in self._clicks.read(messages):
+            message = keyed.message
             try:
-                one = own.value is None or _value(row.row, own.value)
-                weight = 1.0 if own.weight is None else _weight(row.row, own.weight)
+                one = own.value is None or truth_of(keyed.row, own.value)
+                weight = 1.0 if own.weight is None else weight_of(keyed.row, own.weight)
             except SchemaError as error:
-                self._refuse(row.message, 1, str(error))
+                self._clicks.refuse(message, str(error))
                 continue
-            message = row.message
-            outcome = _Outcome(time_us, one, weight, message.sent_us, message.partition[1], message.offset)
-            self._add_outcome(row.key, outcome, self.is_new(1, message))
+            outcome = _Outcome(keyed.us, one, weight, message.sent_us, message.partition[1], message.offset)
+            self._add_outcome(keyed.key, outcome, keyed.is_new)
+        self.joined.outcomes += self._clicks.n_keyless - n_keyless
+        self.joined.outcomes_keyless += self._clicks.n_keyless - n_keyless
         most = min(self.most, own.max_outcomes)
         if len(self._order) > most:
             raise StreamError(
@@ -194,74 +171,15 @@ class Waiting:
         there.sort(key=_Outcome.rank)
         heapq.heappush(self._order, (outcome.time_us, key))
 
-    def _rows(self, messages: Iterable[Message], kind: int, key: str) -> list[_Row]:
-        """Those messages that are objects with a key; the others are counted."""
-        rows = []
-        for message in messages:
-            if message.value is None or not message.value.strip():
-                self._n_blank += self.is_new(kind, message)
-                continue
-            try:
-                row = _object(message.value)
-                text = scalars.text(row.get(key))
-            except SchemaError as error:
-                self._refuse(message, kind, f"{key} {error}")
-            except SamplesError as error:
-                self._refuse(message, kind, str(error))
-            else:
-                if text is None:
-                    self._count_keyless(message, kind)
-                else:
-                    rows.append(_Row(message, text, row))
-        return rows
-
-    def _count_keyless(self, message: Message, kind: int) -> None:
-        if not self.is_new(kind, message):
-            return
-        if kind == 0:
-            self.joined.impressions += 1
-            self.joined.keyless += 1
-        else:
-            self.joined.outcomes += 1
-            self.joined.outcomes_keyless += 1
-
-    def _refuse(self, message: Message, kind: int, reason: str) -> None:
-        if self.is_new(kind, message):
-            (topic, number), offset = message.partition, message.offset
-            self._refused.append(f"{topic}[{number}] at {offset}: {reason}")
-
-    def _times(self, values: list[Any], late: bool = False) -> list[_Time]:
-        """Microseconds of each; None for none, a text that says what it is for one that cannot be read."""
-        column: Any = values
-        if values and set(map(type, values)) == {int} and min(values) >= -(2**63) and max(values) < 2**63:
-            column = np.array(values, np.int64)
-        us, known, unreadable = times(column, self._zone, late=late)
-        if not unreadable:
-            return [int(each) if there else None for each, there in zip(us, known, strict=True)]
-        return [self._time(value, late) for value in values]
-
-    def _time(self, value: Any, late: bool) -> _Time:
-        us, known, unreadable = times([value], self._zone, late=late)
-        return repr(value)[:60] if unreadable else int(us[0]) if known[0] else None
-
-    def _moment(self, row: _Row, us: _Time, name: str, kind: int) -> int | None:
-        """A time that a message may say; None, and it is refused, if it is none, or far ahead of when it was sent."""
-        sent_us = row.message.sent_us
-        if isinstance(us, int) and (sent_us is None or us <= sent_us + AHEAD_US):
-            return us
-        if us is None:
-            self._refuse(row.message, kind, f"{name} is missing, expected a time")
-        elif isinstance(us, str):
-            self._refuse(row.message, kind, f"{name} is {us}, expected a time")
-        else:
-            self._refuse(row.message, kind, f"{name} is more than an hour after the message was sent")
-        return None
-
     def decide(self, until_us: int) -> Piece:
         """Samples of the impressions that happened up to a moment, up to whose deadline all is read; in order."""
-        lines: list[bytes] = [b""] * self._n_blank
-        labels, factors = [0] * self._n_blank, [1.0] * self._n_blank
-        refused, self._refused, self._n_blank = self._refused, [], 0
+        lines: list[bytes] = []
+        refused: list[str] = []
+        for each in (self._impressions, self._clicks):
+            lines += [b""] * each.n_blank
+            refused += each.refused
+            each.n_blank, each.refused = 0, []
+        labels, factors = [0] * len(lines), [1.0] * len(lines)
         while self._open and self._open[0][0] <= until_us:
             late_us, key, number, offset, event_us, line = heapq.heappop(self._open)
             self.joined.impressions += 1
@@ -338,7 +256,7 @@ class Waiting:
         found = {}
         for number, offset in opened.items():
             place = self.places[0].get(number)
-            until_us = max(self.until_us, _NEVER if place is None else _until(place))
+            until_us = max(self.until_us, _until(place))
             until = None if until_us == _NEVER else until_us
             found[number] = Place(offset, next_[number], min(kept[number], offset), until)
         return found
@@ -352,36 +270,12 @@ class Waiting:
         return {number: Place(first[number], read) for number, read in next_.items()}
 
 
-def _until(place: Place) -> int:
-    return _NEVER if place.until_us is None else place.until_us
+def _is_new(place: Place | None, message: Message) -> bool:
+    return place is None or place.read is None or message.offset >= place.read
 
 
-def _object(value: bytes) -> dict[str, Any]:
-    try:
-        row = decode(value)
-    except (ValueError, RecursionError):
-        row = None
-    return row if isinstance(row, dict) else row_of(value)
-
-
-def _value(row: dict[str, Any], name: str) -> bool:
-    try:
-        found = scalars.truth(row.get(name))
-    except SchemaError as error:
-        raise SchemaError(f"{name} {error}") from None
-    if found != found:
-        raise SchemaError(f"{name} is missing, expected 0 or 1")
-    return found == 1
-
-
-def _weight(row: dict[str, Any], name: str) -> float:
-    try:
-        found = scalars.number(row.get(name))
-    except SchemaError as error:
-        raise SchemaError(f"{name} {error}") from None
-    if not found >= 0:
-        raise SchemaError(f"{name} is {row.get(name)!r}, expected a number of at least 0")
-    return float(np.float32(min(found, MAX_WEIGHT)))
+def _until(place: Place | None) -> int:
+    return _NEVER if place is None or place.until_us is None else place.until_us
 
 
 def in_topic(messages: Sequence[Message], topic: str) -> list[Message]:

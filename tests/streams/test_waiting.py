@@ -105,7 +105,7 @@ def frame(some: Sequence[Event]) -> pd.DataFrame:
     return pd.DataFrame(columns).assign(landed=lambda rows: rows["at"])
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(shown=events(), clicks=events(), step=st.sampled_from([5, 60, 500]))
 def test_the_labels_are_those_of_files(shown: list[Event], clicks: list[Event], step: int) -> None:
     reading = Reading(messages(0, shown), messages(1, clicks))
