@@ -109,7 +109,8 @@ class Cluster:
 
     def _metadata(self, topic: str | None, timeout_s: float) -> Any:
         try:
-            found = self._admin.list_topics(*([topic] if topic else []), timeout=timeout_s)
+            # The consumer's, as a question of the other client's would make a topic that is not there.
+            found = self._consumer.list_topics(*([topic] if topic else []), timeout=timeout_s)
         except self._kafka.KafkaException as error:
             raise self._unanswered(self._told(error)) from None
         self._heard_at = time.monotonic()

@@ -190,7 +190,7 @@ def test_after_a_rollback_it_goes_back_to_what_that_head_has_learned(log: Path, 
     assert state(c) == by_pipe(log, "rolled-pipe", [*lines, *more, more[-1]])
 
 
-@pytest.mark.parametrize("what", ["all", "others"])
+@pytest.mark.parametrize("what", ["all", pytest.param("others", marks=pytest.mark.slow)])
 def test_two_at_once_learn_each_message_once(log: Path, cluster: MockCluster, what: str) -> None:
     """Whether they read the same partitions, by mistake, or each its own."""
     topic = f"two-{what}"
@@ -216,6 +216,7 @@ def test_two_at_once_learn_each_message_once(log: Path, cluster: MockCluster, wh
     assert result.samples == (0 if what == "all" else 40)
 
 
+@pytest.mark.slow
 def test_an_update_that_was_begun_before_takes_the_stream_back(log: Path, cluster: MockCluster, meanwhile: Any) -> None:
     """It goes on from a head that has not learned what was published meanwhile: that is read again, on top of it."""
     cluster.send("back", messages(60))
@@ -316,6 +317,7 @@ def test_a_topic_of_another_cluster_or_another_of_its_name_is_not_gone_on_with(
     assert (result.samples, places(c, "moved")) == (10, [10, 0, 0, 0])
 
 
+@pytest.mark.slow
 def test_places_of_other_topics_are_kept(log: Path, cluster: MockCluster) -> None:
     c = trained(log, "kept")
     for hours, topic in enumerate(("kept-1", "kept-2")):
@@ -355,8 +357,11 @@ def test_the_config_and_the_topics_must_agree_on_labels(log: Path, cluster: Mock
     c = trained(log, "agree")
     with pytest.raises(ConfigError, match=r"--outcomes-topic needs \[samples\] key"):
         learn_from(c, asked(cluster, "a", "b"), 1, Clock())
-    with pytest.raises(StreamError, match=r"topic nowhere cannot be read .*: Broker: Unknown topic"):
-        learn_from(c, asked(cluster, "nowhere"), 1, Clock())
+    for _ in range(2):  # asking makes none
+        with pytest.raises(
+            StreamError, match=r"topic nowhere cannot be read .*: (Broker: Unknown topic|it has no such)"
+        ):
+            learn_from(c, asked(cluster, "nowhere"), 1, Clock())
     with pytest.raises(ConfigError, match="choose one of ftrl, rda, fobos"):
         learn_from(config(log, "refit", store="agree"), asked(cluster, "a"), 1, Clock())
 
@@ -429,34 +434,45 @@ class Hearing:
             self.told += piece
 
 
-def test_the_command_publishes_when_it_is_stopped_and_goes_on_when_it_was_killed(
-    log: Path, cluster: MockCluster, process: Any
-) -> None:
+def test_the_command_publishes_when_it_is_stopped(log: Path, cluster: MockCluster, process: Any) -> None:
+    lines = messages(60)
+    cluster.send("stopped", [*lines, b"nonsense"])
+    c, metrics = trained(log, "stopped"), log / "stopped.prom"
+    running = process(c, "stopped", "stopped", "--publish-every", "1h", "--metrics", str(metrics))
+    # A line that is none is told of when those before it are learned.
+    Hearing(running).wait_for(b"lines.refused")
+    running.send_signal(signal.SIGTERM)
+    out = running.stdout.read()
+    assert running.wait() == 0
+    result = json.loads(out)
+    assert (result["status"], result["samples"], result["metrics"]["lag"]) == ("published", 60, 0)
+    assert 'topic="stopped",partition="0"} 0' in metrics.read_text()
+    assert places(c, "stopped") == [61, 0, 0, 0]
+    assert state(c) == by_pipe(log, "stopped-pipe", lines)
+
+
+@pytest.mark.slow
+def test_the_command_goes_on_when_it_was_killed(log: Path, cluster: MockCluster, process: Any) -> None:
     lines = messages(120)
     cluster.send("killed", lines[:50])
     c = trained(log, "killed")
-    metrics = log / "killed.prom"
     first = process(c, "killed", "killed", "--publish-samples", "50", "--publish-every", "1h")
     heard = Hearing(first)
     heard.wait_for(b"release.publish")
-    # Learned, and in no release: a line that is none is told of when those before it were learned.
-    cluster.send("killed", [*lines[50:70], b"nonsense"])
+    cluster.send("killed", [*lines[50:70], b"nonsense"])  # learned, and in no release
     heard.wait_for(b"lines.refused")
     first.send_signal(signal.SIGKILL)
     first.wait()
     assert places(c, "killed") == [50, 0, 0, 0]
-    second = process(c, "killed", "killed", "--publish-every", "1s", "--metrics", str(metrics))
+    second = process(c, "killed", "killed", "--publish-every", "1s")
     heard = Hearing(second)
     heard.wait_until(lambda: places(c, "killed")[0] >= 70)
     cluster.send("killed", lines[70:])
     heard.wait_until(lambda: places(c, "killed")[0] >= 121)
     second.send_signal(signal.SIGTERM)
-    out = second.stdout.read()
+    result = json.loads(second.stdout.read())
     assert second.wait() == 0
-    result = json.loads(out)
-    assert (result["status"], result["samples"], result["metrics"]["lag"]) == ("published", 70, 0)
-    assert 'topic="killed",partition="0"} 0' in metrics.read_text().split("gbdtlr_job_lag{")[1]
-    assert places(c, "killed") == [121, 0, 0, 0]
+    assert (result["status"], result["samples"]) == ("published", 70)
     assert state(c) == by_pipe(log, "killed-pipe", lines)
 
 
