@@ -50,7 +50,7 @@ def learn(c: Any, servers: str, work: str, n: int) -> None:
     def until(source: Any) -> bool:
         return counted(source) >= n and not source.metrics().get("waiting", 0)
 
-    learn_from(c, what, until, Clock(NOW + 6 * HOUR), publish_every=1000 * HOUR, publish_samples=20)
+    learn_from(c, what, until, Clock(NOW + 12 * HOUR), publish_every=1000 * HOUR, publish_samples=20)
 
 
 def arm(k: int, after: bool) -> None:
@@ -61,9 +61,12 @@ def arm(k: int, after: bool) -> None:
         def call(*args: Any, **more: Any) -> Any:
             if next(steps) != k:
                 return real(*args, **more)
-            if after:
-                real(*args, **more)
-            return die()
+            try:
+                if after:
+                    real(*args, **more)
+            finally:  # also of a call that fails, as one that offers again what is there must
+                die()
+            return None
 
         return call
 

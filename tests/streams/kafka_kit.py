@@ -55,9 +55,8 @@ class MockCluster:
 
 def asked(cluster: MockCluster, topic: str, outcomes_topic: str | None = None, **more: Any) -> Asked:
     """What a command line asks for, from the beginning of the topics."""
-    return Asked(
-        cluster.servers, topic, outcomes_topic, **{"start": "earliest", "timeout": timedelta(seconds=5), **more}
-    )
+    usual = {"start": "earliest", "timeout": timedelta(seconds=5), "settings": {"fetch.wait.max.ms": "10"}}
+    return Asked(cluster.servers, topic, outcomes_topic, **{**usual, **more})
 
 
 def counted(source: FromKafka) -> int:
