@@ -23,8 +23,7 @@ _NEED = "need --kafka HOST:PORT and --topic T, or nothing of both for standard i
 def options(function: Function) -> Function:
     """The options, handed on together as ``kafka``; None where none is given that says to read topics."""
 
-    @functools.wraps(function)
-    def command(
+    def handing_on(
         *args: Any,
         kafka: str | None,
         topic: str | None,
@@ -51,9 +50,8 @@ def options(function: Function) -> Function:
             asked = Asked(kafka, *places, settings, kafka_timeout, grace, max_waiting)
         return function(*args, kafka=asked, **others)
 
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    command: Function = functools.wraps(function)(handing_on)
+    return functools.reduce(lambda made, option: option(made), reversed(_OPTIONS), command)
 
 
 _OPTIONS: tuple[Callable[[Function], Function], ...] = (

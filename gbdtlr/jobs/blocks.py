@@ -142,9 +142,8 @@ class _Given:
         return cls(piece.lines, piece.labels, piece.factors)
 
     def take(self, rows: Sequence[int]) -> _Given:
-        labels, factors = (
-            [each[i] for i in rows] if each is not None else None for each in (self.labels, self.factors)
-        )
+        labels = None if self.labels is None else [self.labels[i] for i in rows]
+        factors = None if self.factors is None else [self.factors[i] for i in rows]
         return _Given([self.lines[i] for i in rows], labels, factors)
 
 

@@ -65,17 +65,19 @@ class Cluster:
             from confluent_kafka import admin
         except ImportError:
             raise ConfigError("--kafka needs the extra kafka; install it with: pip install 'gbdtlr[kafka]'") from None
-        self._kafka = confluent_kafka
+        kafka: Any = confluent_kafka  # its types say less than it does
+        clients: Any = admin
+        self._kafka, self._to_end = kafka, clients.OffsetSpec
         self._servers, self._timeout_s = servers, timeout_s
         self._settings = dict(settings)
         self._last_error = ""
         self._heard_at = time.monotonic()
         try:
-            self._consumer = confluent_kafka.Consumer(self._properties())
+            self._consumer = kafka.Consumer(self._properties())
             # A question on the consumer's own connection would wait behind what that waits for.
             asked = {**self._settings, "bootstrap.servers": servers, "error_cb": self._note, "logger": _silent()}
-            self._admin = admin.AdminClient(asked)
-        except (confluent_kafka.KafkaException, TypeError, ValueError) as error:
+            self._admin = clients.AdminClient(asked)
+        except (kafka.KafkaException, TypeError, ValueError) as error:
             raise ConfigError(f"--kafka-config: {self._told(error)}") from None
         self.id = self._metadata(None, timeout_s).cluster_id or None
 
@@ -178,12 +180,10 @@ class Cluster:
 
         None of them if nobody answers just now, which is borne for the time that is given.
         """
-        from confluent_kafka.admin import OffsetSpec
-
         level = self._kafka.IsolationLevel
         uncommitted = self._settings.get("isolation.level") == "read_uncommitted"
         options = {"isolation_level": level.READ_UNCOMMITTED if uncommitted else level.READ_COMMITTED}
-        asked = {self._at(partition): OffsetSpec.latest() for partition in partitions}
+        asked = {self._at(partition): self._to_end.latest() for partition in partitions}
         wait_s = min(_ANSWER_S, self._timeout_s)
         try:
             answers = self._admin.list_offsets(asked, request_timeout=wait_s, **options)
