@@ -27,7 +27,7 @@ from gbdtlr.times import to_us
 from gbdtlr.values.crosses import parts_of
 
 DIMENSIONS, HIDDEN = 8, (64, 32)
-BATCH, RATE, PASSES = 256, 1e-3, 2
+BATCH, RATE, PASSES = 256, 1e-3, 1
 STEP_RATE = 1e-3
 SEED = 1
 MOVED = {

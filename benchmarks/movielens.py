@@ -108,8 +108,8 @@ def config_of(samples: Samples) -> Config:
         {
             "samples": {
                 "path": "-",
-                "event_time": "-",
-                "label_delay": "0s",
+                "event_time": "at",
+                "label_time": "at",
                 "numeric": numeric,
                 "categorical": [name for name in CATEGORIES if name in there],
                 "wide": ["user", "item"],
