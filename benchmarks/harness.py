@@ -22,7 +22,7 @@ from gbdtlr.tables import table
 OURS = "gbdtlr"
 LIBRARIES = (
     "gbdtlr", "numba", "numpy", "lightgbm", "scikit-learn", "treelite", "xgboost", "snapml", "glum", "skglm", "pandas",
-    "pyarrow", "vowpalwabbit", "river", "xxhash", "uvicorn", "duckdb", "polars",
+    "pyarrow", "vowpalwabbit", "river", "xxhash", "uvicorn", "duckdb", "polars", "torch",
 )  # fmt: skip
 
 Work = Callable[[], Any]

@@ -167,6 +167,8 @@ def candidates(bench: Bench) -> None:
 class NoTrees:
     """A model that says the same of every row at no cost."""
 
+    head = None
+
     def margin(self, frame: Any) -> Any:
         """Log-odds of every row, zero."""
         return np.zeros(len(frame["item"]))
