@@ -26,6 +26,7 @@ NAMES = (
     "export",
     "estimator",
     "prior",
+    "vectors",
     "engine",
 )
 

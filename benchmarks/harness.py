@@ -22,7 +22,7 @@ from gbdtlr.tables import table
 OURS = "gbdtlr"
 LIBRARIES = (
     "gbdtlr", "numba", "numpy", "lightgbm", "scikit-learn", "treelite", "xgboost", "snapml", "glum", "skglm", "pandas",
-    "pyarrow", "vowpalwabbit", "river", "xxhash", "uvicorn", "duckdb", "polars",
+    "pyarrow", "vowpalwabbit", "river", "xxhash", "uvicorn", "duckdb", "polars", "torch",
 )  # fmt: skip
 
 Work = Callable[[], Any]
@@ -53,6 +53,7 @@ class Bench:
         tell: Callable[[str, Any], dict[str, Any]] | None = None,
         ours: str = OURS,
         repeats: int | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Median seconds of each system on the case, and their ratio to ours.
 
@@ -63,15 +64,16 @@ class Bench:
         ----------
         systems : what to time, by name; None where a peer is not installed
         tell : further columns of a system, from its name and what its last run returned
+        clock : what seconds are of; ``time.process_time`` where others use the machine and nothing waits
         """
         present = {name: work for name, work in systems.items() if work is not None}
         returned = {name: work() for name, work in present.items()}
         seconds: dict[str, list[float]] = {name: [] for name in present}
         for _ in range(repeats or self.repeats):
             for name, work in present.items():
-                begin = time.perf_counter()
+                begin = clock()
                 returned[name] = work()
-                seconds[name].append(time.perf_counter() - begin)
+                seconds[name].append(clock() - begin)
         base = statistics.median(seconds[ours]) if ours in seconds else None
         for name in systems:
             more = tell(name, returned[name]) if tell is not None and name in present else {}

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from benchmarks import prior
+from benchmarks import served
 from gbdtlr.metrics import Quality
 from gbdtlr.samples import Samples
 from gbdtlr.times import to_us
@@ -27,7 +27,7 @@ def samples():
 
 
 def test_every_row_is_judged_once_by_what_was_live_when_it_happened(samples):
-    stream, judged = prior.Stream(None, samples), []
+    stream, judged = served.Stream(None, samples), []
     moments = [START + hours * HOUR for hours in range(0, 31, 3)]
     for i in range(1, len(moments)):
         for start, end in zip(moments[:i], [*moments[1:i], moments[i]], strict=True):
@@ -42,8 +42,8 @@ def test_every_row_is_judged_once_by_what_was_live_when_it_happened(samples):
 def test_the_difference_is_that_of_both_ne_and_its_error_that_of_blocks(samples):
     rng = np.random.default_rng(1)
     one, other = rng.normal(-0.8, 0.3, (2, 2000))
-    apart, error = prior.difference(samples, one, other)
+    apart, error = served.difference(samples, one, other)
     ne = [Quality.of(margin, samples.label, samples.weight).ne for margin in (one, other)]
     assert apart == pytest.approx(ne[0] - ne[1])
     assert 0 < error < 0.05
-    assert prior.difference(samples, one, one) == (0.0, 0.0)
+    assert served.difference(samples, one, one) == (0.0, 0.0)
