@@ -73,9 +73,11 @@ def explain(session: Session, source: str, row: int, release: int | str | None, 
     """
     from gbdtlr.inspect.explain import explain, row_of
     from gbdtlr.scoring import Scorer
+    from gbdtlr.scoring.users import Users
 
     loaded = Scorer.open(session.store_url, release).loaded
-    terms = explain(loaded.model, row_of(loaded.model, source, row), by_tree)
+    values = row_of(loaded.model, source, row)
+    terms = explain(Users.of(loaded).model_for(values), values, by_tree)
     found = {"release": loaded.entry.number, **terms}
     session.result(found, lambda: _codes_text(found, session) if by_tree else _terms_text(found, top, session))
 
@@ -111,6 +113,10 @@ def _diff_text(found: dict[str, Any], session: Session) -> str:
     parts = [f"release {found['a']} to {found['b']}, on {tables.count(found['rows'], 'sample')}"]
     if found["trees_differ"]:
         parts[0] += "; the trees are new, so their leaves cannot be compared"
+    if found["embeddings"] is not None:
+        from gbdtlr.inspect.embeddings import embeddings_in_words
+
+        parts.append(embeddings_in_words(found["embeddings"]))
     if found["probability_a"] is not None and found["probability_b"] is not None:
         parts.append(f"mean probability {found['probability_a']:.4f} before, {found['probability_b']:.4f} after")
     for kinds, header in ((("leaf", "bias"), "where"), (("id",), "id"), (("dense",), "dense column")):

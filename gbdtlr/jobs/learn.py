@@ -74,6 +74,11 @@ def learn(
         )
     source = pieces if isinstance(pieces, Source) else Pipe(pieces)
     _check_labels(config, source)
+    if config.users.replay:
+        raise ConfigError(
+            "gbdtlr learn sees each sample alone, and [users] replay needs all events before; log the score as it is "
+            "served and name it as [samples] user_score, or run gbdtlr update-lr"
+        )
     with running("learn", config, clock(), on_event=on_event, by=by) as run:
         stream = Stream(run, source)
         try:

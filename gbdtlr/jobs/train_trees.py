@@ -9,12 +9,13 @@ from typing import Any
 
 from gbdtlr.codec.documents import table
 from gbdtlr.compute.threads import n_threads
-from gbdtlr.config import Config, SamplesConfig
+from gbdtlr.config import Config
 from gbdtlr.errors import GbdtlrError, Refused, StoreUnavailable
 from gbdtlr.head import DenseColumn, DenseColumns, pieces
+from gbdtlr.head.codes import happened_from
 from gbdtlr.jobs import guards, hindsight, then
 from gbdtlr.jobs.by import NOBODY, By
-from gbdtlr.jobs.coding import code_window
+from gbdtlr.jobs.coding import code_window, start_of
 from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.fresh import NEWEST, Fresh
@@ -27,11 +28,13 @@ from gbdtlr.jobs.publishing import chosen_since, no_candidate_first
 from gbdtlr.jobs.result import JobResult, OnEvent
 from gbdtlr.jobs.run import Run, running
 from gbdtlr.jobs.unfinal import DelayCounter, Unfinal
+from gbdtlr.jobs.user_scores import UserScores, played
 from gbdtlr.jobs.versions import versions
 from gbdtlr.release import Embedded, Release, Slow
 from gbdtlr.release.slow import DENSE
 from gbdtlr.samples import Samples, at_snapshots
 from gbdtlr.store import Entry
+from gbdtlr.times import to_us
 from gbdtlr.trees import train
 from gbdtlr.values.vectors import is_list
 
@@ -108,8 +111,8 @@ def train_trees(
             return run.refused(live, str(refusal), n_samples)
         past = None
         if hindsight.is_due(config.head, rival.release):
-            dense = anchored(constants_of(grounds.samples, config.samples).columns, config)
-            past = hindsight.of_window(run, grounds.samples, dense)
+            dense = anchored(constants_of(grounds.samples, config).columns, config)
+            past = hindsight.of_window(run, rival.scored(config, grounds.samples), dense)
         slow = _grow(run, grounds, progress)
         del grounds
         return _release(run, slow, rival, gate.reason, n_samples, past)
@@ -161,6 +164,14 @@ class _Rival:
             return ""
         return f"release {self.release.entry.number} has trees as new as these"
 
+    def scored(self, config: Config, samples: Samples) -> Samples:
+        """The trees' samples with their users' scores, where these are worked out: those that it knows."""
+        if not config.users.replay:
+            return samples
+        known = None if self.fresh is None else self.fresh.users
+        users = UserScores(config.samples, config.samples.features) if known is None else known
+        return users.on(samples)
+
     def checks(self, run: Run) -> list[guards.Check]:
         """Checks of the samples it has not learned."""
         if self.release is None or self.fresh is None:
@@ -198,7 +209,7 @@ def _embeddings(run: Run, live: Entry | None) -> Embedded | None:
 def _grow(run: Run, grounds: Grounds, progress: Progress | None) -> Slow:
     """Trees of the samples, in the store; nothing refers to them yet."""
     config, samples, schema = run.config, grounds.samples, grounds.schema
-    dense = constants_of(samples, config.samples)
+    dense = constants_of(samples, config)
     anchored(dense.columns, config)  # a mistake in these is told before the work
     with run.say.timed("trees.train") as told:
         trees = train(samples, config.trees, config.samples, schema=schema, threads=n_threads(), progress=progress)
@@ -209,7 +220,7 @@ def _grow(run: Run, grounds: Grounds, progress: Progress | None) -> Slow:
             "samples": grounds.n_rows,
             **grounds.thinned,
             "totals": table(grounds.totals),
-            "profile": table(guards.profile_of(samples, trees.schema, dense)),
+            "profile": table(guards.profile_of(samples, trees.schema, guards.logged(dense, config.worked_out))),
             "versions": versions(),
         }
         files = trees.to_files()
@@ -220,10 +231,10 @@ def _grow(run: Run, grounds: Grounds, progress: Progress | None) -> Slow:
     return slow
 
 
-def constants_of(samples: Samples, config: SamplesConfig) -> DenseColumns:
+def constants_of(samples: Samples, config: Config) -> DenseColumns:
     """The dense columns with their centres and scales in these samples."""
     table, columns = samples.table, []
-    for name in config.dense:
+    for name in config.samples.dense:
         kind = table.schema.field(name).type
         columns.append(DenseColumn.fit(table, name, table.schema.names, is_list(kind)))
     if config.user_score is not None:  # log-odds already: they enter as they are
@@ -274,14 +285,21 @@ def _draft(
     """The trees with a head of their own, fitted on the whole window."""
     config, fresh, as_of = run.config, rival.fresh, rival.as_of
     model = slow.bare(wide_of(config), dense_of(config, slow))
-    observer, counter = guards.Observer(model, None), DelayCounter(config, rival.release, as_of)
+    observer = guards.Observer(model, None, worked_out=config.worked_out)
+    counter, users = DelayCounter(config, rival.release, as_of), played(run, slow, as_of, start_of(config, as_of))
     with run.say.timed("head.fit") as told:
         counting = Counting.of(config, as_of)
         window = code_window(
-            config, model, as_of, observer=observer if fresh is None else None, counter=counter, engine=run.engine
+            config,
+            model,
+            as_of,
+            observer=observer if fresh is None else None,
+            counter=counter,
+            engine=run.engine,
+            users=users,
         )
         served = fresh.served if fresh is not None else []
-        unfinal = Unfinal.of(run, as_of, counter.delays, model, None if fresh is None else fresh.margin)
+        unfinal = Unfinal.of(run, as_of, counter.delays, model, None if fresh is None else fresh.margin, users)
         metrics.update(unfinal.metrics(window.parts))
         known = past.fits if past is not None and hindsight.is_due(config.head, rival.release) else None
         lesson = Lesson(window.parts, slow.trees, as_of, rival.release, served, unfinal.parts, known)
@@ -315,4 +333,22 @@ def _checks(draft: Draft, rival: _Rival) -> list[guards.Check]:
         bare = draft.fitted.unlearned or draft.model.bare().head
         worse = draft.worse(bare, parts, "the new head is worse than its bare trees")
     ages = guards.ages(draft.window.tally, draft.run.config)
-    return [*ages, *worse, *draft.calibration(draft.as_of - NEWEST)]
+    return [*ages, *worse, *draft.calibration(draft.as_of - NEWEST), *_leaks(draft, rival)]
+
+
+def _leaks(draft: Draft, rival: _Rival) -> list[guards.Check]:
+    """What may speak against dense columns that the live head has not: with a head that does not know the newest day.
+
+    Those that it has are judged by what they add on what it has not learned, at every update.
+    """
+    config, since = draft.run.config, draft.as_of - NEWEST
+    known = () if rival.release is None else rival.release.head.dense.names
+    if {*draft.fitted.head.dense.names} <= {*known}:
+        return []
+    older = draft.window.known_by(since)
+    newer = draft.window.known_after(since).derive(happened_from, to_us(since))
+    if min(rows.sum(len, zero=0) for rows in (older, newer)) < config.guard.min_samples:
+        return []
+    with draft.run.say.timed("head.hold_out"):
+        held_out = method_of(config, draft.slow).full(Lesson(older, draft.slow.trees, since)).head
+    return list(guards.leaks([(held_out, newer)], config.guard))
