@@ -51,7 +51,7 @@ class Process:
             raise ProcessEnded(self._how()) from None
 
     def hear(self, wait_s: float) -> tuple[Any, ...]:
-        """The next value it says, in a tuple, which is empty if none comes so soon; raise ProcessEnded if it is gone."""
+        """The next value it says, in a tuple, empty if none comes so soon; raise ProcessEnded if it is gone."""
         try:
             data = self._said.get(timeout=wait_s)
         except queue.Empty:

@@ -3,8 +3,9 @@
 LightGBM waits for other ranks inside of its library, and for ever where one of them dies: it takes the end of a
 connection for nothing yet. That is why a rank is a process: whoever began it ends it when another one is gone.
 
-In this order a rank is told a :class:`~gbdtlr.trees.plan.Plan`, blocks of rows, ``("link", machines)``, ``("grow",)`` for each tree, and
-``("text", n_trees, whole)``; it answers each but the blocks. What LightGBM refuses is a :class:`Refusal`.
+In this order a rank is told a :class:`~gbdtlr.trees.plan.Plan`, blocks of rows, ``("link", machines)``, ``("grow",)``
+for each tree, and ``("text", n_trees, whole)``; it answers each but the blocks. What LightGBM refuses is a
+:class:`~gbdtlr.trees.plan.Refusal`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy.typing as npt
 from gbdtlr.engine.process import Inbox
 from gbdtlr.trees.plan import TIME_OUT_MIN, Block, Grown, Plan, Refusal
 from gbdtlr.trees.rewriting import same_everywhere
+
 
 class Rank:
     """The rank in this process."""

@@ -8,15 +8,16 @@ rank ever decides by itself, so none waits for one that has stopped.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from gbdtlr.config import SamplesConfig, TreesConfig
-from gbdtlr.engine.seats import Seat, SeatLost, Together, TooLate
+from gbdtlr.engine.seats import SeatLost, Together, TooLate
 from gbdtlr.errors import ConfigError, EngineError, TreesError
-from gbdtlr.trees.bins import booster_names, categorical_of
+from gbdtlr.trees.bins import N_ROWS, booster_names, categorical_of
 from gbdtlr.trees.frozen import FrozenTrees
 from gbdtlr.trees.plan import TIME_OUT_MIN, Grown, Plan, Refusal
 from gbdtlr.trees.schema import Schema
@@ -127,6 +128,12 @@ class Growing:
                 f"choose of {', '.join(SUMMABLE)}, or {_HERE}"
             )
 
+    @property
+    def n_for_bins(self) -> int:
+        """Rows that LightGBM is to find bins on."""
+        named = {canonical(key): value for key, value in self.params.items()}
+        return int(named.get("bin_construct_sample_cnt", N_ROWS))
+
     def plan(self, schema: Schema, bins: bytes, is_weighed: bool) -> Plan:
         """The same for all ranks, but for the numbers of their rows."""
         return Plan(self.params, booster_names(schema), categorical_of(schema), bins, (0, 0), is_weighed)
@@ -171,15 +178,18 @@ def grow_together(
     for _ in range(ATTEMPTS):
         try:
             ranks.do(fill, each=plans)
-            text = _grown(ranks, growing, progress)
-            ranks.end()
-            return FrozenTrees(text, schema)
+            return FrozenTrees(_grown(ranks, growing, progress), schema)
         except SeatLost as lost:
             reason = str(lost)
+        finally:
+            with suppress(EngineError):  # a cluster that is gone has ended them
+                ranks.end()
         if on_lost is not None:
             on_lost(reason)
-        ranks.end()
-    raise EngineError(f"trees were begun on the workers {ATTEMPTS} times, and a rank was lost each time: {reason}")
+    raise EngineError(
+        f"trees were begun on the workers {ATTEMPTS} times, and a rank was lost each time; the last: {reason}. Was the "
+        "machines' memory full? Nothing was published"
+    )
 
 
 def _grown(ranks: Together[Any], growing: Growing, progress: Callable[[int, int, str], None] | None) -> str:
@@ -200,7 +210,7 @@ def _grown(ranks: Together[Any], growing: Growing, progress: Callable[[int, int,
     ranks.tell([("text", n_trees, rank == 0) for rank in range(len(ranks))])
     texts = _heard(ranks, growing, TREE_S, "did not give its trees")
     if len({digest for digest, _ in texts}) > 1:
-        raise EngineError("the workers grew trees that differ; nothing was published. Are their processors of one kind?")
+        raise EngineError("the workers grew trees that differ, so nothing was published; use machines of one kind")
     return str(texts[0][1])
 
 
@@ -209,7 +219,7 @@ def _heard(ranks: Together[Any], growing: Growing, limit_s: float, late: str) ->
     try:
         said = ranks.hear(limit_s)
     except TooLate as error:
-        raise EngineError(f"trees could not be learned on the workers: {error} and {late}; nothing was published") from None
+        raise EngineError(f"trees cannot grow on the workers: {error} and {late}; nothing was published") from None
     for each in said:
         if isinstance(each, Refusal):
             if each.is_passing:

@@ -47,6 +47,7 @@ _ALIASES = {
     "sigmoid": "",
     "monotone_constraints": "mc monotone_constraint monotonic_cst",
     "metric": "metrics metric_types",
+    "bin_construct_sample_cnt": "subsample_for_bin",
     "tree_learner": "tree tree_type tree_learner_type",
     "forcedsplits_filename": "fs forced_splits_filename forced_splits_file forced_splits",
     "machines": "workers nodes",
@@ -69,6 +70,11 @@ _ELSEWHERE = {
     "num_machines": _LEARN_ON,
     "local_listen_port": _LEARN_ON,
 }
+BOTH_PARTS = (
+    ("samples before the validation part", "take a longer window, or a shorter validation"),
+    ("samples of the validation part", "take a longer validation"),
+)
+"""What each part is called where it lacks one of the labels, and what to do then"""
 _SUMMABLE = ("binary", "cross_entropy", "xentropy")
 
 
@@ -247,9 +253,8 @@ def _check_known(given: Mapping[str, Any]) -> None:
 
 def _split_newest(samples: Samples, validation: timedelta) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     newest = samples.event_us > samples.event_us.max() - validation // timedelta(microseconds=1)
-    for rows, which in ((~newest, "before the validation part"), (newest, "of the validation part")):
-        remedy = "a longer validation" if which.startswith("of") else "a longer window, or a shorter validation"
-        require_both_classes(samples, rows, f"samples {which}", f"take {remedy}")
+    for rows, told in zip((~newest, newest), BOTH_PARTS, strict=True):
+        require_both_classes(samples, rows, *told)
     return np.flatnonzero(~newest), np.flatnonzero(newest)
 
 
