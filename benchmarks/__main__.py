@@ -27,6 +27,7 @@ NAMES = (
     "estimator",
     "prior",
     "engine",
+    "ranks",
 )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +24,9 @@ import numpy.typing as npt
 from gbdtlr.engine.process import Inbox
 from gbdtlr.trees.plan import TIME_OUT_MIN, Block, Grown, Plan, Refusal
 from gbdtlr.trees.rewriting import same_everywhere
+
+UNUSED = ("dask", "graphviz", "matplotlib", "pandas", "sklearn")
+"""Libraries that LightGBM looks for: without them it begins in a third of the time, and takes less memory."""
 
 
 class Rank:
@@ -130,6 +134,8 @@ def is_passing(reason: str) -> bool:
 def main() -> None:
     """Do as told until the end."""
     inbox = Inbox()
+    for name in UNUSED:
+        sys.modules[name] = None  # type: ignore[assignment]  # which is how Python is told that there is none
     import lightgbm as lgb
 
     try:

