@@ -4,7 +4,8 @@
 of the rows and of the features each. *n ranks* are processes with their own share of the rows, as on n workers, and the
 same seeds. *NE* is the mean normalised entropy over the seeds on rows of the days after, *spread* the standard
 deviation over the seeds; *all rows and features* is without chance: there *gap* is how far the margins are from those
-of one machine, in the mean. Ranks share this machine, so seconds tell of what they cost and not of what they save.
+of one machine, in the mean, as LightGBM estimates how many rows of all ranks a leaf has, for ``min_data_in_leaf``.
+Ranks share this machine, so seconds tell of what they cost and not of what they save.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from gbdtlr.samples import Samples, dealing
 from gbdtlr.store import Store
 
 ROWS, DAYS, GROWN_DAYS = 400_000, 7, 5
-RANKS = (2, 4, 8)
-SEEDS = range(5)
+RANKS = (2, 4)
+SEEDS = range(4)
 CHANCE = {"bagging_fraction": 0.5, "bagging_freq": 1, "feature_fraction": 0.5}
 N_SHARES = 64
 

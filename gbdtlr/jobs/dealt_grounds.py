@@ -198,7 +198,7 @@ class DealtGrounds:
 
     def grow(self, run: Run, progress: Callable[[int, int, str], None] | None) -> FrozenTrees:
         """Trees of the samples; nothing can be asked of them any more. Raises as :func:`grow_together`."""
-        bins = self.ask(bins_of, self.schema, self.growing.params)
+        bins = self.ask(bins_on, self.choice, self.schema, self.growing.params)
         self.some = Parts()  # rows that would all be read again where their worker is lost
         scale = 1.0 if self.choice.limit is None else self.n_rows / self.n_used
         is_weighed = scale != 1 or any(each for _, _, each in self.sizes)
@@ -223,6 +223,11 @@ class DealtGrounds:
             progress=progress,
             on_lost=lambda reason: run.say.say("trees.again", reason=reason),
         )
+
+
+def bins_on(samples: Samples, choice: Choice, schema: Schema, params: Mapping[str, Any]) -> bytes:
+    """Bins of the rows to grow on, as LightGBM finds them on one machine."""
+    return bins_of(samples.filter(~choice.is_newest(samples)), schema, params)
 
 
 def dealt_evenly(n_rows: Sequence[int], n_ranks: int) -> list[list[int]]:

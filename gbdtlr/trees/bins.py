@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gbdtlr.compute.threads import n_threads
+from gbdtlr.errors import TreesError
+from gbdtlr.trees.refusals import reason_of
 from gbdtlr.trees.schema import Schema
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ def bins_of(samples: Samples, schema: Schema, params: Mapping[str, Any]) -> byte
     ------
     SamplesError
         A feature column missing or of the wrong type.
+    TreesError
+        LightGBM refused the parameters.
     """
     import lightgbm as lgb
 
@@ -41,7 +45,11 @@ def bins_of(samples: Samples, schema: Schema, params: Mapping[str, Any]) -> byte
     )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "bins"
-        dataset.construct().subset([0]).construct().save_binary(str(file))
+        try:
+            dataset.construct().subset([0]).construct().save_binary(str(file))
+        except (lgb.basic.LightGBMError, ValueError) as error:
+            reason = reason_of(error, params)
+            raise TreesError(f"LightGBM refused [trees.params] or the samples: {reason}") from None
         return file.read_bytes()
 
 

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from gbdtlr.engine.process import Inbox
 from gbdtlr.trees.plan import TIME_OUT_MIN, Block, Grown, Plan, Refusal
+from gbdtlr.trees.refusals import is_passing
 from gbdtlr.trees.rewriting import same_everywhere
 
 UNUSED = ("dask", "graphviz", "matplotlib", "pandas", "sklearn")
@@ -38,7 +39,11 @@ class Rank:
 
         self._plan = plan
         rows = _rows_class(lgb.Sequence)
-        data = {"feature_name": [*plan.names], "categorical_feature": [*plan.categorical], "params": dict(plan.params)}
+        data: dict[str, Any] = {
+            "feature_name": [*plan.names],
+            "categorical_feature": [*plan.categorical],
+            "params": dict(plan.params),
+        }
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "bins").write_bytes(plan.bins)
             reference = lgb.Dataset(str(Path(folder) / "bins"), **data).construct()
@@ -124,11 +129,6 @@ def _rows_class(base: Any) -> Any:
             return matrix
 
     return Rows
-
-
-def is_passing(reason: str) -> bool:
-    """Whether LightGBM gave up for the network."""
-    return any(word in reason for word in ("Socket", "Binding port", "linkers"))
 
 
 def main() -> None:

@@ -20,8 +20,9 @@ from gbdtlr.errors import ConfigError, EngineError, TreesError
 from gbdtlr.trees.bins import N_ROWS, booster_names, categorical_of
 from gbdtlr.trees.frozen import FrozenTrees
 from gbdtlr.trees.plan import TIME_OUT_MIN, Grown, Plan, Refusal
+from gbdtlr.trees.refusals import reason_of
 from gbdtlr.trees.schema import Schema
-from gbdtlr.trees.training import canonical, check_monotone, params_of, reason_of
+from gbdtlr.trees.training import canonical, check_monotone, params_of
 
 ATTEMPTS = 5
 """How often trees are begun anew where a rank is lost."""
@@ -224,7 +225,7 @@ def _heard(ranks: Together[Any], growing: Growing, limit_s: float, late: str) ->
         if isinstance(each, Refusal):
             if each.is_passing:
                 raise SeatLost(f"LightGBM's network: {each.reason}")
-            reason = reason_of(Exception(each.reason), growing.cfg.params)
+            reason = reason_of(each.reason, growing.cfg.params)
             raise TreesError(f"LightGBM refused [trees.params] or the samples: {reason}")
     return said
 

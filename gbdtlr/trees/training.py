@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from gbdtlr.errors import ConfigError, TreesError
 from gbdtlr.samples.batch import require_both_classes
 from gbdtlr.trees.bins import booster_names, categorical_of
 from gbdtlr.trees.frozen import FrozenTrees
+from gbdtlr.trees.refusals import reason_of
 from gbdtlr.trees.rewriting import same_everywhere
 from gbdtlr.trees.schema import Schema
 
@@ -225,14 +225,6 @@ def check_monotone(given: Mapping[str, Any], samples_cfg: SamplesConfig) -> None
             f"[trees.params] {key} is {value!r}; write a 1, -1 or 0 for each of {', '.join(names)}, in this order, "
             "and 0 where the column is categorical"
         )
-
-
-def reason_of(error: Exception, given: Mapping[str, Any]) -> str:
-    """What LightGBM said, without the place in its source, and the key whose value it could not read."""
-    text = re.sub(r" at \S+, line \d+ *\.?\s*$", "", str(error))
-    token = re.fullmatch(r"Unknown token (.*) in data file", text)
-    keys = [key for key, value in given.items() if token is not None and str(value) == token[1]]
-    return f"{', '.join(keys)} = {token[1]!r}, expected a number" if token is not None and keys else text
 
 
 def _check_known(given: Mapping[str, Any]) -> None:

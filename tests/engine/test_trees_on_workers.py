@@ -117,6 +117,13 @@ def test_a_window_that_fits_is_learned_here(config, on, monkeypatch):
         train_trees(asked(config, learn_on="here"), AT)
 
 
+def test_where_trees_grow_is_one_of_three_and_written_down_where_it_was_chosen(config):
+    with pytest.raises(ConfigError, match="learn_on is 'there'; choose one of auto, here, workers"):
+        asked(config, learn_on="there")
+    assert asked(config).as_dict()["trees"]["learn_on"] == "workers"
+    assert "learn_on" not in config.as_dict()["trees"], "as in versions before there was any choice"
+
+
 def test_what_cannot_be_learned_together_is_told_before_any_rank_begins(config, on):
     with on(pretended(2)), pytest.raises(ConfigError, match="metric auc"):
         train_trees(asked(config, params={"metric": "auc"}, **STOP), AT)
@@ -155,19 +162,15 @@ def test_the_same_bytes_for_as_many_ranks_and_as_good_as_on_one_machine(config, 
     assert one.slow.trees_manifest["ranks"] == workers
     assert one.slow.trees_manifest.get("grown_on") == here.slow.trees_manifest.get("grown_on")
     later = read(config.samples, parse_time("2024-03-05T00:00Z"), parse_time("2024-03-06T00:00Z"), AT)
-    losses = [
-        float(
-            np.logaddexp(
-                0, np.where(later.label, -1, 1) * each.trees.margin(later.table, each.trees.leaf_values, 0.0)
-            ).mean()
-        )
-        for each in (here, one)
-    ]
+    losses = []
+    for each in (here, one):
+        margin = each.trees.margin(later.table, each.trees.leaf_values, 0.0)
+        losses.append(float(np.logaddexp(0, np.where(later.label, -margin, margin)).mean()))
     assert losses[1] == pytest.approx(losses[0], rel=0.03)
     if "early_stopping_rounds" in trees:
         assert len(told[1]) < 40
         values = [[float(each.rpartition(" ")[2]) for each in texts] for texts in told[:2]]
-        assert values[1][:3] == pytest.approx(values[0][:3], rel=0.01)
+        assert values[1][:3] == pytest.approx(values[0][:3], rel=0.03 if "max_rows" in trees else 1e-5)
         assert one.trees.n_trees == int(np.argmin(values[1])) + 1
     if workers == 1 and "max_rows" not in trees:
         assert forest_of(first[0]) == forest_of(text), "one rank is one machine"
