@@ -26,8 +26,8 @@ from gbdtlr.trees.training import canonical, check_monotone, params_of
 
 ATTEMPTS = 5
 """How often trees are begun anew where a rank is lost."""
-READY_S, LINK_S, TREE_S = 3600.0, 180.0, 60.0 * TIME_OUT_MIN
-"""How long all ranks may take to bin the last of their rows, to meet, and to grow a tree."""
+READY_S, LINK_S, TREE_S = 3600.0, 100.0, 60.0 * TIME_OUT_MIN
+"""How long all ranks may take to bin the last of their rows, to meet (LightGBM tries for 126 s), and to grow a tree."""
 SUMMABLE = ("binary_logloss", "binary_error", "cross_entropy")
 """Metrics of which the mean over all rows is the mean of those of the ranks, by their weights."""
 _ELSEWHERE = ("forcedbins_filename", "forcedsplits_filename")
@@ -225,6 +225,11 @@ def _heard(ranks: Together[Any], growing: Growing, limit_s: float, late: str) ->
         if isinstance(each, Refusal):
             if each.is_passing:
                 raise SeatLost(f"LightGBM's network: {each.reason}")
+            if "local machine" in each.reason:
+                raise EngineError(
+                    "Ray knows a machine by an address that is not its own, so ranks cannot meet; begin Ray there with "
+                    '--node-ip-address, or use [trees] max_rows with learn_on = "here"'
+                )
             reason = reason_of(each.reason, growing.cfg.params)
             raise TreesError(f"LightGBM refused [trees.params] or the samples: {reason}")
     return said

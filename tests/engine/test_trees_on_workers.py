@@ -235,6 +235,14 @@ def test_ranks_that_say_nothing_are_one_error(config, on, monkeypatch):
 
 
 @pytest.mark.slow
+def test_an_address_that_is_another_machines_is_one_error(config, on, monkeypatch):
+    monkeypatch.setattr(seats, "_reached_at", "192.0.2.1")
+    with on(pretended(2)), pytest.raises(EngineError, match=r"an address that is not its own.*node-ip-address"):
+        train_trees(asked(config), AT)
+    assert ranks_left() == []
+
+
+@pytest.mark.slow
 def test_what_lightgbm_refuses_on_a_rank_is_as_on_one_machine(config, on):
     with on(pretended(2)), pytest.raises(TreesError, match=r"LightGBM refused .*bagging_fraction"):
         train_trees(asked(config, params={"bagging_fraction": 7.0}), AT)
