@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -67,8 +68,9 @@ def test_a_process_that_waits_for_ever_ends_with_whoever_began_it():
         parent.kill()
         parent.wait()
         # What the child prints goes elsewhere; it holds on to nothing of its parent's but stderr.
+        deadline = time.monotonic() + LONG_S
         while is_there(pid):
-            pass
+            assert time.monotonic() < deadline
 
 
 def is_there(pid: int) -> bool:
