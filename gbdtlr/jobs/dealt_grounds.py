@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from gbdtlr.compute.parts import Parts
 from gbdtlr.config import SamplesConfig
 from gbdtlr.engine.seats import Seat, Together, address, seats
-from gbdtlr.errors import EngineError, SamplesError
+from gbdtlr.errors import ConfigError, EngineError, SamplesError
 from gbdtlr.jobs import guards
 from gbdtlr.jobs.counted import last_of
 from gbdtlr.jobs.grounds import Dealt, Grounds, Whole, in_shares
@@ -45,7 +45,14 @@ Seed = tuple[list[Share], ...]
 def grounds_of(run: Run) -> Grounds | DealtGrounds:
     """The samples of the trees' window, here or on the engine's workers, as the config has it; errors as there."""
     trees, samples = run.config.trees, run.config.samples
-    if trees.learn_on == "here" or not in_shares(samples) or not run.engine.n_workers:
+    if trees.learn_on == "here" or not run.engine.n_workers:
+        return Grounds.read(run)
+    if not in_shares(samples):
+        if trees.learn_on == "workers":
+            raise ConfigError(
+                '[trees] learn_on = "workers" is not for rows that are put together of several files; leave it out, '
+                "and set max_rows if they do not fit the job's machine"
+            )
         return Grounds.read(run)
     growing = Growing.of(trees, samples) if trees.learn_on == "workers" else None  # before anything is read
     whole = Whole.counted_by(run)

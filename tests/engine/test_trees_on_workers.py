@@ -132,6 +132,15 @@ def test_what_cannot_be_learned_together_is_told_before_any_rank_begins(config, 
     assert ranks_left() == []
 
 
+def test_rows_that_are_put_together_of_several_files_are_learned_here(config, on, monkeypatch):
+    monkeypatch.setattr("gbdtlr.jobs.dealt_grounds.in_shares", lambda _: False)
+    with on(pretended(2)), pytest.raises(ConfigError, match="put together of several files; leave it out"):
+        train_trees(asked(config), AT)
+    with on(pretended(2)):
+        release, *_ = grown(asked(config, learn_on="auto"))
+    assert "ranks" not in release.slow.trees_manifest
+
+
 @given(st.lists(st.sampled_from([0, 0, 1, 5, 50]), max_size=30), st.integers(1, 9))
 def test_shares_are_dealt_in_order_and_evenly(n_rows, n_ranks):
     dealt = dealt_evenly(n_rows, n_ranks)
