@@ -28,6 +28,7 @@ NAMES = (
     "prior",
     "vectors",
     "engine",
+    "ranks",
 )
 
 

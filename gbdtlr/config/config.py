@@ -176,6 +176,8 @@ class Config:
             table.pop(key, None)
         if self.users == UsersConfig():
             del table["users"]
+        if self.trees.learn_on == TreesConfig().learn_on:
+            del table["trees"]["learn_on"]
         if not self.linear:
             del table["samples"]["dense"], table["head"]["dense_l2"], table["head"]["dense_anchor"]
             del table["guard"]["drift"], table["guard"]["leak"]

@@ -9,6 +9,8 @@ from typing import Any
 from gbdtlr.config.checks import at_least, check_lengths
 from gbdtlr.errors import ConfigError
 
+LEARN_ON = ("auto", "here", "workers")
+
 
 @dataclass(frozen=True)
 class TreesConfig:
@@ -16,7 +18,8 @@ class TreesConfig:
 
     ``early_stopping_rounds`` holds out the newest ``validation`` of the window. A category seen less than
     ``min_category_count`` times shares the bucket of the unseen. Of a window with more than ``max_rows`` rows, so many
-    are chosen, which stand for all.
+    are chosen, which stand for all. ``learn_on`` is where trees grow: ``here``, in the job itself; on the engine's
+    ``workers`` together; or ``auto``, on these where the rows do not fit here.
     """
 
     window: timedelta = timedelta(days=28)
@@ -25,6 +28,7 @@ class TreesConfig:
     validation: timedelta = timedelta(days=1)
     min_category_count: int = 10
     max_rows: int | None = None
+    learn_on: str = "auto"
 
     def __post_init__(self) -> None:
         check_lengths("trees", self)
@@ -33,5 +37,7 @@ class TreesConfig:
         at_least("[trees] min_category_count", self.min_category_count, 1)
         if self.max_rows is not None:
             at_least("[trees] max_rows", self.max_rows, 1000)
+        if self.learn_on not in LEARN_ON:
+            raise ConfigError(f"[trees] learn_on is {self.learn_on!r}; choose one of {', '.join(LEARN_ON)}")
         if self.validation >= self.window:
             raise ConfigError("[trees] validation must be shorter than window: it is its newest part")

@@ -19,6 +19,7 @@ from gbdtlr.compute import blas
 from gbdtlr.compute.cores import cores
 from gbdtlr.engine import warden
 from gbdtlr.engine.crew import WorkerLost
+from gbdtlr.engine.seats import set_address
 from gbdtlr.engine.wire import packed, unpacked
 from gbdtlr.engine.worker import Setup, Worker, versions
 from gbdtlr.errors import EngineError
@@ -41,6 +42,7 @@ class Actor:
     def __init__(self, setup: bytes) -> None:
         ray = _ray()
         unpacked(setup).take()
+        set_address(_ray().util.get_node_ip_address())
         # For good: threads of its own would change the last bits of sums, and there are as many workers as processors.
         blas.single_threaded().__enter__()
         self._worker = Worker(ray.get)

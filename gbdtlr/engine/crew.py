@@ -89,6 +89,11 @@ class Crew:
         self._leftover: dict[int, tuple[list[int], list[int]]] = {worker: ([], []) for worker in self._alive}
         self.sent = self.received = 0
 
+    @property
+    def n_slots(self) -> int:
+        """How many there are, whoever holds them."""
+        return len(self._worker_of_slot)
+
     def learn(self, recipe: Recipe, n: int, sources: tuple[Kind, ...]) -> Kind:
         """A new kind of ``n`` parts; nothing is made yet."""
         key = next(self._keys)

@@ -16,7 +16,15 @@ OnEvent = Callable[..., None]
 
 
 class Engine(Protocol):
-    """What holds the parts of a job for as long as it lasts."""
+    """What holds the parts of a job for as long as it lasts.
+
+    Attributes
+    ----------
+    n_workers : how many processes beside this one hold parts; those that were lost count too, as others stand in
+    """
+
+    @property
+    def n_workers(self) -> int: ...
 
     def parts(self, seeds: Sequence[Seed], function: Callable[..., Iterator[Part]], *broadcast: Any) -> Parts[Part]:
         """Parts made of seeds where they are to stay.
@@ -46,6 +54,8 @@ class Engine(Protocol):
 
 class Local:
     """Parts in this process, whose threads work on them."""
+
+    n_workers = 0
 
     def parts(self, seeds: Sequence[Seed], function: Callable[..., Iterator[Part]], *broadcast: Any) -> Parts[Part]:
         """As of :class:`Engine`."""

@@ -139,6 +139,11 @@ class Distributed:
             self._crew = self._call_together()
         return self._crew
 
+    @property
+    def n_workers(self) -> int:
+        """As of :class:`~gbdtlr.engine.engine.Engine`."""
+        return self.crew.n_slots
+
     def parts(self, seeds: Sequence[Seed], function: Callable[..., Iterator[Part]], *broadcast: Any) -> Parts[Part]:
         """As of :class:`~gbdtlr.engine.engine.Engine`."""
         return Held.made(self.crew, Begun(seeds, function, broadcast), len(seeds), ())

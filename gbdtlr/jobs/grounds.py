@@ -7,22 +7,24 @@ up for the rest. What all rows tell better than some - the vocabularies, and the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gbdtlr.compute.memory import free_bytes
 from gbdtlr.compute.parts import Parts
+from gbdtlr.compute.threads import n_threads
 from gbdtlr.config import Config, SamplesConfig
 from gbdtlr.engine import Engine
 from gbdtlr.errors import SamplesError
 from gbdtlr.jobs import guards
 from gbdtlr.jobs.coding import is_dealt
+from gbdtlr.jobs.counted import Counted, Counts, below, bytes_of, count_shares, counts_of, limit_of, notes_of, sums_of
 from gbdtlr.jobs.run import Run
-from gbdtlr.metrics import weighted_sum
 from gbdtlr.samples import (
     Found,
     Samples,
@@ -36,12 +38,12 @@ from gbdtlr.samples import (
     read_batches,
     read_shares,
 )
-from gbdtlr.trees import Schema, category_counts
+from gbdtlr.trees import FrozenTrees, Schema, train
+
+Result = TypeVar("Result")
 
 COPIES = 2
 """How often LightGBM's features are in memory as numbers of 8 bytes, for a moment."""
-BITS = 16
-"""Bits of the hashes that are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,31 @@ class Grounds:
     samples : they, of weights that stand for all
     n_rows : how many there are in the window
     totals : sums over all of these
-    schema : of all of them; None where that of the samples is the same
+    schema : of all of them
     tally : what was come across in reading
     """
 
     samples: Samples
     n_rows: int
     totals: guards.Totals
-    schema: Schema | None
+    schema: Schema
     tally: Tally
+    learned = MappingProxyType[str, int]({})
+    """How trees are grown elsewhere than in one place, for logs and the manifest"""
+
+    @property
+    def n_used(self) -> int:
+        """How many trees are grown on."""
+        return len(self.samples)
+
+    def ask(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """What ``function(samples, *arguments)`` says of the samples, or of as many as are enough to tell."""
+        return function(self.samples, *arguments)
+
+    def grow(self, run: Run, progress: Callable[[int, int, str], None] | None) -> FrozenTrees:
+        """Trees of the samples; raises as :func:`gbdtlr.trees.train`."""
+        cfg = run.config
+        return train(self.samples, cfg.trees, cfg.samples, schema=self.schema, threads=n_threads(), progress=progress)
 
     @property
     def thinned(self) -> dict[str, int]:
@@ -69,8 +87,12 @@ class Grounds:
         return {} if len(self.samples) == self.n_rows else {"grown_on": len(self.samples)}
 
     @classmethod
-    def read(cls, run: Run) -> Grounds:
+    def read(cls, run: Run, whole: Whole | None = None) -> Grounds:
         """The samples of the trees' window, or ``max_rows`` of them.
+
+        Parameters
+        ----------
+        whole : the window, if it was counted already
 
         Raises
         ------
@@ -85,29 +107,76 @@ class Grounds:
             room = Room(len({*config.samples.numeric, *config.samples.categorical}))
             samples = read(config.samples, as_of - window, as_of, as_of, tally=tally, watch=room.take)
             totals = guards.Totals.of(samples.label, samples.weight, window)
-            return cls(samples, len(samples), totals, None, tally)
-        dealt = _Dealt.of(run) if is_dealt(config.samples) else _InOrder.of(run)
-        counted, tally = dealt.counted()
-        n, weight, positives = counted.sum(sums_of, zero=(0, 0.0, 0.0))
-        if not n:
-            raise nothing_read(dealt.window, config.samples, as_of, None, tally)
-        limit = limit_of(counted, config.trees.max_rows) if n > config.trees.max_rows else None
-        totals = guards.Totals(n, weight, positives, window / timedelta(hours=1))
-        schema = _schema(config, counted.sum(counts_of, zero=Counts()).by_name)
-        del counted
-        batches = dealt.kept(limit)
-        if not batches:
-            raise SamplesError(
-                f"the {n} rows of the trees' window are all alike: none can be chosen by [trees] max_rows"
+            schema = Schema.fit(
+                samples.table,
+                config.samples.numeric,
+                config.samples.categorical,
+                min_category_count=config.trees.min_category_count,
             )
+            return cls(samples, len(samples), totals, schema, tally)
+        whole = whole or Whole.counted_by(run)
+        limit = whole.limit(config.trees.max_rows)
+        batches = whole.dealt.kept(limit)
+        if not batches:
+            raise whole.all_alike()
         samples = Samples.concat(batches)
         if limit is not None:
-            samples = replace(samples, weight=samples.weight * (n / len(samples)))
-        return cls(samples, n, totals, schema, tally)
+            samples = replace(samples, weight=samples.weight * (whole.n_rows / len(samples)))
+        return cls(samples, whole.n_rows, whole.totals, whole.schema, whole.tally)
 
 
 @dataclass(frozen=True)
-class _Dealt:
+class Whole:
+    """All rows of the trees' window, which have been counted where they are read.
+
+    Attributes
+    ----------
+    dealt : where they are
+    counted : notes of them
+    """
+
+    dealt: Dealt | InOrder
+    counted: Parts[Counted]
+    n_rows: int
+    totals: guards.Totals
+    schema: Schema
+    tally: Tally
+
+    @classmethod
+    def counted_by(cls, run: Run) -> Whole:
+        """The window of a run's trees; raise NoSamplesError if there are no rows."""
+        config, window = run.config, run.config.trees.window
+        dealt = Dealt.of(run) if in_shares(config.samples) else InOrder.of(run)
+        counted, tally = dealt.counted()
+        n, weight, positives = counted.sum(sums_of, zero=(0, 0.0, 0.0))
+        if not n:
+            raise nothing_read(dealt.window, config.samples, run.as_of, None, tally)
+        totals = guards.Totals(n, weight, positives, window / timedelta(hours=1))
+        schema = _schema(config, counted.sum(counts_of, zero=Counts()).by_name)
+        return cls(dealt, counted, n, totals, schema, tally)
+
+    def limit(self, most: int | None) -> int | None:
+        """What the chances of no more than so many rows are below; None where there are no more."""
+        return limit_of(self.counted, most) if most is not None and self.n_rows > most else None
+
+    def n_below(self, limit: int | None) -> int:
+        """How many rows' chances are below a limit, if there is one."""
+        return self.n_rows if limit is None else self.counted.sum(below, limit)
+
+    def fits_here(self, n_rows: int, n_features: int) -> bool:
+        """Whether so many of them, and what trees need beside them, have room in this process's memory."""
+        free, n_bytes = free_bytes(), self.counted.sum(bytes_of)
+        return free is None or n_rows * (n_bytes / self.n_rows + COPIES * 8 * n_features) < free
+
+    def all_alike(self) -> SamplesError:
+        """What is wrong where no row is below a limit."""
+        return SamplesError(
+            f"the {self.n_rows} rows of the trees' window are all alike: none can be chosen by [trees] max_rows"
+        )
+
+
+@dataclass(frozen=True)
+class Dealt:
     """The window's rows in shares, where the engine reads them."""
 
     engine: Engine
@@ -115,7 +184,7 @@ class _Dealt:
     found: Found
 
     @classmethod
-    def of(cls, run: Run) -> _Dealt:
+    def of(cls, run: Run) -> Dealt:
         cfg, as_of = run.config.samples, run.as_of
         return cls(run.engine, cfg, Found.of(cfg, as_of - run.config.trees.window, as_of, as_of))
 
@@ -140,7 +209,7 @@ class _Dealt:
 
 
 @dataclass(frozen=True)
-class _InOrder:
+class InOrder:
     """The window's rows as they are read here, one batch after the other."""
 
     cfg: SamplesConfig
@@ -148,7 +217,7 @@ class _InOrder:
     as_of: datetime
 
     @classmethod
-    def of(cls, run: Run) -> _InOrder:
+    def of(cls, run: Run) -> InOrder:
         return cls(run.config.samples, run.as_of - run.config.trees.window, run.as_of)
 
     @property
@@ -156,16 +225,21 @@ class _InOrder:
         return Window.of(self.cfg, self.start, self.as_of, self.as_of, None)
 
     def counted(self) -> tuple[Parts[Counted], Tally]:
-        """As of :class:`_Dealt`."""
+        """As of :class:`Dealt`."""
         tally = Tally()
         return Parts([Counted.of(self._batches(tally), self.cfg)]), tally
 
     def kept(self, limit: int | None) -> list[Samples]:
-        """As of :class:`_Dealt`."""
+        """As of :class:`Dealt`."""
         return chosen(self._batches(Tally()), self.cfg, limit)
 
     def _batches(self, tally: Tally) -> Iterator[Samples]:
         return read_batches(self.cfg, self.start, self.as_of, self.as_of, tally=tally)
+
+
+def in_shares(samples: SamplesConfig) -> bool:
+    """Whether the engine reads the rows share by share, and not this process one after the other."""
+    return is_dealt(samples)
 
 
 class Room:
@@ -189,62 +263,9 @@ class Room:
             fit = self._rows * 3 // 4
             raise SamplesError(
                 f"the trees' window does not fit this machine's memory: {self._rows} rows and more, where "
-                f"{self._free / 2**30:.3g} GiB are free; set [trees] max_rows, such as to {fit}, or take less by "
-                "[samples] negative_keep_rate or [trees] window"
+                f"{self._free / 2**30:.3g} GiB are free; set [trees] max_rows, such as to {fit}, take less by "
+                "[samples] negative_keep_rate or [trees] window, or have workers of a cluster learn them"
             )
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How often each category occurs, by the column's name."""
-
-    by_name: dict[str, dict[str, int]] = field(default_factory=dict)
-
-    def __add__(self, other: Counts) -> Counts:
-        total = {name: dict(counts) for name, counts in self.by_name.items()}
-        for name, counts in other.by_name.items():
-            own = total.setdefault(name, {})
-            for text, n in counts.items():
-                own[text] = own.get(text, 0) + n
-        return Counts(total)
-
-
-@dataclass
-class Counted:
-    """What is kept of a share's rows after they were counted.
-
-    Attributes
-    ----------
-    chance : uint64 (n,), a hash of each row
-    weight, positives : sums over them
-    """
-
-    tally: Tally = field(default_factory=Tally)
-    columns: set[str] = field(default_factory=set)
-    chance: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
-    weight: float = 0.0
-    positives: float = 0.0
-    counts: Counts = field(default_factory=Counts)
-
-    @classmethod
-    def of(cls, batches: Iterable[Samples], cfg: SamplesConfig) -> Counted:
-        """Notes of the rows of batches; without tally and columns."""
-        counted, chance = cls(), [np.empty(0, np.uint64)]
-        for samples in batches:
-            chance.append(chances(samples, cfg.numeric, cfg.linear))
-            counted.weight += float(samples.weight.sum())
-            counted.positives += weighted_sum(samples.weight, samples.label)
-            counted.counts += Counts(category_counts(samples.table, cfg.categorical))
-        counted.chance = np.concatenate(chance)
-        return counted
-
-
-def count_shares(shares: Sequence[Share], cfg: SamplesConfig, window: Window) -> Iterator[Counted]:
-    """Count each share's rows."""
-    for share in read_shares(shares, cfg, window):
-        counted = Counted.of(share.batches, cfg)
-        counted.tally, counted.columns = share.tally, share.seen
-        yield counted
 
 
 def keep_shares(
@@ -264,41 +285,6 @@ def chosen(batches: Iterable[Samples], cfg: SamplesConfig, limit: int | None) ->
         if len(samples):
             kept.append(samples)
     return kept
-
-
-def notes_of(counted: Counted) -> tuple[Tally, set[str]]:
-    """What was come across in a share, and its columns that had values."""
-    return counted.tally, counted.columns
-
-
-def sums_of(counted: Counted) -> tuple[int, float, float]:
-    """How many rows there are, their weight, and that of the positives."""
-    return len(counted.chance), counted.weight, counted.positives
-
-
-def counts_of(counted: Counted) -> Counts:
-    """How often each category occurs."""
-    return counted.counts
-
-
-def limit_of(counted: Parts[Counted], most: int) -> int:
-    """The largest number that no more than ``most`` rows' chances are below."""
-    limit = 0
-    for shift in range(64 - BITS, -1, -BITS):
-        below = np.cumsum(counted.sum(spread_of, limit, shift))
-        digit = int(below.searchsorted(most, side="right"))
-        most -= int(below[digit - 1]) if digit else 0
-        limit += digit << shift
-    return limit
-
-
-def spread_of(counted: Counted, limit: int, shift: int) -> NDArray[np.int64]:
-    """Of the rows whose chances begin as the limit does, how many go on with each digit."""
-    chance = counted.chance
-    if shift + BITS < 64:
-        chance = chance[chance >> np.uint64(shift + BITS) == np.uint64(limit >> (shift + BITS))]
-    digits = (chance >> np.uint64(shift)) & np.uint64(2**BITS - 1)
-    return np.bincount(digits.astype(np.int64), minlength=2**BITS)
 
 
 def _schema(config: Config, counts: Mapping[str, Mapping[str, int]]) -> Schema:

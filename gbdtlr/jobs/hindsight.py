@@ -9,7 +9,7 @@ have not seen the newest rows, as when the grid has changed, the same is done on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -28,6 +28,7 @@ from gbdtlr.head.fit.candidates import names_of
 from gbdtlr.jobs.grid import prior_of, ridges_for, settings_of
 from gbdtlr.jobs.methods import dense_of, wide_of
 from gbdtlr.jobs.run import Run
+from gbdtlr.jobs.user_scores import UserScores
 from gbdtlr.metrics import Quality
 from gbdtlr.model import Model
 from gbdtlr.release import Fits, Release
@@ -67,16 +68,31 @@ def is_due(head: HeadConfig, base: Release | None) -> bool:
     return fits is None or fits.record.names != tuple(names_of(settings_of(head))) or not fits.record.curvature.any()
 
 
-def of_window(run: Run, samples: Samples, dense: DenseColumns) -> Hindsight | None:
+def of_window(
+    run: Run, ask: Callable[..., Any], dense: DenseColumns, users: UserScores | None = None
+) -> Hindsight | None:
     """Hindsight on the trees' window, with trees of its older part; None where that has too little to tell.
 
     Parameters
     ----------
-    samples : what new trees are grown on
+    ask : calls a function of the samples that new trees are grown on, where these are
     dense : the dense columns, with their centres and scales in these
+    users : what works out users' scores, where these are
     """
     with run.say.timed("head.hindsight") as told:
-        return of_samples(run.config, samples, run.as_of, told, dense)
+        past: Hindsight | None
+        past, found = ask(there, run.config, run.as_of, dense, users)
+        told.update(found)
+        return past
+
+
+def there(
+    samples: Samples, config: Config, as_of: datetime, dense: DenseColumns, users: UserScores | None
+) -> tuple[Hindsight | None, dict[str, Any]]:
+    """As :func:`of_samples`, with what it told."""
+    told: dict[str, Any] = {}
+    samples = samples if users is None else users.on(samples)
+    return of_samples(config, samples, as_of, told, dense), told
 
 
 def of_samples(

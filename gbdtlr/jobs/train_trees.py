@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from gbdtlr.codec.documents import table
-from gbdtlr.compute.threads import n_threads
-from gbdtlr.config import Config
+from gbdtlr.config import Config, GuardConfig
 from gbdtlr.errors import GbdtlrError, Refused, StoreUnavailable
 from gbdtlr.head import DenseColumn, DenseColumns, pieces
 from gbdtlr.head.codes import happened_from
@@ -17,6 +16,7 @@ from gbdtlr.jobs import guards, hindsight, then
 from gbdtlr.jobs.by import NOBODY, By
 from gbdtlr.jobs.coding import code_window, start_of
 from gbdtlr.jobs.counting import Counting
+from gbdtlr.jobs.dealt_grounds import DealtGrounds, grounds_of
 from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.fresh import NEWEST, Fresh
 from gbdtlr.jobs.grounds import Grounds
@@ -35,7 +35,6 @@ from gbdtlr.release.slow import DENSE
 from gbdtlr.samples import Samples, at_snapshots
 from gbdtlr.store import Entry
 from gbdtlr.times import to_us
-from gbdtlr.trees import train
 from gbdtlr.values.vectors import is_list
 
 Progress = Callable[[int, int, str], None]
@@ -88,7 +87,7 @@ def train_trees(
         except Refused as refusal:
             return run.refused(run.store.live(), str(refusal))
         with run.say.timed("samples.read") as told:
-            grounds = Grounds.read(run)
+            grounds = grounds_of(run)
             told.update(rows=grounds.n_rows, **grounds.thinned, **grounds.tally.remarks())
         n_samples = grounds.n_rows
         live = run.store.live()
@@ -105,14 +104,15 @@ def train_trees(
             if reason := rival.is_as_new(run):
                 return run.ended("superseded", live, reason, n_samples)
             if rival.release is not None and rival.fresh is not None:
-                gate.judge(guards.given_to_trees(grounds.samples, grounds.totals, rival.release.slow, config.guard))
+                bare = rival.release.slow.with_embeddings(None)
+                gate.judge(grounds.ask(checks_of, grounds.totals, bare, config.guard))
                 gate.judge(rival.checks(run))
         except Refused as refusal:
             return run.refused(live, str(refusal), n_samples)
         past = None
         if hindsight.is_due(config.head, rival.release):
-            dense = anchored(constants_of(grounds.samples, config).columns, config)
-            past = hindsight.of_window(run, rival.scored(config, grounds.samples), dense)
+            dense = anchored(grounds.ask(constants_of, config).columns, config)
+            past = hindsight.of_window(run, grounds.ask, dense, rival.users(config))
         slow = _grow(run, grounds, progress)
         del grounds
         return _release(run, slow, rival, gate.reason, n_samples, past)
@@ -164,13 +164,12 @@ class _Rival:
             return ""
         return f"release {self.release.entry.number} has trees as new as these"
 
-    def scored(self, config: Config, samples: Samples) -> Samples:
-        """The trees' samples with their users' scores, where these are worked out: those that it knows."""
+    def users(self, config: Config) -> UserScores | None:
+        """What works out users' scores, where these are: those that it knows."""
         if not config.users.replay:
-            return samples
+            return None
         known = None if self.fresh is None else self.fresh.users
-        users = UserScores(config.samples, config.samples.features) if known is None else known
-        return users.on(samples)
+        return UserScores(config.samples, config.samples.features) if known is None else known
 
     def checks(self, run: Run) -> list[guards.Check]:
         """Checks of the samples it has not learned."""
@@ -206,21 +205,23 @@ def _embeddings(run: Run, live: Entry | None) -> Embedded | None:
         return None
 
 
-def _grow(run: Run, grounds: Grounds, progress: Progress | None) -> Slow:
+def _grow(run: Run, grounds: Grounds | DealtGrounds, progress: Progress | None) -> Slow:
     """Trees of the samples, in the store; nothing refers to them yet."""
-    config, samples, schema = run.config, grounds.samples, grounds.schema
-    dense = constants_of(samples, config)
+    config = run.config
+    dense = grounds.ask(constants_of, config)
     anchored(dense.columns, config)  # a mistake in these is told before the work
+    profile = grounds.ask(guards.profile_of, grounds.schema, guards.logged(dense, config.worked_out))
     with run.say.timed("trees.train") as told:
-        trees = train(samples, config.trees, config.samples, schema=schema, threads=n_threads(), progress=progress)
-        told.update(rows=len(samples), trees=trees.n_trees, leaves=trees.n_codes)
+        trees = grounds.grow(run, progress)
+        told.update(rows=grounds.n_used, trees=trees.n_trees, leaves=trees.n_codes, **grounds.learned)
     with run.say.timed("trees.write") as told:
         manifest = {
             "config": config.as_dict(),
             "samples": grounds.n_rows,
             **grounds.thinned,
+            **grounds.learned,
             "totals": table(grounds.totals),
-            "profile": table(guards.profile_of(samples, trees.schema, guards.logged(dense, config.worked_out))),
+            "profile": table(profile),
             "versions": versions(),
         }
         files = trees.to_files()
@@ -229,6 +230,11 @@ def _grow(run: Run, grounds: Grounds, progress: Progress | None) -> Slow:
         slow = Slow.of(run.store.write_version("trees", files, manifest, run.as_of), trees)
         told.update(trees=slow.trees_name)
     return slow
+
+
+def checks_of(samples: Samples, totals: guards.Totals, live: Slow, guard: GuardConfig) -> list[guards.Check]:
+    """Checks of samples for new trees beside those the live ones were grown on."""
+    return list(guards.given_to_trees(samples, totals, live, guard))
 
 
 def constants_of(samples: Samples, config: Config) -> DenseColumns:

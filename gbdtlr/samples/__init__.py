@@ -1,7 +1,7 @@
 """Samples: reading windows of mature samples out of files, as they were known at a moment."""
 
 from gbdtlr.metrics import MAX_WEIGHT
-from gbdtlr.samples.batch import Samples, require_both_classes
+from gbdtlr.samples.batch import Samples, check_both_classes, require_both_classes
 from gbdtlr.samples.counts import Count, counts_from_bytes, counts_to_bytes
 from gbdtlr.samples.dealing import Share, deal
 from gbdtlr.samples.delays import Delays, share_of, windows_of
@@ -41,6 +41,7 @@ __all__ = [
     "Window",
     "at_snapshots",
     "chances",
+    "check_both_classes",
     "counts_from_bytes",
     "counts_to_bytes",
     "deal",

@@ -150,7 +150,11 @@ def require_both_classes(
     """
     counted = samples.weight[rows] > 0
     n_positive = int(np.count_nonzero(samples.label[rows][counted]))
-    n_negative = int(np.count_nonzero(counted)) - n_positive
+    check_both_classes(n_positive, int(np.count_nonzero(counted)) - n_positive, which, remedy)
+
+
+def check_both_classes(n_positive: int, n_negative: int, which: str, remedy: str) -> None:
+    """As :func:`require_both_classes`, of so many rows with a weight above zero."""
     if n_positive and n_negative:
         return
     only = "none with a weight above zero" if not n_positive and not n_negative else "only one class"

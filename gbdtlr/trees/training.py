@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,10 @@ import numpy.typing as npt
 from gbdtlr.config import SamplesConfig, TreesConfig
 from gbdtlr.errors import ConfigError, TreesError
 from gbdtlr.samples.batch import require_both_classes
+from gbdtlr.trees.bins import booster_names, categorical_of
 from gbdtlr.trees.frozen import FrozenTrees
+from gbdtlr.trees.refusals import reason_of
+from gbdtlr.trees.rewriting import same_everywhere
 from gbdtlr.trees.schema import Schema
 
 if TYPE_CHECKING:
@@ -44,8 +46,17 @@ _ALIASES = {
     "task": "task_type",
     "sigmoid": "",
     "monotone_constraints": "mc monotone_constraint monotonic_cst",
+    "metric": "metrics metric_types",
+    "bin_construct_sample_cnt": "subsample_for_bin",
+    "tree_learner": "tree tree_type tree_learner_type",
+    "forcedsplits_filename": "fs forced_splits_filename forced_splits_file forced_splits",
+    "machines": "workers nodes",
+    "machine_list_filename": "machine_list_file machine_list mlist",
+    "num_machines": "num_machine",
+    "local_listen_port": "local_port port",
 }
 _CANONICAL = {alias: name for name, aliases in _ALIASES.items() for alias in (name, *aliases.split())}
+_LEARN_ON = "workers find each other: see [trees] learn_on"
 _ELSEWHERE = {
     "categorical_feature": "list the columns under [samples] categorical",
     "early_stopping_round": "write early_stopping_rounds under [trees], next to validation",
@@ -54,7 +65,16 @@ _ELSEWHERE = {
     "input_model": "trees are trained anew each time",
     "output_model": "trees are published to the store",
     "task": "gbdtlr decides what LightGBM does",
+    "machines": _LEARN_ON,
+    "machine_list_filename": _LEARN_ON,
+    "num_machines": _LEARN_ON,
+    "local_listen_port": _LEARN_ON,
 }
+BOTH_PARTS = (
+    ("samples before the validation part", "take a longer window, or a shorter validation"),
+    ("samples of the validation part", "take a longer validation"),
+)
+"""What each part is called where it lacks one of the labels, and what to do then"""
 _SUMMABLE = ("binary", "cross_entropy", "xentropy")
 
 
@@ -88,8 +108,8 @@ def train(
     """
     import lightgbm as lgb
 
-    params, n_trees = _params(cfg.params, threads, early_stopping=cfg.early_stopping_rounds is not None)
-    _check_monotone(cfg.params, samples_cfg)
+    params, n_trees = params_of(cfg.params, threads, early_stopping=cfg.early_stopping_rounds is not None)
+    check_monotone(cfg.params, samples_cfg)
     require_both_classes(samples)
     if schema is None:
         schema = Schema.fit(
@@ -106,8 +126,8 @@ def train(
             matrix[rows],
             samples.label[rows],
             weight=None if (weight == 1).all() else weight,
-            feature_name=_booster_names(schema),
-            categorical_feature=[i for i, f in enumerate(schema.features) if f.vocabulary is not None],
+            feature_name=booster_names(schema),
+            categorical_feature=categorical_of(schema),
             params=params,
             reference=reference,
         )
@@ -133,11 +153,11 @@ def train(
         booster = lgb.train(params, train_set, n_trees, validation, ["newest"] if validation else None, None,
                             callbacks=callbacks)  # fmt: skip
     except (lgb.basic.LightGBMError, ValueError) as error:
-        raise TreesError(f"LightGBM refused [trees.params] or the samples: {_reason(error, cfg.params)}") from error
+        raise TreesError(f"LightGBM refused [trees.params] or the samples: {reason_of(error, cfg.params)}") from error
     best = booster.best_iteration if cfg.early_stopping_rounds is not None else -1
     text = booster.model_to_string(num_iteration=best)
     # The thread count changes nothing in the trees, so it must not change their bytes, their name, either.
-    return FrozenTrees(re.sub(r"^\[num_threads: .*\]$", "[num_threads: 0]", text, flags=re.MULTILINE), schema)
+    return FrozenTrees(same_everywhere(text), schema)
 
 
 def canonical(name: str) -> str:
@@ -145,7 +165,7 @@ def canonical(name: str) -> str:
     return _CANONICAL.get(name, name)
 
 
-def _params(given: Mapping[str, Any], threads: int | None, *, early_stopping: bool) -> tuple[dict[str, Any], int]:
+def params_of(given: Mapping[str, Any], threads: int | None, *, early_stopping: bool) -> tuple[dict[str, Any], int]:
     """Parameters for LightGBM, the user's untouched and our defaults beside them, and the number of trees."""
     _check_known(given)
     named: dict[str, str] = {}
@@ -191,7 +211,7 @@ def _params(given: Mapping[str, Any], threads: int | None, *, early_stopping: bo
     return params, n_trees
 
 
-def _check_monotone(given: Mapping[str, Any], samples_cfg: SamplesConfig) -> None:
+def check_monotone(given: Mapping[str, Any], samples_cfg: SamplesConfig) -> None:
     """LightGBM does not refuse these constraints: it ends the whole process."""
     key = next((key for key in given if _CANONICAL.get(key) == "monotone_constraints"), None)
     if key is None:
@@ -205,14 +225,6 @@ def _check_monotone(given: Mapping[str, Any], samples_cfg: SamplesConfig) -> Non
             f"[trees.params] {key} is {value!r}; write a 1, -1 or 0 for each of {', '.join(names)}, in this order, "
             "and 0 where the column is categorical"
         )
-
-
-def _reason(error: Exception, given: Mapping[str, Any]) -> str:
-    """What LightGBM said, without the place in its source, and the key whose value it could not read."""
-    text = re.sub(r" at \S+, line \d+ *\.?\s*$", "", str(error))
-    token = re.fullmatch(r"Unknown token (.*) in data file", text)
-    keys = [key for key, value in given.items() if token is not None and str(value) == token[1]]
-    return f"{', '.join(keys)} = {token[1]!r}, expected a number" if token is not None and keys else text
 
 
 def _check_known(given: Mapping[str, Any]) -> None:
@@ -233,16 +245,9 @@ def _check_known(given: Mapping[str, Any]) -> None:
 
 def _split_newest(samples: Samples, validation: timedelta) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     newest = samples.event_us > samples.event_us.max() - validation // timedelta(microseconds=1)
-    for rows, which in ((~newest, "before the validation part"), (newest, "of the validation part")):
-        remedy = "a longer validation" if which.startswith("of") else "a longer window, or a shorter validation"
-        require_both_classes(samples, rows, f"samples {which}", f"take {remedy}")
+    for rows, told in zip((~newest, newest), BOTH_PARTS, strict=True):
+        require_both_classes(samples, rows, *told)
     return np.flatnonzero(~newest), np.flatnonzero(newest)
-
-
-def _booster_names(schema: Schema) -> list[str]:
-    """The features' names as far as LightGBM's format can carry them."""
-    names = [re.sub(r'[\s,:\[\]{}"=]', "_", name) for name in schema.names]
-    return names if len(set(names)) == len(names) and all(names) else [f"Column_{i}" for i in range(len(names))]
 
 
 def _reporter(progress: Callable[[int, int, str], None]) -> Callable[[Any], None]:

@@ -14,7 +14,8 @@ from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError
 from gbdtlr.jobs import train_trees
-from gbdtlr.jobs.grounds import Counted, Grounds, limit_of
+from gbdtlr.jobs.counted import Counted, limit_of
+from gbdtlr.jobs.grounds import Grounds
 from gbdtlr.jobs.run import running
 from gbdtlr.release import Release
 from gbdtlr.samples import chances, dealing, read
