@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -166,6 +167,8 @@ def _connect(address: str | None, own: contextlib.ExitStack, n_wanted: int) -> N
         )  # fmt: skip
     except (RuntimeError, ConnectionError, ValueError, OSError, ray.exceptions.RayError) as error:
         where = address or os.environ.get("RAY_ADDRESS") or "on this machine"
+        if differing := _refused_versions(str(error)):
+            raise EngineError(f"the cluster {where} runs {differing}; {REMEDY}") from None
         hint = "; is it there, and does it ask for a token (RAY_AUTH_TOKEN)?" if address is not None else ""
         raise EngineError(f"cannot reach the cluster {where}: {_line(error)}{hint}") from None
 
@@ -284,6 +287,14 @@ def differences(here: Mapping[str, str], there: Mapping[str, str]) -> str:
     """Which versions differ, as people say it; empty where none does."""
     names = [name for name in here if there.get(name, "none") != here[name]]
     return ", ".join(f"{name} {there.get(name, 'none')} and not {here[name]}" for name in names)
+
+
+def _refused_versions(message: str) -> str:
+    """Which versions differ, where that is why Ray refuses; else empty."""
+    found = re.findall(r"(Ray|Python): (\S+)", message)
+    if not message.startswith("Version mismatch") or len(found) != 4:
+        return ""
+    return differences(dict(found[2:]), dict(found[:2]))
 
 
 def _gone(error: BaseException) -> EngineError:

@@ -1,4 +1,4 @@
-"""The point a pass looks at: what rows look up there, which travels as little more than the parameters it is made of."""
+"""The point a pass looks at: what rows look up there; what travels is little more than the parameters themselves."""
 
 from __future__ import annotations
 

@@ -29,9 +29,10 @@ MIN_ROWS = 64
 ROWS_PER_SAMPLE = 24
 """The sample grows with the rows until inverting a matrix of its size costs as much as the passes it saves."""
 
-SUBSAMPLE, SUBSAMPLE_SHARE = 24_576, 24
+SUBSAMPLE, SUBSAMPLE_SHARE, SUBSAMPLE_MOST = 24_576, 24, 2**19
 SUBSAMPLE_FROM = 65_536
-"""Rows from which the larger sample pays; it has one in SUBSAMPLE_SHARE of them, or SUBSAMPLE."""
+"""Rows from which the larger sample pays; it has one in SUBSAMPLE_SHARE of them, or SUBSAMPLE, and never more than fit
+well in the memory of one machine, which works on them alone while others wait."""
 
 
 class Care(NamedTuple):
@@ -175,7 +176,7 @@ def curvature_of(window: Window, half_of_lane: Sequence[int], ridges: Ridges, at
     is_busy = np.ones(len(wide), bool)
     if subsampled:
         scales = [float(1.0 / np.sqrt(max(total, NOTHING))) for total in totals.sum(axis=0)]
-        rows = _subsample(strengths, scales, max(SUBSAMPLE, window.n // SUBSAMPLE_SHARE))
+        rows = _subsample(strengths, scales, subsample_size(window.n))
         is_busy = np.bincount(rows.wide.ravel() - window.layout.n_leaves, minlength=len(wide)) >= BUSY
     core = Core.of(window.layout, is_busy)
     samples: dict[int, _Sample] = {}
@@ -255,6 +256,11 @@ def _samples(
         codes, dense = (np.concatenate(each) for each in zip(*rows, strict=True))
         made.append(_Sample(core.place[codes], dense, min(1.0, m * squares / total**2), total / m, diagonal))
     return made
+
+
+def subsample_size(n: int) -> int:
+    """Rows of the larger sample out of n."""
+    return min(SUBSAMPLE_MOST, max(SUBSAMPLE, n // SUBSAMPLE_SHARE))
 
 
 def _subsample(strengths: Parts[Strengths], scales: Sequence[float], m: int) -> SampledRows:

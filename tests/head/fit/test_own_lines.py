@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_the_sum_is_the_same_whoever_adds_up_which_parts(n_parts, n, width, bunc
         expected = written(alone.result())
         total, parts = TreeSum(n_parts), list(found(n_parts, n, width, seed, pool))
         bounds = sorted({0, n_parts, *(min(cut, n_parts) for cut in cuts)})
-        for start, stop in zip(bounds, bounds[1:], strict=False):
+        for start, stop in itertools.pairwise(bounds):
             mine = TreeSum(n_parts)
             for p in range(start, stop):
                 mine.add(p, parts[p])
@@ -64,7 +65,7 @@ def test_the_sum_is_the_same_whoever_adds_up_which_parts(n_parts, n, width, bunc
     naive = np.zeros((n, width))
     for each in found(n_parts, n, width, seed):
         for own, first, lines in each.parts:
-            for begin, end in zip(first, first[1:], strict=False):
+            for begin, end in itertools.pairwise(first):
                 naive[own[begin:end]] += lines[begin:end]
     np.testing.assert_allclose(expected, naive, rtol=1e-5)
 
