@@ -2,10 +2,10 @@
 
 All seconds are those of all processors, of the job and of each process that Ray begins for it (``--only`` runs a part):
 
-- *jobs*, *ids*: whole ``update-lr`` processes, from start to exit, on the same files, once, four and sixteen times;
-  with three id columns once and four times. *wall s* is what a clock says, *Ray s* what Ray itself took of the
-  processors, *begin s* how long its cluster took to begin, which one that is there already saves; *MiB* are of the
-  largest process, the job's and a worker's.
+- *jobs*, *ids*, *long*: whole ``update-lr`` processes, from start to exit, on the same files, which are there once and
+  four times, and in *long* sixteen times; *ids* has three id columns. *wall s* is what a clock says, *Ray s* what Ray
+  itself took of the processors, *begin s* how long its cluster took to begin, which one that is there already saves;
+  *MiB* are of the largest process, the job's and a worker's.
 - *passes*: value and gradient of all sixteen settings over the rows in memory. *sent* and *received* are the bytes that
   went to the workers and came back for it.
 - *clusters*: a fit on the workers, and what jobs of a thousand million rows would take on machines that are not here.
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -50,12 +50,12 @@ ROWS = 1_000_000
 """Of the files as they are made."""
 N_FILES = 8
 WORKERS = 2
-TIMES, TIMES_WITH_IDS = (1, 4, 16), (1, 4)
+TIMES, LONG = (1, 4), 16
 """How often the files are taken"""
 ON_RAY = f"{OURS}, Ray"
 SETTINGS = [Setting(timedelta(hours=h), l2) for h in (1.5, 6, 24, 96) for l2 in (3.0, 30.0, 300.0, 3000.0)]
 CONFIGS = {"": ("config.toml", "store"), ", three id columns": ("ids.toml", "store-ids")}
-PARTS = ("jobs", "ids", "passes", "clusters")
+PARTS = ("jobs", "ids", "passes", "clusters", "long")
 
 
 def run(bench: Bench) -> None:
@@ -70,12 +70,9 @@ def run(bench: Bench) -> None:
         site = made(Path(name), n, min(n, TRAINING), N_TREES, N_LEAVES, WORKERS)
         files = Files(site.folder / "samples")
         plain, with_ids = CONFIGS
-        if "jobs" in asked:
-            for times in TIMES:
-                jobs(bench, site, files.taken(times), n * times, plain)
-        if "ids" in asked:
-            for times in TIMES_WITH_IDS:
-                jobs(bench, site, files.taken(times), n * times, with_ids)
+        for part, what in (("jobs", plain), ("ids", with_ids)):
+            for times in TIMES if part in asked else ():
+                jobs(bench, site, files.taken(times), n * times, what)
         if {"passes", "clusters"} & {*asked}:
             with contextlib.closing(open_engine("ray", threads=1, workers=WORKERS)) as engine:
                 files.taken(1)
@@ -84,10 +81,12 @@ def run(bench: Bench) -> None:
                         passes(bench, engine, site, what)
                     if "clusters" in asked:
                         clusters(bench, engine, site, what)
+        if "long" in asked:
+            jobs(bench, site, files.taken(LONG), n * LONG, plain)
 
 
 class Files:
-    """The fresh rows in several files, as logs are, and other names of the same files."""
+    """The fresh rows in several files, as logs are, and copies of these."""
 
     def __init__(self, folder: Path) -> None:
         table = pq.read_table(folder / "fresh.parquet")
@@ -103,7 +102,7 @@ class Files:
             path.unlink()
         for again in range(1, times):
             for i in range(N_FILES):
-                os.link(self._folder / f"part-0-{i}.parquet", self._folder / f"part-{again}-{i}.parquet")
+                shutil.copyfile(self._folder / f"part-0-{i}.parquet", self._folder / f"part-{again}-{i}.parquet")
         return times
 
 
@@ -116,7 +115,7 @@ def jobs(bench: Bench, site: Site, times: int, n: int, what: str) -> None:
     releases = site.folder / store / "releases"
     known = {*releases.iterdir()}
     runs: dict[str, list[Used]] = {OURS: [], ON_RAY: []}
-    for again in range(1 if times > max(TIMES_WITH_IDS) else min(3, bench.repeats)):
+    for again in range(1 if times == LONG else min(3, bench.repeats)):
         for system, file in ((OURS, config), (ON_RAY, f"ray-{config}")):
             command = [sys.executable, "-m", "gbdtlr", "update-lr", "-c", file, "--as-of", format_time(NOON)]
             done = watched([*command, "--json", "--log-format", "json"], site.folder, kind_of, site.folder)

@@ -34,7 +34,7 @@ def test_more_machines_take_less_time_until_they_wait_for_each_other():
 
 
 def test_an_unknown_part_is_refused():
-    with pytest.raises(SystemExit, match="jobs, ids, passes, clusters"):
+    with pytest.raises(SystemExit, match="jobs, ids, passes, clusters, long"):
         engine.run(Bench("engine", n_threads=1, repeats=1, scale=0.001, only="nonsense"))
 
 
