@@ -64,12 +64,6 @@ def workers_of(pid: int) -> list[int]:
     return [each for each, _ in warden.descendants(pid) if warden._command(each).startswith("ray::Actor")]
 
 
-def rays_folders() -> set[str]:
-    """Folders that this package or Ray itself made for clusters, in memory that is shared too."""
-    found = [*Path("/tmp").glob("gbr*"), *Path("/tmp").glob("ray*"), *Path("/dev/shm").glob("*plasma*")]
-    return {str(path) for path in found}
-
-
 def is_running(pid: int, start: str) -> bool:
     """Whether the process is there; one that nobody has waited for is not."""
     return warden.began(pid) == start and warden._stat(pid)[0] != "Z"

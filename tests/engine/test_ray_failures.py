@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -16,7 +17,6 @@ from ray_kit import (
     files_of,
     folders_in,
     kill_all,
-    rays_folders,
     taken_back,
     toml_of,
     wait_until_gone,
@@ -71,6 +71,7 @@ def middles(phases):
 def test_a_worker_that_is_killed_in_any_phase_changes_nothing(ray_cluster, filled, monkeypatch, job):
     assert ray_cluster.is_dir()
     monkeypatch.setattr(dealing, "SHARE_BYTES", 12_000)  # as if the few files were many
+    filled = filled.replace(trees=dataclasses.replace(filled.trees, max_rows=1000))
     with taken_back(filled):
         expected = job(filled, parse_time(AT))
         files = files_of(filled)
@@ -79,7 +80,8 @@ def test_a_worker_that_is_killed_in_any_phase_changes_nothing(ray_cluster, fille
         calls = Calls(patch)
         assert job(config, parse_time(AT), on_event=calls.on_event) == expected
     phases = middles(calls.phases)
-    assert {"samples.code" if job is update_lr else "samples.read", "head.fit"} <= {*phases.values()}
+    assert len(phases) >= 3, "workers have something to do in so many"
+    assert "head.fit" in phases.values()
     for number, name in phases.items():
         with taken_back(config), monkeypatch.context() as patch:
             calls = Calls(patch, number)
@@ -108,7 +110,7 @@ def lines_until(job, event):
 
 @pytest.mark.parametrize("event", ["engine.begin", "samples.code", "head.fit"])
 def test_a_job_that_is_killed_leaves_no_process_and_no_release(filled, tmp_path, event):
-    before, left = files_of(filled), rays_folders()
+    before = files_of(filled)
     live = Store.open(filled.store).live()
     with on_a_cluster(filled.replace(engine="ray", workers=2), tmp_path / "config.toml", RAY_ADDRESS="") as job:
         lines = lines_until(job, event)
@@ -119,7 +121,6 @@ def test_a_job_that_is_killed_leaves_no_process_and_no_release(filled, tmp_path,
         job.kill()
     assert folders
     wait_until_gone(begun, folders)
-    assert rays_folders() <= left
     assert Store.open(filled.store).live() == live
     assert {name for name in before if "manifest.json" in name} == {
         name for name in files_of(filled) if "manifest.json" in name
@@ -127,14 +128,14 @@ def test_a_job_that_is_killed_leaves_no_process_and_no_release(filled, tmp_path,
 
 
 def test_a_cluster_of_its_own_is_gone_with_the_job(filled, tmp_path):
-    left = rays_folders()
     with on_a_cluster(filled.replace(engine="ray", workers=2), tmp_path / "config.toml", RAY_ADDRESS="") as job:
         lines_until(job, "head.fit")
         begun = dict(warden.descendants(job.pid))
+        folders = folders_in(begun)
         _, err = job.communicate()
     assert job.returncode == 0, err
-    wait_until_gone(begun, set(), 20)
-    assert rays_folders() <= left
+    assert folders
+    wait_until_gone(begun, folders, 20)
 
 
 @pytest.fixture
