@@ -103,5 +103,7 @@ def _look(pid: int, began: str) -> Look | None:
         status = dict(row.split(":", 1) for row in Path(f"/proc/{pid}/status").read_text().splitlines())
     except OSError:
         return None
+    if not line:  # its memory is gone already, and with it what it is called
+        return None
     peak = int(status.get("VmHWM", "0 kB").split()[0]) * 1024
     return line, (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND, peak

@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,8 @@ INLINE = 2**16
 """Bytes up to which what is put travels with each call."""
 PATIENCE_S, GROWING_S = 60.0, 900.0
 """How long the first worker, and where so many were asked for all of them, may take: a cluster may have to grow."""
+LISTENING_S = 15.0
+"""How long whoever listens at the address of a cluster may take to say so."""
 SOCKET = 107 - 70
 """Letters of a path at most: the names of Ray's sockets take the rest of what the system allows."""
 CREDENTIALS = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_", "GBDTLR_")
@@ -154,7 +157,8 @@ def _connect(address: str | None, own: contextlib.ExitStack, n_wanted: int) -> N
     if ray.is_initialized():
         return
     try:
-        if address is not None or os.environ.get("RAY_ADDRESS"):
+        if given := address or os.environ.get("RAY_ADDRESS"):
+            _check_listening(given)
             own.callback(ray.shutdown)
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
             return
@@ -171,6 +175,13 @@ def _connect(address: str | None, own: contextlib.ExitStack, n_wanted: int) -> N
             raise EngineError(f"the cluster {where} runs {differing}; {REMEDY}") from None
         hint = "; is it there, and does it ask for a token (RAY_AUTH_TOKEN)?" if address is not None else ""
         raise EngineError(f"cannot reach the cluster {where}: {_line(error)}{hint}") from None
+
+
+def _check_listening(address: str) -> None:
+    """Nothing, if somebody listens at ``host:port``; else ``OSError`` at once, where Ray would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), LISTENING_S).close()
 
 
 def _short_folder(own: contextlib.ExitStack) -> str:
