@@ -43,13 +43,14 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=threads.n_threads(), help="threads every system may use")
     parser.add_argument("--repeats", type=int, default=5, help="measured runs of each system")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the rows, for a quick look")
+    parser.add_argument("--only", metavar="PART", help="a part of a benchmark that has parts (engine)")
     return parser
 
 
 def main() -> None:
     options = parser().parse_args()
     for name in HERE if options.name == "all" else [options.name]:
-        bench = Bench(name, n_threads=options.threads, repeats=options.repeats, scale=options.scale)
+        bench = Bench(name, n_threads=options.threads, repeats=options.repeats, scale=options.scale, only=options.only)
         importlib.import_module(f"benchmarks.{name}").run(bench)
         print(json.dumps(bench.result()) if options.json else bench.text(), flush=True)
 

@@ -1,27 +1,26 @@
 """One job on two engines: this process with all threads, and workers of Ray with one each; then what that adds up to.
 
-*update* is the whole ``update-lr`` process, from start to exit, on the same files; *begin s* is how long Ray's cluster
-took to begin, which one that is there already saves. *a pass* is one value and gradient of all eight settings over
-rows in memory, here and on the workers: *sent* and *received* are all bytes that went to the workers and came back for
-it, *worker MiB* the largest resident memory of one. Rows are also taken a quarter and four times as often.
+All seconds are those of all processors, of the job and of each process that Ray begins for it (``--only`` runs a part):
 
-The *simulation* adds up what was measured into what a job of a thousand million rows would take on clusters. It assumes
-that every processor of every machine is as fast as one here, and reads and codes as fast beside others as alone; that
-work is dealt out evenly; that a round trip takes what a call that does nothing takes here on all workers, and as much
-again for each doubling of the machines; that the job's machine sends and receives 1.25 GB a second, and what it sends
-to each machine, or has from it, passes there one after the other; and that a fit takes as many passes as here.
+- *jobs*, *ids*, *long*: whole ``update-lr`` processes, from start to exit, on the same files, which are there once and
+  four times, and in *long* sixteen times; *ids* has three id columns. *wall s* is what a clock says, *Ray s* what Ray
+  itself took of the processors, *begin s* how long its cluster took to begin, which one that is there already saves;
+  *MiB* are of the largest process, the job's and a worker's.
+- *passes*: value and gradient of eight settings over the rows in memory. *sent* and *received* are the bytes that
+  went to the workers and came back for it.
+- *clusters*: a fit on the workers, and what jobs of a thousand million rows would take on machines that are not here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
-import resource
+import shutil
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
@@ -31,191 +30,216 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from benchmarks.fit import AS_OF, N_LEAVES, N_TREES
+from benchmarks.clusters import ASSUMED, MANY, Measured, simulate
+from benchmarks.fit import N_LEAVES, N_TREES
 from benchmarks.harness import OURS, Bench, installed
-from benchmarks.update import NOON, TRAINING, Site, made, process
-from gbdtlr.compute.parts import Parts
+from benchmarks.update import NOON, TRAINING, Site, made
+from benchmarks.watched import Used, watched
+from gbdtlr.config import Config
 from gbdtlr.engine import LOCAL, Engine, open_engine
-from gbdtlr.head import Codes, Layout, Setting, WideColumns
-from gbdtlr.head.codes import Batches, cut
+from gbdtlr.head import Setting
+from gbdtlr.head.fit.candidates import fit_candidates
 from gbdtlr.head.fit.objective import Objective
-from gbdtlr.times import format_time, to_us
+from gbdtlr.head.fit.sampling import subsample_size
+from gbdtlr.jobs.coding import CodedWindow, code_window
+from gbdtlr.release import Release
+from gbdtlr.store import Store
+from gbdtlr.times import format_time
 
-ROWS, BATCH = 4_000_000, 50_000
-IDS = 1_000_000
+ROWS = 1_000_000
+"""Of the files as they are made."""
+N_FILES = 8
 WORKERS = 2
-N_FILES = 32
-SETTINGS = [Setting(timedelta(hours=h), l2) for h in (1.5, 6, 24, 96) for l2 in (3.0, 30.0, 300.0, 3000.0)]
-MACHINES, PROCESSORS, BYTES_A_SECOND = (1, 16, 64), 8, 1.25e9
-MANY = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What the simulation starts from.
-
-    Attributes
-    ----------
-    read_s, pass_s : seconds of one processor for a row, to read and code it, and to pass over it
-    passes : of a fit
-    sent, received : bytes of a pass, to one worker and from it
-    trip_s : round trip of nothing to all workers
-    """
-
-    read_s: float
-    pass_s: float
-    passes: int
-    sent: float
-    received: float
-    trip_s: float
+TIMES, LONG = (1, 4), 16
+"""How often the files are taken"""
+ON_RAY = f"{OURS}, Ray"
+SETTINGS = [Setting(timedelta(hours=h), l2) for h in (1.5, 6, 24, 96) for l2 in (30.0, 1000.0)]
+CONFIGS = {"": ("config.toml", "store"), ", three id columns": ("ids.toml", "store-ids")}
+PARTS = ("jobs", "ids", "passes", "clusters", "long")
 
 
 def run(bench: Bench) -> None:
     if not installed("ray"):
         raise SystemExit('this needs Ray: pip install "gbdtlr[ray]"')
+    asked = PARTS if bench.only is None else (bench.only,)
+    if not {*asked} <= {*PARTS}:
+        raise SystemExit(f"--only of this benchmark is one of {', '.join(PARTS)}")
+    bench.measured = "seconds of all processors, of all processes together; median and least of several"
     n = bench.size(ROWS)
     with tempfile.TemporaryDirectory() as name:
         site = made(Path(name), n, min(n, TRAINING), N_TREES, N_LEAVES, WORKERS)
-        in_files(site.folder / "samples")
-        read_s, passes = updates(bench, site, n, "config.toml", "store", "")
-        updates(bench, site, n, "ids.toml", "store-ids", ", three id columns")
-    engine = open_engine("ray", threads=1, workers=WORKERS)
-    try:
-        for rows in (n // 4, n, 4 * n):
-            measured = passes_over(bench, engine, rows, 0)
-            if rows == n:
-                fixed = measured
-        passes_over(bench, engine, n, 3)
-        sent, received, pass_s, trip_s = fixed
-    finally:
-        engine.close()
-    simulation(bench, Measured(read_s, pass_s, passes, sent, received, trip_s))
+        files = Files(site.folder / "samples")
+        plain, with_ids = CONFIGS
+        for part, what in (("jobs", plain), ("ids", with_ids)):
+            for times in TIMES if part in asked else ():
+                jobs(bench, site, files.taken(times), n * times, what)
+        if {"passes", "clusters"} & {*asked}:
+            with contextlib.closing(open_engine("ray", threads=1, workers=WORKERS)) as engine:
+                files.taken(1)
+                for what in CONFIGS:
+                    if "passes" in asked:
+                        passes(bench, engine, site, what)
+                    if "clusters" in asked:
+                        clusters(bench, engine, site, what)
+        if "long" in asked:
+            jobs(bench, site, files.taken(LONG), n * LONG, plain)
 
 
-def in_files(folder: Path) -> None:
-    """The fresh rows in several files, as logs are: workers read files."""
-    table = pq.read_table(folder / "fresh.parquet")
-    (folder / "fresh.parquet").unlink()
-    bounds = np.linspace(0, len(table), N_FILES + 1).astype(int)
-    for i, (start, stop) in enumerate(pairwise(bounds)):
-        pq.write_table(table.slice(start, stop - start), folder / f"part-{i:03d}.parquet")
+class Files:
+    """The fresh rows in several files, as logs are, and copies of these."""
+
+    def __init__(self, folder: Path) -> None:
+        table = pq.read_table(folder / "fresh.parquet")
+        (folder / "fresh.parquet").unlink()
+        bounds = np.linspace(0, len(table), N_FILES + 1).astype(int)
+        self._folder = folder
+        for i, (start, stop) in enumerate(pairwise(bounds)):
+            pq.write_table(table.slice(start, stop - start), folder / f"part-0-{i}.parquet")
+
+    def taken(self, times: int) -> int:
+        """Have each of them there so often; how often."""
+        for path in self._folder.glob("part-[!0]*"):
+            path.unlink()
+        for again in range(1, times):
+            for i in range(N_FILES):
+                shutil.copyfile(self._folder / f"part-0-{i}.parquet", self._folder / f"part-{again}-{i}.parquet")
+        return times
 
 
-def updates(bench: Bench, site: Site, n: int, config: str, store: str, what: str) -> tuple[float, int]:
-    """Whole jobs on both engines; returns processor seconds of reading a row, and passes of the fit."""
+def jobs(bench: Bench, site: Site, times: int, n: int, what: str) -> None:
+    """Whole jobs on both engines, in turns."""
+    config, store = CONFIGS[what]
     text = (site.folder / config).read_text()
     on_ray = text.replace(f"threads = {WORKERS}\n", f'threads = 1\nworkers = {WORKERS}\nengine = "ray"\n')
     (site.folder / f"ray-{config}").write_text(on_ray)
     releases = site.folder / store / "releases"
     known = {*releases.iterdir()}
-    seconds: dict[str, list[float]] = {OURS: [], f"{OURS}, Ray": []}
-    more: dict[str, dict[str, Any]] = {}
-    read_s, passes = 0.0, 0
-    for _ in range(1 + min(3, bench.repeats)):
-        for system, file in ((OURS, config), (f"{OURS}, Ray", f"ray-{config}")):
+    runs: dict[str, list[Used]] = {OURS: [], ON_RAY: []}
+    for again in range(1 if times == LONG else min(3, bench.repeats)):
+        for system, file in ((OURS, config), (ON_RAY, f"ray-{config}")):
             command = [sys.executable, "-m", "gbdtlr", "update-lr", "-c", file, "--as-of", format_time(NOON)]
-            done = process([*command, "--json", "--log-format", "json"], site.folder)
-            for path in {*releases.iterdir()} - known:
-                path.unlink()
-            events = {each["event"]: each for each in map(json.loads, done.stderr.splitlines())}
-            seconds[system].append(done.seconds)
-            begun = events.get("engine.begin", {}).get("seconds")
-            read = events["samples.code"]["seconds"] - (begun or 0.0)
-            more[system] = {
-                "begin s": begun,
-                "read s": round(read, 2),
-                "fit s": round(events["head.fit"]["seconds"], 2),
-                "job MiB": round(done.peak / 2**20),
-                "sent MB": _mega(events.get("engine.end", {}).get("sent")),
-                "received MB": _mega(events.get("engine.end", {}).get("received")),
-            }
-            if system == OURS:
-                read_s, passes = read * WORKERS / n, json.loads(done.stdout)["metrics"]["passes"]
-    base = statistics.median(seconds[OURS][1:])
-    for system, each in seconds.items():
-        bench.add(f"update of {n} rows{what}", system, each[1:], base, more[system])
-    return read_s, passes
+            done = watched([*command, "--json", "--log-format", "json"], site.folder, kind_of, site.folder)
+            if (
+                times == 1 and not again
+            ):  # the first reads files that are not in the system's cache yet, and may compile
+                _take_back(releases, known)
+                done = watched([*command, "--json", "--log-format", "json"], site.folder, kind_of, site.folder)
+            runs[system].append(done)
+            _take_back(releases, known)
+    base = statistics.median(sum(each.cpu_s.values()) for each in runs[OURS])
+    for system, each in runs.items():
+        told = _told(each[-1]) | {"wall s": round(statistics.median(one.seconds for one in each), 2)}
+        bench.add(f"update of {n} rows{what}", system, [sum(one.cpu_s.values()) for one in each], base, told)
 
 
-def passes_over(bench: Bench, engine: Engine, n: int, n_wide: int) -> tuple[float, float, float, float]:
-    """A pass over rows here and on the workers: bytes to a worker and from it, seconds of a row, a round trip."""
-    sizes = np.random.default_rng(0).integers(N_LEAVES - 4, N_LEAVES + 1, N_TREES)
-    wide = WideColumns(tuple(f"id{j}" for j in range(n_wide)), 2**20)
-    layout = Layout(np.concatenate([[0], np.cumsum(sizes)]), np.zeros(int(sizes.sum())), wide)
-    seeds = range(max(1, n // BATCH))
-    systems: dict[str, tuple[Engine, Parts[Codes]]] = {}
-    objectives = {}
-    for system, where in ((OURS, LOCAL), (f"{OURS}, Ray", engine)):
-        window = cut(where.parts(seeds, drawn, n // len(seeds), sizes, n_wide))
-        systems[system] = where, window
-        objectives[system] = Objective(window, layout, SETTINGS, AS_OF)
-    lanes = range(len(SETTINGS))
-    delta = np.zeros((objectives[OURS].layout.n, len(SETTINGS)))
+def _take_back(releases: Path, known: set[Path]) -> None:
+    for path in {*releases.iterdir()} - known:
+        path.unlink()
+
+
+def kind_of(line: str) -> str:
+    """Whose process it is, by its command line: a worker's or Ray's own."""
+    return "worker" if line.startswith("ray::Actor") else "Ray"
+
+
+def _told(done: Used) -> dict[str, Any]:
+    """What a job and its events say of a run."""
+    events = {each["event"]: each for each in map(json.loads, done.stderr.splitlines())}
+    end = events.get("engine.end", {})
+    return {
+        "passes": json.loads(done.stdout)["metrics"]["passes"],
+        "job s": round(done.cpu_s["job"], 2),
+        "workers s": round(done.cpu_s.get("worker", 0.0), 2),
+        "Ray s": round(done.cpu_s.get("Ray", 0.0), 2),
+        "begin s": events.get("engine.begin", {}).get("seconds"),
+        "job MiB": round(done.peak["job"] / 2**20),
+        "worker MiB": round(done.peak.get("worker", 0) / 2**20),
+        "sent MB": _mega(end.get("sent")),
+        "received MB": _mega(end.get("received")),
+    }
+
+
+@dataclass
+class Place:
+    """Rows that an engine holds, ready for passes."""
+
+    engine: Engine
+    window: CodedWindow
+    objective: Objective
+
+    @classmethod
+    def of(cls, engine: Engine, site: Site, what: str) -> Place:
+        """The fresh rows, read and coded there."""
+        with contextlib.chdir(site.folder):
+            name, _ = CONFIGS[what]
+            config = Config.load(name)
+            base = Release.live(Store.open(config.store))
+            assert base is not None
+            window = code_window(config, base.model, NOON, engine=engine)
+        return cls(engine, window, Objective(window.parts, base.head.layout, SETTINGS, NOON))
+
+    def step(self) -> None:
+        """One pass."""
+        lanes = range(len(SETTINGS))
+        self.objective.value_and_gradient(np.full((self.objective.layout.n, len(lanes)), 1e-3), lanes)
+
+
+def passes(bench: Bench, engine: Engine, site: Site, what: str) -> None:
+    """A pass over rows in memory, here and on the workers, in turns."""
+    places = {OURS: Place.of(LOCAL, site, what), ON_RAY: Place.of(engine, site, what)}
     crew: Any = engine.crew  # type: ignore[attr-defined]  # it is none but Ray's
+    seconds: dict[str, list[float]] = {system: [] for system in places}
+    for again in range(1 + min(3, bench.repeats)):
+        for system, place in places.items():
+            sent, received = crew.sent, crew.received
+            took, _ = _cpu_of(place.step, place.engine)
+            traffic = {"sent MB": _mega(crew.sent - sent), "received MB": _mega(crew.received - received)}
+            if again:
+                seconds[system].append(took)
+    n = len(places[OURS].window)
+    for system in places:
+        more = {"parameters": places[system].objective.layout.n} | (traffic if system == ON_RAY else {})
+        bench.add(f"a pass over {n} rows{what}", system, seconds[system], statistics.median(seconds[OURS]), more)
+
+
+def clusters(bench: Bench, engine: Engine, site: Site, what: str) -> None:
+    """A fit on the workers, and what that makes of more rows on more machines."""
+    read_s, place = _cpu_of(lambda: Place.of(engine, site, what), engine)
+    n, layout, crew = len(place.window), place.objective.layout, engine.crew  # type: ignore[attr-defined]
     sent, received = crew.sent, crew.received
-    objectives[f"{OURS}, Ray"].value_and_gradient(delta, lanes)
-    sent, received = crew.sent - sent, crew.received - received
-    window = systems[f"{OURS}, Ray"][1]
-    peak = max(peak for (peak,) in engine.stream(range(WORKERS), peak_of))
-
-    def tell(system: str, _: Any) -> dict[str, Any]:
-        if system == OURS:
-            return {"parameters": len(delta)}
-        return {"sent MB": _mega(sent), "received MB": _mega(received), "worker MiB": round(peak / 2**20)}
-
-    work = {system: _pass(each, delta, lanes) for system, each in objectives.items()}
-    what = f", {n_wide} id columns" if n_wide else ""
-    first = len(bench.rows)
-    bench.compare(f"a pass over {n} rows{what}", work, tell=tell, repeats=min(3, bench.repeats))
+    pass_s = min(_cpu_of(place.step, engine)[0] for _ in range(3))
+    sent, received = (crew.sent - sent) / 3 / WORKERS, (crew.received - received) / 3 / WORKERS
+    own_s, candidates = _cpu_of(lambda: fit_candidates(place.window.parts, layout, SETTINGS, NOON), None)
     trips = []
-    for _ in range(20):
+    for _ in range(50):
         begin = time.perf_counter()
-        window.map(len)
+        place.window.parts.map(len)
         trips.append(time.perf_counter() - begin)
-    seconds = bench.rows[first]["seconds"]
-    return sent / WORKERS, received / WORKERS, seconds * bench.n_threads / n, statistics.median(trips)
+    own_s *= subsample_size(MANY) / subsample_size(n)
+    row_bytes = layout.n_trees + 4 * len(layout.wide.names) * 3 + 4 * 4 + 4 + 28
+    bench.measured = f"{bench.measured.removesuffix(ASSUMED).strip()}\n\n{ASSUMED}"
+    simulate(
+        bench,
+        what,
+        Measured(read_s / n, pass_s / n, own_s, candidates.passes, sent, received, min(trips), row_bytes),
+    )
 
 
-def _pass(objective: Objective, delta: Any, lanes: Sequence[int]) -> Any:
-    return lambda: objective.value_and_gradient(delta, lanes)[0]
+def _cpu_of(work: Callable[[], Any], engine: Engine | None) -> tuple[float, Any]:
+    """Seconds of all processors that work took, here and on the workers of an engine, and what it returned."""
+    before = _spent(engine)
+    result = work()
+    return _spent(engine) - before, result
 
 
-def drawn(seeds: Sequence[int], n: int, sizes: Any, n_wide: int) -> Iterator[Batches]:
-    """Rows whose codes are drawn at random, a batch for each seed."""
-    for seed in seeds:
-        rng = np.random.default_rng(seed)
-        leaves = (rng.random((len(sizes), n)) * sizes[:, None]).astype(np.uint8)
-        buckets = rng.integers(0, IDS, (n_wide, n)).astype(np.uint32)
-        label = (rng.random(n) < 0.2).astype(np.float32)
-        event_us = np.full(n, to_us(AS_OF) - 3_600_000_000 * (seed % 100))
-        yield Batches.of(Codes(leaves, buckets, label, np.ones(n), event_us, event_us))
+def _spent(engine: Engine | None) -> float:
+    on_workers = [] if engine in (None, LOCAL) else [[*items] for items in engine.stream(range(WORKERS), spent)]
+    return time.process_time() + sum(seconds for (seconds,) in on_workers)
 
 
-def peak_of(worker: int) -> Iterator[int]:  # noqa: ARG001 - there is one stream for each
-    """The largest resident memory of this process so far, in bytes."""
-    yield resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def simulation(bench: Bench, each: Measured) -> None:
-    """What a job of so many rows would take, by what was measured."""
-    for machines in MACHINES:
-        processors = machines * PROCESSORS
-        reading = MANY * each.read_s / processors
-        working = each.passes * MANY * each.pass_s / processors
-        trips = each.passes * each.trip_s * (1 + math.log2(machines))
-        moving = each.passes * machines * (each.sent + each.received) / BYTES_A_SECOND
-        bench.add(
-            f"simulated: {MANY} rows, {N_TREES} trees",
-            f"{machines} machines of {PROCESSORS}",
-            [],
-            None,
-            {
-                "read s": round(reading, 1),
-                "fit s": round(working + trips + moving, 1),
-                "of it waiting s": round(trips + moving, 2),
-                "GB a machine": round(MANY * (N_TREES + 48) / machines / 1e9, 1),
-            },
-        )
+def spent(worker: int) -> Iterator[float]:  # noqa: ARG001 - there is one stream for each
+    """Seconds of all processors that this process took so far."""
+    yield time.process_time()
 
 
 def _mega(n_bytes: float | None) -> float | None:

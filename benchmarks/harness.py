@@ -31,8 +31,9 @@ Work = Callable[[], Any]
 class Bench:
     """Results of one benchmark; lines go to stderr as they come, so that stdout is the result."""
 
-    def __init__(self, name: str, *, n_threads: int, repeats: int, scale: float) -> None:
+    def __init__(self, name: str, *, n_threads: int, repeats: int, scale: float, only: str | None = None) -> None:
         self.name = name
+        self.only = only
         self.n_threads = n_threads
         self.repeats = repeats
         self.scale = scale
@@ -97,7 +98,8 @@ class Bench:
         row.update(more)
         self.rows.append(row)
         took = _seconds(row, "seconds") + (" s" if seconds else "")
-        print(f"{self.name}: {case}: {system}: {took}", file=sys.stderr, flush=True)
+        columns = [took, *(f"{key} {_cell(value)}" for key, value in more.items() if value is not None)]
+        print(f"{self.name}: {case}: {system}: {', '.join(filter(None, columns))}", file=sys.stderr, flush=True)
 
     def result(self) -> dict[str, Any]:
         """What ``--json`` prints."""

@@ -7,7 +7,9 @@ import importlib.util
 import logging
 import os
 import platform
+import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +30,8 @@ INLINE = 2**16
 """Bytes up to which what is put travels with each call."""
 PATIENCE_S, GROWING_S = 60.0, 900.0
 """How long the first worker, and where so many were asked for all of them, may take: a cluster may have to grow."""
+LISTENING_S = 15.0
+"""How long whoever listens at the address of a cluster may take to say so."""
 SOCKET = 107 - 70
 """Letters of a path at most: the names of Ray's sockets take the rest of what the system allows."""
 CREDENTIALS = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_", "GBDTLR_")
@@ -155,7 +159,8 @@ def _connect(address: str | None, own: contextlib.ExitStack, n_wanted: int) -> N
     if ray.is_initialized():
         return
     try:
-        if address is not None or os.environ.get("RAY_ADDRESS"):
+        if given := address or os.environ.get("RAY_ADDRESS"):
+            _check_listening(given)
             own.callback(ray.shutdown)
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
             return
@@ -168,8 +173,17 @@ def _connect(address: str | None, own: contextlib.ExitStack, n_wanted: int) -> N
         )  # fmt: skip
     except (RuntimeError, ConnectionError, ValueError, OSError, ray.exceptions.RayError) as error:
         where = address or os.environ.get("RAY_ADDRESS") or "on this machine"
+        if differing := _refused_versions(str(error)):
+            raise EngineError(f"the cluster {where} runs {differing}; {REMEDY}") from None
         hint = "; is it there, and does it ask for a token (RAY_AUTH_TOKEN)?" if address is not None else ""
         raise EngineError(f"cannot reach the cluster {where}: {_line(error)}{hint}") from None
+
+
+def _check_listening(address: str) -> None:
+    """Nothing, if somebody listens at ``host:port``; else ``OSError`` at once, where Ray would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), LISTENING_S).close()
 
 
 def _short_folder(own: contextlib.ExitStack) -> str:
@@ -286,6 +300,14 @@ def differences(here: Mapping[str, str], there: Mapping[str, str]) -> str:
     """Which versions differ, as people say it; empty where none does."""
     names = [name for name in here if there.get(name, "none") != here[name]]
     return ", ".join(f"{name} {there.get(name, 'none')} and not {here[name]}" for name in names)
+
+
+def _refused_versions(message: str) -> str:
+    """Which versions differ, where that is why Ray refuses; else empty."""
+    found = re.findall(r"(Ray|Python): (\S+)", message)
+    if not message.startswith("Version mismatch") or len(found) != 4:
+        return ""
+    return differences(dict(found[2:]), dict(found[:2]))
 
 
 def _gone(error: BaseException) -> EngineError:

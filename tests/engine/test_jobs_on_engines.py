@@ -12,6 +12,7 @@ from engine_kit import pretended
 from gbdtlr.config import Config
 from gbdtlr.engine import LOCAL
 from gbdtlr.errors import EngineError
+from gbdtlr.head.fit import own_lines
 from gbdtlr.jobs import run, train_trees, update_lr
 from gbdtlr.samples import dealing
 from gbdtlr.times import parse_time
@@ -22,8 +23,9 @@ METHODS = ("refit", "incremental", "ftrl", "rda", "fobos")
 
 @pytest.fixture(autouse=True)
 def _small_shares(monkeypatch):
-    """As if the few files were many: each share has about two of them."""
+    """As if the few files were many: each share has about two of them, and what is found for ids is added up soon."""
     monkeypatch.setattr(dealing, "SHARE_BYTES", 12_000)
+    monkeypatch.setattr(own_lines, "BUNCH", 2)
 
 
 @pytest.fixture

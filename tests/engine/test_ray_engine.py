@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from engine_kit import CHECKS, moments, numbers
+from ray_kit import files_of, toml_of
 
 from gbdtlr.cli.group import main
 from gbdtlr.engine import LOCAL, cluster, open_engine, warden
@@ -32,11 +30,6 @@ def process_of(seeds):
 
 def same(part):
     return part
-
-
-def files_of(config):
-    paths = sorted(path for path in Path(config.store).rglob("*") if path.is_file() and path.parent.name != "releases")
-    return {str(path.relative_to(config.store)): path.read_bytes() for path in paths}
 
 
 @pytest.mark.slow
@@ -85,26 +78,21 @@ def test_what_is_wrong_with_a_cluster_is_one_line(ray_cluster, filled, monkeypat
         patch.setattr(cluster, "GROWING_S", 0.0)
         assert "no room: 0 of 50 workers could begin" in told(threads=1, workers=50)
     here = cluster.versions()
-    with monkeypatch.context() as patch:
-        patch.setattr(cluster, "versions", lambda: {**here, "gbdtlr": "9.9", "lightgbm": "8.8"})
-        line = told(threads=1, workers=1)
-    assert f"runs gbdtlr {here['gbdtlr']} and not 9.9, lightgbm {here['lightgbm']} and not 8.8; install it" in line
+    for other in ({"Python": "3.99.0"}, {"gbdtlr": "9.9", "lightgbm": "8.8"}):
+        with monkeypatch.context() as patch:
+            patch.setattr(cluster, "versions", lambda other=other: {**here, **other})
+            line = told(threads=1, workers=1)
+        differing = ", ".join(f"{name} {here[name]} and not {version}" for name, version in other.items())
+        assert f"runs {differing}; install it" in line
 
 
-def toml_of(config):
-    """The config as a file, of the few kinds of values that are in it."""
-    table = {**config.as_dict(), "engine": config.engine}
-    table |= {} if config.workers is None else {"workers": config.workers}
-    tops = [f"{key} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, dict)]
-    return "\n".join([*tops, *lines_of(table, "")])
-
-
-def lines_of(table, above):
-    for name, section in table.items():
-        if isinstance(section, dict):
-            yield f"[{above}{name}]"
-            yield from (f"{key} = {json.dumps(each)}" for key, each in section.items() if not isinstance(each, dict))
-            yield from lines_of(section, f"{above}{name}.")
+def test_versions_that_ray_refuses_are_told_by_name():
+    message = (
+        "Version mismatch: The cluster was started with:\n    Ray: 2.1.0\n    Python: 3.9.1\n"
+        "This process on node 10.0.0.1 was started with:\n    Ray: 2.1.0\n    Python: 3.11.7\n"
+    )
+    assert cluster._refused_versions(message) == "Python 3.9.1 and not 3.11.7"
+    assert cluster._refused_versions("Ray: 1, Python: 2 and whatever") == ""
 
 
 def test_differences_are_told_by_name():
@@ -130,38 +118,6 @@ def test_an_update_gives_the_same_bytes_on_ray(ray_cluster, filled, workers):
     assert files_of(filled) == expected
     assert told[1][0] == "engine.begin"
     assert told[1][1]["workers"] == workers
-
-
-@pytest.mark.slow
-def test_a_job_that_is_killed_leaves_no_process_and_no_release(filled, tmp_path):
-    before = Store.open(filled.store).live()
-    file = tmp_path / "config.toml"
-    file.write_text(toml_of(filled.replace(engine="ray")))
-    command = [sys.executable, "-m", "gbdtlr", "update-lr", "-c", str(file), "--as-of", "2024-03-04T12:00Z"]
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": "/tmp"}
-    environ.pop("RAY_ADDRESS", None)
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ) as job:
-        lines = []
-        for line in job.stderr:
-            lines.append(line)
-            if "engine.begin" in line:
-                break
-        begun = {pid: start for pid, start in warden.descendants(job.pid) if warden.began(pid)}
-        names = [Path(f"/proc/{pid}/cmdline").read_text() for pid in begun]
-        assert any("raylet" in name for name in names), lines
-        folders = {Path(each[1]) for name in names if (each := re.search(r"(/tmp/gbr\w+)/session", name))}
-        assert all(folder.is_dir() for folder in folders)
-        job.kill()
-    deadline = time.monotonic() + 60
-    while any(is_running(pid, start) for pid, start in begun.items()) or any(folder.exists() for folder in folders):
-        assert time.monotonic() < deadline, begun
-    assert folders
-    assert Store.open(filled.store).live() == before
-
-
-def is_running(pid, start):
-    """Whether the process is there; one that nobody has waited for is not."""
-    return warden.began(pid) == start and warden._stat(pid)[0] != "Z"
 
 
 def test_the_warden_kills_what_it_was_told_of_and_nothing_else(tmp_path):

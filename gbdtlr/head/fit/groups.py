@@ -12,8 +12,6 @@ group of its own.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +30,7 @@ class Groups:
 
     Attributes
     ----------
+    n_rows : of a pass
     offsets : int64 (n_trees + 1,), first leaf of each tree, and the number of leaves
     first_tree : int64 (n_groups + 1,), first tree of each group, and the number of trees
     places : int64 (n_groups + 1,), first place of each group, and the number of places
@@ -39,7 +38,7 @@ class Groups:
 
     def __init__(self, offsets: NDArray[np.int64], n_rows: int) -> None:
         """Groups that pay where ``n_rows`` rows are gathered from a table or scattered into one."""
-        self._n_rows = n_rows
+        self.n_rows = n_rows
         first_tree, sizes = [0], [1]
         for tree, n in enumerate(np.diff(offsets).tolist()):
             n_before = tree - first_tree[-1]
@@ -51,9 +50,6 @@ class Groups:
         self.offsets, self.first_tree = offsets, np.array([*first_tree, len(offsets) - 1])
         self.places = np.cumsum([0, *sizes])
         self._spare: dict[tuple[int, ...], list[NDArray[np.float32]]] = {}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Groups, (self.offsets, self._n_rows)  # spare memory is of no use elsewhere
 
     @property
     def arguments(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

@@ -19,17 +19,15 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr.compute import threads
 from gbdtlr.compute.parts import Parts
-from gbdtlr.compute.sums import TreeSum
 from gbdtlr.head.codes import Codes
 from gbdtlr.head.fit import kernels
 from gbdtlr.head.fit.curvature import Curvature
 from gbdtlr.head.fit.groups import Groups
 from gbdtlr.head.fit.lines import Lanes, Lines, aligned, blocks, zeros
+from gbdtlr.head.fit.own_lines import OwnLines
+from gbdtlr.head.fit.point import Point
 from gbdtlr.head.fit.sampling import curvature_of
-from gbdtlr.head.fit.tile_kernels import add_own
-from gbdtlr.head.fit.tiles import SPANS
 from gbdtlr.head.fit.window import Part, Window
 from gbdtlr.head.layout import Layout
 from gbdtlr.head.ridges import Ridges
@@ -77,7 +75,6 @@ class Objective:
         self._window = Window.of(window, layout, half_lives, as_of)
         self.layout = self._window.layout
         self._groups = Groups(layout.offsets, self._window.n // max(len(window), 1))
-        self._own = self._window.parts.map(own_of)
 
     def value_and_gradient(self, delta: Lines, lanes: Lanes) -> tuple[NDArray[np.float64], Lines]:
         """Objective of each of these k settings, (k,), and its gradient, float64 (n_params, k)."""
@@ -119,17 +116,10 @@ class Objective:
         k, width = len(lanes), wide.shape[1]
         halves = [self.half_of_lane[lane] for lane in lanes]
         halves += halves[:1] * (width - k)
-        table = self._groups.table(aligned(leaves, width))
-        lines = aligned(last, width)
-        found = self._window.parts.map(loss_and_gradient, self._groups, tuple(halves), lines, table, wide)
-        self._groups.give_back(table)
-        total: TreeSum[tuple[NDArray[np.float64], Lines]] = TreeSum(len(found))
-        for p, (loss, slope, _) in enumerate(found):
-            total.add(p, (loss, slope))
-        slopes = [slope for _, _, slope in found]
-        _add_own(self._own, slopes, slope_wide_out)
-        self._groups.give_back(*slopes)
-        loss, slope = total.result()
+        at = Point(self._groups, aligned(leaves, width), aligned(last, width), wide)
+        loss, slope, own = self._window.parts.sum(loss_and_gradient, at, tuple(halves))
+        at.give_back()
+        own.into(slope_wide_out)
         return loss[:k], slope[:, :k]
 
     def curvature(self, at: Lines | None = None) -> Curvature:
@@ -143,73 +133,42 @@ class Objective:
 
 
 def loss_and_gradient(
-    part: Part,
-    groups: Groups,
-    half_of_lane: tuple[int, ...],
-    last: NDArray[np.float32],
-    table: NDArray[np.float32],
-    wide: NDArray[np.float32],
-) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.float32]]:
+    part: Part, at: Point, half_of_lane: tuple[int, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.float32], OwnLines]:
     """Discounted log loss of a part's rows for each lane, (lanes,), and its gradient.
 
     Parameters
     ----------
     half_of_lane : index into the half-lives of the part's weights
-    last : (n_dense + 1, lanes), of the dense columns and the bias
-    table : the leaves' lines, spread over the places of ``groups``
-    wide : (n_wide_params, lanes)
 
     Returns
     -------
-    loss, slope, slope_own : (lanes,); (n_leaves + n_dense + 1, lanes), of leaves, dense columns and bias;
-        (n_own, lanes), of the part's own wide parameters, tile after tile
+    loss, slope, own : (lanes,); (n_leaves + n_dense + 1, lanes), of leaves, dense columns and bias; of the part's own
+        wide parameters
     """
-    width = len(half_of_lane)
-    n_leaves = int(groups.offsets[-1])
-    loss, slope, part_table = np.zeros(width), zeros(n_leaves + len(last), width), groups.zeros(width)
-    slope_own = groups.lines(len(part.tiles.own), width)
+    groups, tiles = at.groups, part.tiles
+    loss, slope = np.zeros(at.width), zeros(at.n_leaves + len(at.last), at.width)
+    slope_table, slope_own = groups.zeros(at.width), groups.lines(len(tiles.own), at.width)
     kernels.loss_and_gradient(
         part.codes.leaves,
         *groups.arguments,
-        *part.tiles.arguments,
+        *tiles.arguments,
         part.codes.dense,
         part.base,
         part.codes.label,
         part.weight,
         half_of_lane,
-        last,
-        table,
-        wide,
-        part_table,
-        slope[n_leaves:],
+        at.last,
+        at.table,
+        at.wide,
+        slope_table,
+        slope[at.n_leaves :],
         slope_own,
         loss,
     )
-    groups.fold(part_table, slope)
-    groups.give_back(part_table)
-    return loss, slope, slope_own
-
-
-def own_of(part: Part) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """The own wide parameters of a part's tiles, and where each tile's begin."""
-    return part.tiles.own, part.tiles.first
-
-
-def _add_own(
-    own: Sequence[tuple[NDArray[np.int32], NDArray[np.int64]]],
-    slopes: Sequence[NDArray[np.float32]],
-    out: NDArray[np.float32],
-) -> None:
-    """Sum over the parts, in their order, of what each found for its own wide parameters: (n_wide_params, lanes)."""
-    bounds = [len(out) * s // SPANS for s in range(SPANS + 1)]
-
-    def work(span: int) -> None:
-        low, high = bounds[span : span + 2]
-        out[low:high] = 0
-        for (ids, first), slope in zip(own, slopes, strict=True):
-            add_own(ids, first, slope, low, high, tuple(range(out.shape[1])), out)
-
-    threads.run(SPANS, work)
+    groups.fold(slope_table, slope)
+    groups.give_back(slope_table)
+    return loss, slope, OwnLines.of(tiles, slope_own, len(at.wide), groups)
 
 
 def weight_of_classes(part: Part, half: int) -> tuple[float, float]:

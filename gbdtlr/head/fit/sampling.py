@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +14,9 @@ from gbdtlr.compute import threads
 from gbdtlr.compute.parts import Parts
 from gbdtlr.head.fit.core import Core
 from gbdtlr.head.fit.curvature import Curvature, SampledCurvature, SampledRows, SubsampledNewton
-from gbdtlr.head.fit.lines import Lines
+from gbdtlr.head.fit.kernels import LANES
+from gbdtlr.head.fit.lines import Lines, aligned, blocks, zeros
+from gbdtlr.head.fit.own_lines import OwnLines
 from gbdtlr.head.fit.window import Part, Window
 from gbdtlr.head.layout import Layout
 from gbdtlr.head.ridges import LEAVES, Ridges
@@ -28,9 +29,10 @@ MIN_ROWS = 64
 ROWS_PER_SAMPLE = 24
 """The sample grows with the rows until inverting a matrix of its size costs as much as the passes it saves."""
 
-SUBSAMPLE, SUBSAMPLE_SHARE = 24_576, 24
+SUBSAMPLE, SUBSAMPLE_SHARE, SUBSAMPLE_MOST = 24_576, 24, 2**19
 SUBSAMPLE_FROM = 65_536
-"""Rows from which the larger sample pays; it has one in SUBSAMPLE_SHARE of them, or SUBSAMPLE."""
+"""Rows from which the larger sample pays; it has one in SUBSAMPLE_SHARE of them, or SUBSAMPLE, and never more than fit
+well in the memory of one machine, which works on them alone while others wait."""
 
 
 class Care(NamedTuple):
@@ -107,11 +109,11 @@ def sums(strengths: Strengths) -> NDArray[np.float64]:
     return np.array([[each.sum(dtype=np.float64), np.square(each).sum(dtype=np.float64)] for each in groups]).T
 
 
-def wide_sums(strengths: Strengths) -> NDArray[np.float32]:
-    """Sums of a part's strengths for its tiles' own wide parameters, of each group, (n_own, n_groups)."""
-    groups = range(len(strengths.half_of_group))
-    sums_of = [strengths.part.tiles.sums(strengths.of_group(group)) for group in groups]
-    return np.stack(sums_of, axis=1).astype(np.float32)
+def wide_sums(strengths: Strengths, n: int) -> tuple[OwnLines, ...]:
+    """Sums of a part's strengths for its tiles' own wide parameters, of ``n``, in blocks of groups."""
+    n_groups, tiles = len(strengths.half_of_group), strengths.part.tiles
+    sums_of = np.stack([tiles.sums(strengths.of_group(group)) for group in range(n_groups)], axis=1)
+    return tuple(OwnLines.of(tiles, aligned(sums_of[:, some], width), n) for some, width in blocks(n_groups, LANES))
 
 
 def dense_sums(strengths: Strengths) -> NDArray[np.float64]:
@@ -174,7 +176,7 @@ def curvature_of(window: Window, half_of_lane: Sequence[int], ridges: Ridges, at
     is_busy = np.ones(len(wide), bool)
     if subsampled:
         scales = [float(1.0 / np.sqrt(max(total, NOTHING))) for total in totals.sum(axis=0)]
-        rows = _subsample(strengths, scales, max(SUBSAMPLE, window.n // SUBSAMPLE_SHARE))
+        rows = _subsample(strengths, scales, subsample_size(window.n))
         is_busy = np.bincount(rows.wide.ravel() - window.layout.n_leaves, minlength=len(wide)) >= BUSY
     core = Core.of(window.layout, is_busy)
     samples: dict[int, _Sample] = {}
@@ -200,17 +202,15 @@ def curvature_of(window: Window, half_of_lane: Sequence[int], ridges: Ridges, at
 
 def _wide_diagonal(window: Window, strengths: Parts[Strengths], n_groups: int) -> NDArray[np.float32]:
     """Diagonal of the Hessian for each wide parameter and group, without l2: float32 (n_wide_params, n_groups)."""
-    ids = window.layout.ids
-    out = np.zeros((ids.stop - ids.start, n_groups), np.float32)
-    for (own, first), found in zip(strengths.map(own_of_strengths), strengths.map(wide_sums), strict=True):
-        for begin, end in pairwise(first.tolist()):  # in which each parameter is but once
-            out[own[begin:end]] += found[begin:end]
+    n = window.layout.ids.stop - window.layout.ids.start
+    out = np.empty((n, n_groups), np.float32)
+    if n:
+        found = strengths.sum(wide_sums, n)
+        for own, (some, width) in zip(found, blocks(n_groups, LANES), strict=True):
+            lines = zeros(n, width)
+            own.into(lines)
+            out[:, some] = lines[:, : some.stop - some.start]
     return out
-
-
-def own_of_strengths(strengths: Strengths) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """The own wide parameters of a part's tiles, and where each tile's begin."""
-    return strengths.part.tiles.own, strengths.part.tiles.first
 
 
 def _diagonal(
@@ -256,6 +256,11 @@ def _samples(
         codes, dense = (np.concatenate(each) for each in zip(*rows, strict=True))
         made.append(_Sample(core.place[codes], dense, min(1.0, m * squares / total**2), total / m, diagonal))
     return made
+
+
+def subsample_size(n: int) -> int:
+    """Rows of the larger sample out of n."""
+    return min(SUBSAMPLE_MOST, max(SUBSAMPLE, n // SUBSAMPLE_SHARE))
 
 
 def _subsample(strengths: Parts[Strengths], scales: Sequence[float], m: int) -> SampledRows:
