@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config
 from gbdtlr.engine import LOCAL, Engine
@@ -21,7 +18,6 @@ from gbdtlr.jobs.then import Served, Then
 from gbdtlr.jobs.unfinal import learned_unfinal
 from gbdtlr.model import Model
 from gbdtlr.release import Release
-from gbdtlr.samples import Samples
 from gbdtlr.store import Store
 from gbdtlr.times import to_us
 
@@ -60,7 +56,7 @@ class Fresh:
         live = Live.of(config, base, wide_of(config), dense_of(config, base.slow) if same else base.head.dense, since)
         observer = guards.Observer(live.coding, base.head_as_of, live.other)
         then = Then(store, base, base.head_as_of, config.samples, start_of(config, as_of, since))
-        window = code_window(config, live, as_of, since, observer=observer, others=then.others, engine=engine)
+        window = code_window(config, live, as_of, since, onlookers=(observer,), others=then.others, engine=engine)
         fresh = window.known_after(base.head_as_of).derive(as_other)
         start_us = to_us(as_of - config.head.window)
         return cls(
@@ -88,10 +84,6 @@ class Fresh:
         if not learned_unfinal(base):
             return [(self.model.head, self.fresh)]
         return [(each.head, each.rows) for each in self.served]
-
-    def margin(self, samples: Samples, codes: Codes) -> NDArray[np.float64]:  # noqa: ARG002 - other trees' codes
-        """What the live head says of samples."""
-        return self.model.margin(samples.table)
 
     def same(self, parts: Parts[Codes]) -> Parts[Codes]:
         """The rows of ``newest`` among those of the head's window on other trees, in the same order."""

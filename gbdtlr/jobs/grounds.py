@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from gbdtlr.errors import SamplesError
 from gbdtlr.jobs import guards
 from gbdtlr.jobs.coding import is_dealt
 from gbdtlr.jobs.run import Run
+from gbdtlr.jobs.window_parts import Make, Part, WindowParts
 from gbdtlr.metrics import weighted_sum
 from gbdtlr.samples import (
     Found,
@@ -33,7 +35,6 @@ from gbdtlr.samples import (
     deal,
     nothing_read,
     read,
-    read_batches,
     read_shares,
 )
 from gbdtlr.trees import Schema, category_counts
@@ -86,7 +87,7 @@ class Grounds:
             samples = read(config.samples, as_of - window, as_of, as_of, tally=tally, watch=room.take)
             totals = guards.Totals.of(samples.label, samples.weight, window)
             return cls(samples, len(samples), totals, None, tally)
-        dealt = _Dealt.of(run) if is_dealt(config.samples) else _InOrder.of(run)
+        dealt = _Dealt.of(run) if is_dealt(config.samples) else _Joined.of(run)
         counted, tally = dealt.counted()
         n, weight, positives = counted.sum(sums_of, zero=(0, 0.0, 0.0))
         if not n:
@@ -140,16 +141,17 @@ class _Dealt:
 
 
 @dataclass(frozen=True)
-class _InOrder:
-    """The window's rows as they are read here, one batch after the other."""
+class _Joined:
+    """The window's rows as impressions and outcomes give them, batch by batch."""
 
+    engine: Engine
     cfg: SamplesConfig
     start: datetime
     as_of: datetime
 
     @classmethod
-    def of(cls, run: Run) -> _InOrder:
-        return cls(run.config.samples, run.as_of - run.config.trees.window, run.as_of)
+    def of(cls, run: Run) -> _Joined:
+        return cls(run.engine, run.config.samples, run.as_of - run.config.trees.window, run.as_of)
 
     @property
     def window(self) -> Window:
@@ -157,15 +159,15 @@ class _InOrder:
 
     def counted(self) -> tuple[Parts[Counted], Tally]:
         """As of :class:`_Dealt`."""
-        tally = Tally()
-        return Parts([Counted.of(self._batches(tally), self.cfg)]), tally
+        read = self._read(Counted.of, self.cfg)
+        return read.parts, read.tally
 
     def kept(self, limit: int | None) -> list[Samples]:
         """As of :class:`_Dealt`."""
-        return chosen(self._batches(Tally()), self.cfg, limit)
+        return [samples for batches in self._read(chosen, self.cfg, limit).parts for samples in batches]
 
-    def _batches(self, tally: Tally) -> Iterator[Samples]:
-        return read_batches(self.cfg, self.start, self.as_of, self.as_of, tally=tally)
+    def _read(self, make: Make[Part], *broadcast: Any) -> WindowParts[Part]:
+        return WindowParts.read(self.engine, self.cfg, (self.start, self.as_of), self.as_of, make, *broadcast)
 
 
 class Room:

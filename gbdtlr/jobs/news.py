@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gbdtlr.compute.parts import Parts
 from gbdtlr.head import Codes
 from gbdtlr.head.codes import as_other, happened_between
@@ -19,9 +16,9 @@ from gbdtlr.jobs.live import Live
 from gbdtlr.jobs.methods import Continue, Fitted, Lesson, dense_of, method_of, wide_of
 from gbdtlr.jobs.run import Run
 from gbdtlr.jobs.then import Served, Then
-from gbdtlr.jobs.unfinal import DelayCounter, Unfinal, learned_unfinal
+from gbdtlr.jobs.unfinal import DelayCounter, OfCodes, Unfinal, learned_unfinal
 from gbdtlr.release import Release
-from gbdtlr.samples import Delays, Samples
+from gbdtlr.samples import Delays
 from gbdtlr.times import format_time
 
 
@@ -65,13 +62,12 @@ class News:
         live = Live.of(config, base, wide, dense_of(config, base.slow), base.head_as_of)
         observer = guards.Observer(live.coding, base.head_as_of, live.other)
         counter = DelayCounter(config, base, as_of)
+        onlookers = (observer, counter)
         with run.say.timed("samples.code") as told:
             if ledger is None or learn is None:
                 counting = Counting.of(config, as_of)
                 then = Then(run.store, base, base.head_as_of, config.samples, start_of(config, as_of))
-                window = code_window(
-                    config, live, as_of, observer=observer, counter=counter, others=then.others, engine=run.engine
-                )
+                window = code_window(config, live, as_of, onlookers=onlookers, others=then.others, engine=run.engine)
             else:
                 counting = ledger.counting(config, as_of)
                 since = base.head_as_of
@@ -81,8 +77,7 @@ class News:
                     live,
                     as_of,
                     since,
-                    observer=observer,
-                    counter=counter,
+                    onlookers=onlookers,
                     others=then.others,
                     only=counting.changed,
                     engine=run.engine,
@@ -156,12 +151,7 @@ class News:
 
     def unfinal(self, run: Run) -> Unfinal:
         """Rows that are not final, weighed by what the live head says of them."""
-        live = self.live.model.head
-
-        def margin(samples: Samples, codes: Codes) -> NDArray[np.float64]:  # noqa: ARG001 - who has others reads them
-            return live.margin(as_other(codes))
-
-        return Unfinal.of(run, run.as_of, self.delays, self.live, margin)
+        return Unfinal.of(run, run.as_of, self.delays, self.live, OfCodes(self.live.model.head))
 
     def fit(self, run: Run, base: Release, unfinal: Unfinal, metrics: dict[str, Any]) -> Fitted:
         """The head that has learned these, and rows that are not final on top.

@@ -25,7 +25,7 @@ from gbdtlr.jobs.methods import Lesson, anchored, dense_of, method_of, wide_of
 from gbdtlr.jobs.publishing import chosen_since, no_candidate_first
 from gbdtlr.jobs.result import JobResult, OnEvent
 from gbdtlr.jobs.run import Run, running
-from gbdtlr.jobs.unfinal import DelayCounter, Unfinal
+from gbdtlr.jobs.unfinal import DelayCounter, OfRows, Unfinal
 from gbdtlr.jobs.versions import versions
 from gbdtlr.release import Embedded, Release, Slow
 from gbdtlr.release.slow import DENSE
@@ -277,10 +277,10 @@ def _draft(
     with run.say.timed("head.fit") as told:
         counting = Counting.of(config, as_of)
         window = code_window(
-            config, model, as_of, observer=observer if fresh is None else None, counter=counter, engine=run.engine
+            config, model, as_of, onlookers=(counter, *([observer] if fresh is None else [])), engine=run.engine
         )
         served = fresh.served if fresh is not None else []
-        unfinal = Unfinal.of(run, as_of, counter.delays, model, None if fresh is None else fresh.margin)
+        unfinal = Unfinal.of(run, as_of, counter.delays, model, None if fresh is None else OfRows(fresh.model))
         metrics.update(unfinal.metrics(window.parts))
         known = past.fits if past is not None and hindsight.is_due(config.head, rival.release) else None
         lesson = Lesson(window.parts, slow.trees, as_of, rival.release, served, unfinal.parts, known)

@@ -19,7 +19,7 @@ from gbdtlr.samples.outcomes import Outcomes
 from gbdtlr.samples.shares import gathered
 from gbdtlr.samples.texts import has_torn_end
 from gbdtlr.samples.window import Tally, Window
-from gbdtlr.times import MOMENT, format_time, from_us, to_us
+from gbdtlr.times import format_time, from_us, to_us
 
 
 def read_batches(
@@ -69,33 +69,6 @@ def read_batches(
         return
     # Many small files make many small pieces; what follows is faster on few large ones.
     yield from gathered(_pieces(cfg, window, batch_rows, tally, only), batch_rows)
-
-
-def read_unfinal(
-    cfg: SamplesConfig, start: datetime, as_of: datetime, *, batch_rows: int = 65536, tally: Tally | None = None
-) -> Iterator[Samples]:
-    """Samples from ``start`` up to ``as_of`` whose label is not final by then, as they look then.
-
-    The label is 1 where the outcome had come, else 0; ``known_us``, when it will be final, is later than ``as_of``.
-    Nothing that is learned for good or judges may see them. No file is opened that holds none of them, as far as
-    paths and statistics tell.
-
-    Parameters
-    ----------
-    cfg : with deadlines
-    tally : its ``newest_outcome_us`` is when the newest outcome came that is there, of whichever row is known
-
-    Raises
-    ------
-    NoSamplesError, SchemaError, SamplesError
-        As :func:`read_batches`.
-    """
-    window = Window.of(cfg, start, as_of + MOMENT, as_of, None, unfinal=True)
-    tally = Tally() if tally is None else tally
-    if cfg.key is not None:
-        yield from joined_batches(cfg, window, batch_rows, tally, None)
-    else:
-        yield from _pieces(cfg, window, batch_rows, tally, None)
 
 
 def read(
@@ -213,7 +186,7 @@ def _pieces(
     else:
         for one in opened:
             yield from one.items()
-    finish(opened, cfg, tally, () if window.unfinal else only)
+    finish(opened, cfg, tally, only)
 
 
 def nothing_read(
