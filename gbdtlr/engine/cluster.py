@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,8 @@ SOCKET = 107 - 70
 CREDENTIALS = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_", "GBDTLR_")
 """Beginnings of the variables that buckets are opened by."""
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+"""Variables that give a token of a cluster, or name its file."""
 REMEDY = "install it there too, such as by runtime_env or in the image"
 
 
@@ -149,13 +152,17 @@ def _connect(address: str | None, own: contextlib.ExitStack, n_wanted: int) -> N
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    if any(os.environ.get(name) for name in TOKENS):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # at an address of its own Ray would keep it to itself
     ray = _ray()
     if ray.is_initialized():
         return
     try:
         if address is not None or os.environ.get("RAY_ADDRESS"):
             own.callback(ray.shutdown)
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that it took its time, beside the error that says so
+                ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
             return
         folder = _short_folder(own)
         own.callback(ray.shutdown)
@@ -166,7 +173,7 @@ def _connect(address: str | None, own: contextlib.ExitStack, n_wanted: int) -> N
         )  # fmt: skip
     except (RuntimeError, ConnectionError, ValueError, OSError, ray.exceptions.RayError) as error:
         where = address or os.environ.get("RAY_ADDRESS") or "on this machine"
-        hint = "; is it there, and does it ask for a token (RAY_AUTH_TOKEN)?" if address is not None else ""
+        hint = "; is it there, and is its token in RAY_AUTH_TOKEN, if it asks for one?" if address is not None else ""
         raise EngineError(f"cannot reach the cluster {where}: {_line(error)}{hint}") from None
 
 
