@@ -167,8 +167,9 @@ def _between(blocks: Parts[Block]) -> I64:
     order = np.argsort(at, kind="stable")
     so_far = np.cumsum(weight[order])
     places = np.searchsorted(so_far, n * np.arange(1, n_parts) / n_parts)
-    inner = np.unique(at[order][np.minimum(places, len(order) - 1)])
-    return inner[inner > at.min()]
+    inner: I64 = np.unique(at[order][np.minimum(places, len(order) - 1)])
+    later: I64 = inner[inner > at.min()]
+    return later
 
 
 def cuts_of(block: Block, inner: I64) -> I64:
