@@ -4,8 +4,8 @@ Everything that walks over rows is a top-level function ``f(part, *broadcast)``.
 travels is the function, the broadcast values and what the function returns. Here the parts are in this process and
 threads do the work; who else holds them needs :meth:`Parts.map`, :meth:`Parts.sum` and :meth:`Parts.derive`, and adds
 up with a :class:`~gbdtlr.compute.sums.TreeSum`, which gives the same bytes whoever did which part, and when. Rows are
-dealt out anew by :meth:`Parts.regroup`, and two kinds of parts of the same rows laid side by side by
-:meth:`Parts.beside`.
+dealt out anew by :meth:`Parts.regroup` and :meth:`Parts.gather`, two kinds of parts of the same rows laid side by side
+by :meth:`Parts.beside`, and other rows put behind by :class:`Chain`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from gbdtlr.compute import threads
-from gbdtlr.compute.sums import TreeSum
+from gbdtlr.compute.sums import TreeSum, added
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -114,10 +114,21 @@ class Parts(Generic[Part]):
         ----------
         join : what makes a part of slices, which are never none
         """
+        sizes = self.map(cast(Callable[..., int], len))
+        return self.gather(spans(sizes, bounds(sum(sizes))), join)
+
+    def gather(self, found: Sequence[Span], join: Callable[[list[Slice]], Result]) -> Parts[Result]:
+        """Rows of these parts, which are :class:`Rows`, in new parts, whatever rows each is of; used up on the way.
+
+        Parameters
+        ----------
+        found : for each new part, which rows of which parts it has, in the order in which they are joined
+        join : what makes a part of slices; of some of them, and then of these and the others, it makes the same as of
+            all, and of none a part without rows
+        """
         rows = cast(Sequence[Rows], self._parts)
         made = []
-        sizes = [len(part) for part in rows]
-        for span in spans(sizes, bounds(sum(sizes))):
+        for span in found:
             made.append(join([each for p, start, stop in span for each in rows[p].slices(start, stop)]))
             for p, _, stop in span:
                 rows[p].drop(stop)
@@ -128,6 +139,62 @@ class Parts(Generic[Part]):
     ) -> Result:
         own = () if each is None else (each[p],)
         return function(self._parts[p], *own, *broadcast)
+
+
+class Chain(Parts[Part]):
+    """Parts, and others behind them, wherever either are; a sum is that of the first and that of the others."""
+
+    def __init__(self, first: Parts[Part], others: Parts[Part]) -> None:
+        super().__init__(range(len(first) + len(others)))  # type: ignore[arg-type]  # their places stand for the parts
+        self._both = first, others
+
+    def __iter__(self) -> Iterator[Part]:
+        for parts in self._both:
+            yield from parts
+
+    def map(self, function: Callable[..., Result], *broadcast: Any, each: Sequence[Any] | None = None) -> list[Result]:
+        return [
+            result
+            for parts, own in zip(self._both, self._split(each), strict=True)
+            for result in parts.map(function, *broadcast, each=own)
+        ]
+
+    def sum(
+        self,
+        function: Callable[..., Result],
+        *broadcast: Any,
+        each: Sequence[Any] | None = None,
+        zero: Result | None = None,
+    ) -> Result:
+        sums = [
+            parts.sum(function, *broadcast, each=own)
+            for parts, own in zip(self._both, self._split(each), strict=True)
+            if len(parts)
+        ]
+        if not sums:
+            return super().sum(function, zero=zero)
+        return sums[0] if len(sums) == 1 else cast(Result, added(*sums))
+
+    def derive(
+        self, function: Callable[..., Result], *broadcast: Any, each: Sequence[Any] | None = None
+    ) -> Parts[Result]:
+        both = (
+            parts.derive(function, *broadcast, each=own)
+            for parts, own in zip(self._both, self._split(each), strict=True)
+        )
+        return Chain(*both)
+
+    def beside(self, other: Parts[Other]) -> Parts[tuple[Part, Other]]:
+        if not isinstance(other, Chain) or [*map(len, other._both)] != [*map(len, self._both)]:
+            raise ValueError("a chain of parts can be laid beside one of as many")
+        return Chain(*(one.beside(its) for one, its in zip(self._both, other._both, strict=True)))
+
+    def gather(self, found: Sequence[Span], join: Callable[[list[Slice]], Result]) -> Parts[Result]:
+        raise NotImplementedError("rows of a chain of parts stay where they are")
+
+    def _split(self, each: Sequence[Any] | None) -> tuple[Sequence[Any] | None, Sequence[Any] | None]:
+        n = len(self._both[0])
+        return (None, None) if each is None else (each[:n], each[n:])
 
 
 def spans(sizes: Sequence[int], bounds: Sequence[int]) -> list[Span]:

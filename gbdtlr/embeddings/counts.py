@@ -83,6 +83,10 @@ class Events:
         """Events at ``rows``, or where they are true."""
         return Events(self.user[rows], self.item[rows], self.at_us[rows])
 
+    def slice(self, start: int, stop: int) -> Events:
+        """Events from ``start`` up to ``stop``, without copying them."""
+        return Events(self.user[start:stop], self.item[start:stop], self.at_us[start:stop])
+
     @staticmethod
     def concat(parts: Sequence[Events]) -> Events:
         """All events of the parts."""

@@ -18,14 +18,13 @@ numbers by parts, which add up to the same whoever counts which.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr.compute.parts import Parts
+from gbdtlr.compute.parts import Parts, Slice
 from gbdtlr.embeddings.counts import I64, Counts, Events, items_of, places_in
 from gbdtlr.embeddings.spectrum import Rows, factors
 from gbdtlr.errors import SamplesError
@@ -96,20 +95,55 @@ def train(events: Parts[Events], dimensions: int, min_item_count: int) -> Traine
     return Trained(keys, vectors, n_rare, n_beyond, len(items) - len(keys), len(pairs))
 
 
+@dataclass(frozen=True)
+class Sharded:
+    """A part's events by shards of users; :class:`gbdtlr.compute.parts.Rows`.
+
+    Attributes
+    ----------
+    ends : int64 (n_shards + 1,), where those of each shard begin, and how many there are
+    """
+
+    events: Events
+    ends: I64
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def slices(self, start: int, stop: int) -> list[Slice]:
+        """Those events."""
+        return [(self.events, start, stop)]
+
+    def drop(self, stop: int) -> None:
+        """Nothing: all of it goes at once."""
+
+
 def _by_user(events: Parts[Events], items: U64) -> Parts[Events]:
     """The events of these items in other parts, such that each user is whole in one."""
     n_shards = max(1, math.ceil(events.sum(len, zero=0) / SHARD))
-    split = events.map(split_by_user, items, n_shards)
-    return Parts([Events.concat([shards[s] for shards in split]) for s in range(n_shards)])
+    split = events.derive(split_by_user, items, n_shards)
+    ends = [own.tolist() for own in split.map(ends_of)]
+    shards = [[(p, own[s], own[s + 1]) for p, own in enumerate(ends) if own[s] < own[s + 1]] for s in range(n_shards)]
+    return split.gather(shards, joined_events)
 
 
-def split_by_user(events: Events, items: U64, n_shards: int) -> list[Events]:
+def split_by_user(events: Events, items: U64, n_shards: int) -> Sharded:
     """A part's events of these items, by shards of users."""
     events = events.take(places_in(items, events.item)[1])
     shard = mix(events.user) % np.uint64(n_shards)
     order = np.argsort(shard, kind="stable")
     ends = np.searchsorted(shard[order], np.arange(n_shards + 1, dtype=np.uint64))
-    return [events.take(order[start:end]) for start, end in pairwise(ends)]
+    return Sharded(events.take(order), ends)
+
+
+def ends_of(sharded: Sharded) -> I64:
+    """Where the events of each shard begin, and how many there are."""
+    return sharded.ends
+
+
+def joined_events(slices: Sequence[Slice]) -> Events:
+    """All events of some slices."""
+    return Events.concat([events.slice(start, stop) for events, start, stop in slices])
 
 
 def pairs_of(events: Events, items: U64) -> Counts:

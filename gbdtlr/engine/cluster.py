@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,8 @@ SOCKET = 107 - 70
 CREDENTIALS = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_", "GBDTLR_")
 """Beginnings of the variables that buckets are opened by."""
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+"""Variables that give a token of a cluster, or name its file."""
 REMEDY = "install it there too, such as by runtime_env or in the image"
 
 
@@ -155,6 +158,8 @@ def _connect(address: str | None, own: contextlib.ExitStack, n_wanted: int) -> N
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    if any(os.environ.get(name) for name in TOKENS):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # at an address of its own Ray would keep it to itself
     ray = _ray()
     if ray.is_initialized():
         return
@@ -162,7 +167,9 @@ def _connect(address: str | None, own: contextlib.ExitStack, n_wanted: int) -> N
         if given := address or os.environ.get("RAY_ADDRESS"):
             _check_listening(given)
             own.callback(ray.shutdown)
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that it took its time, beside the error that says so
+                ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
             return
         folder = _short_folder(own)
         own.callback(ray.shutdown)
@@ -175,7 +182,7 @@ def _connect(address: str | None, own: contextlib.ExitStack, n_wanted: int) -> N
         where = address or os.environ.get("RAY_ADDRESS") or "on this machine"
         if differing := _refused_versions(str(error)):
             raise EngineError(f"the cluster {where} runs {differing}; {REMEDY}") from None
-        hint = "; is it there, and does it ask for a token (RAY_AUTH_TOKEN)?" if address is not None else ""
+        hint = "; is it there, and is its token in RAY_AUTH_TOKEN, if it asks for one?" if address is not None else ""
         raise EngineError(f"cannot reach the cluster {where}: {_line(error)}{hint}") from None
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from weakref import WeakSet, finalize
 
+from gbdtlr.compute.parts import Span
 from gbdtlr.engine.engine import OnEvent
 from gbdtlr.engine.recipes import Recipe
 from gbdtlr.engine.wire import packed, unpacked
-from gbdtlr.engine.worker import Failure, Lesson, Task
+from gbdtlr.engine.worker import Failure, Lesson, Run, Task
 from gbdtlr.errors import EngineError
 
 AHEAD = 2
@@ -157,14 +158,14 @@ class Crew:
                 raise answer.error
         return answers
 
-    def give(self, kind: Kind, rows: Mapping[int, Sequence[tuple[int, int, int]]]) -> dict[tuple[int, int, int], Any]:
-        """Handles of rows of the source of ``kind``, by part, first and last row, from the slots that hold them."""
-        handles: dict[tuple[int, int, int], Any] = {}
-        for slot, spans in rows.items():
+    def give(self, kind: Kind, rows: Mapping[int, Sequence[Run]]) -> dict[Run, Any]:
+        """Handles of runs of rows of the source of ``kind``, from the slots that hold them."""
+        handles: dict[Run, Any] = {}
+        for slot, own in rows.items():
             worker = self._worker_of_slot[slot]
-            blobs = self._blobs(worker, kind, Task("give", kind.key, rows=spans))
-            given = self._cluster.call(worker, "give", len(spans), *(blob.data for blob in blobs), n_results=len(spans))
-            handles.update(zip(spans, given, strict=True))
+            blobs = self._blobs(worker, kind, Task("give", kind.key, rows=own))
+            given = self._cluster.call(worker, "give", len(own), *(blob.data for blob in blobs), n_results=len(own))
+            handles.update(zip(own, given, strict=True))
         return handles
 
     def make(self, kind: Kind) -> None:
@@ -319,9 +320,15 @@ def shares_of(n: int, n_slots: int) -> list[int]:
     return [*cuts, n]
 
 
-def by_owner(spans: Iterable[tuple[int, int, int]], owner: Callable[[int], int]) -> dict[int, list[Any]]:
-    """Spans by the slot that holds their part."""
-    found: dict[int, list[Any]] = {}
-    for span in spans:
-        found.setdefault(owner(span[0]), []).append(span)
+def runs(span: Span, owner: Callable[[int], int]) -> Iterator[tuple[int, Run]]:
+    """What one slot after the other gives to a new part, which travels as one."""
+    for slot, own in itertools.groupby(span, lambda each: owner(each[0])):
+        yield slot, tuple(own)
+
+
+def by_owner(given: Iterable[Run], owner: Callable[[int], int]) -> dict[int, list[Run]]:
+    """Runs by the slot that holds their parts."""
+    found: dict[int, list[Run]] = {}
+    for run in given:
+        found.setdefault(owner(run[0][0]), []).append(run)
     return found

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from gbdtlr.compute.parts import Bounds, Parts, Slice, spans
+from gbdtlr.compute.parts import Bounds, Parts, Slice, Span, spans
 from gbdtlr.compute.sums import TreeSum
-from gbdtlr.engine.crew import Crew, Kind, by_owner
+from gbdtlr.engine.crew import Crew, Kind, by_owner, runs
 from gbdtlr.engine.recipes import Begun, Beside, Derived, Recipe, Regrouped
 from gbdtlr.engine.worker import Call, Task
 
@@ -92,22 +92,29 @@ class Held(Parts[Part]):
         return Held.made(self._crew, recipe, len(self), (self._kind, other._kind))
 
     def regroup(self, bounds: Bounds, join: Callable[[list[Slice]], Result]) -> Parts[Result]:
-        crew = self._crew
         sizes = self.map(len)
-        cuts = spans(sizes, bounds(sum(sizes)))
+        return self._gathered(sizes, spans(sizes, bounds(sum(sizes))), join)
+
+    def gather(self, found: Sequence[Span], join: Callable[[list[Slice]], Result]) -> Parts[Result]:
+        return self._gathered(self.map(len), found, join)
+
+    def _gathered(
+        self, sizes: Sequence[int], cuts: Sequence[Span], join: Callable[[list[Slice]], Result]
+    ) -> Parts[Result]:
+        crew = self._crew
         recipe = Regrouped(self._kind.key, sizes, cuts, join, self._recipe.depth + 1)
         kind = crew.learn(recipe, len(cuts), (self._kind,))
         held: Held[Result] = Held(crew, kind, recipe)
         owner = self._owner()
         places = crew.places(kind)
         abroad = {
-            slot: [span for place in own for span in cuts[place] if owner(span[0]) != slot]
+            slot: [run for place in own for holder, run in runs(cuts[place], owner) if holder != slot]
             for slot, own in places.items()
         }
-        handles = crew.give(kind, by_owner([span for each in abroad.values() for span in each], owner))
+        handles = crew.give(kind, by_owner([run for each in abroad.values() for run in each], owner))
         tasks = {slot: Task("assemble", kind.key, own, given=abroad[slot]) for slot, own in places.items()}
         with held._or_let_go():
-            crew.ask(kind, tasks, handles={slot: [handles[span] for span in each] for slot, each in abroad.items()})
+            crew.ask(kind, tasks, handles={slot: [handles[run] for run in each] for slot, each in abroad.items()})
         return held
 
     def _owner(self) -> Callable[[int], int]:

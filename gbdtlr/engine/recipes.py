@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 from gbdtlr.compute.parts import Slice, Span
@@ -97,8 +98,16 @@ class Regrouped:
 
     def made(self, shelf: Shelf, places: Sequence[int], skip: int) -> Iterator[Any]:
         sources = Sources(self, shelf, skip)
-        for place in places:
-            yield self.join([each for span in self.spans[place] for each in sources.slices(*span)])
+        asked = [self.spans[place] for place in places]
+        if all(not one or not other or one[-1][0] <= other[0][0] for one, other in pairwise(asked)):
+            yield from (self.join(sources.all_slices(spans)) for spans in asked)
+            return
+        # Each wants rows of the same parts, which may have to be made anew: once for all.
+        rows: dict[tuple[int, int, int], Any] = {}
+        for span in sorted({span for spans in asked for span in spans}):
+            rows[span] = self.join(sources.slices(*span))
+        for spans in asked:
+            yield self.join([(rows[span], 0, len(rows[span])) for span in spans])
 
 
 class Sources:
@@ -107,6 +116,10 @@ class Sources:
     def __init__(self, recipe: Regrouped, shelf: Shelf, skip: int = 0) -> None:
         self._recipe, self._shelf, self._skip = recipe, shelf, skip
         self._last: tuple[int, Any] | None = None
+
+    def all_slices(self, spans: Sequence[tuple[int, int, int]]) -> list[Slice]:
+        """The rows of several spans, one after the other; errors as of :meth:`slices`."""
+        return [each for span in spans for each in self.slices(*span)]
 
     def slices(self, place: int, start: int, stop: int) -> list[Slice]:
         """Those rows of a part of the source, which is made anew as far back as some of them were dropped.

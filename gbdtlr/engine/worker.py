@@ -16,10 +16,13 @@ import pyarrow as pa
 
 from gbdtlr import __version__
 from gbdtlr.compute import threads
+from gbdtlr.compute.parts import Slice
 from gbdtlr.compute.sums import TreeSum
 from gbdtlr.engine.recipes import Recipe, Regrouped, Sources
 from gbdtlr.engine.wire import packed, unpacked
 
+Run = tuple[tuple[int, int, int], ...]
+"""Rows that travel together: part, first row and the one after the last, of parts in a row"""
 LIBRARIES = ("lightgbm", "numpy", "pyarrow")
 
 
@@ -77,7 +80,7 @@ class Task:
     places : which parts, rising
     n : how many there are in all, of a sum
     each : for each of the places a value of its own, or None; for the next item the seed, and how many to leave out
-    rows : to ``give``: part, first row and the one after the last
+    rows : to ``give``
     given : to ``assemble``: which rows the handles that come along hold
     drop : keys of parts not needed any more
     forget : keys of recipes not needed any more
@@ -88,8 +91,8 @@ class Task:
     places: Sequence[int] = ()
     n: int = 0
     each: Sequence[Any] | None = None
-    rows: Sequence[tuple[int, int, int]] = ()
-    given: Sequence[tuple[int, int, int]] = ()
+    rows: Sequence[Run] = ()
+    given: Sequence[Run] = ()
     drop: Sequence[int] = ()
     forget: Sequence[int] = ()
 
@@ -140,13 +143,13 @@ class Worker:
             return packed(Failure.of(error))
 
     def give(self, n: int, *blobs: bytes) -> list[bytes]:
-        """Rows for others, of ``n`` spans that the task names."""
+        """Rows for others, of ``n`` runs that the task names."""
         try:
             task = self._learned(*map(unpacked, blobs))
             recipe = self._recipes[task.key]
             assert isinstance(recipe, Regrouped)
             sources = Sources(recipe, self)
-            return [packed(recipe.join(sources.slices(*span))) for span in task.rows]
+            return [packed(recipe.join(sources.all_slices(run))) for run in task.rows]
         except Exception as error:
             return [packed(Failure.of(error))] * n
 
@@ -225,15 +228,18 @@ class Worker:
         """Parts of rows that are here or that others gave; of what got lost on the way, the source is made anew."""
         recipe, held = self._recipes[task.key], self._parts.setdefault(task.key, {})
         assert isinstance(recipe, Regrouped)
-        given = dict(zip(task.given, handles, strict=True))
+        given = {run[0]: (run, handle) for run, handle in zip(task.given, handles, strict=True)}
         sources = Sources(recipe, self)
         for place in task.places:
             if place in held:  # made again already
                 continue
-            slices = []
-            for span in recipe.spans[place]:
-                there = self._fetched(given.get(span))
-                slices += sources.slices(*span) if there is None else [(there, 0, len(there))]
+            slices: list[Slice] = []
+            spans, at = recipe.spans[place], 0
+            while at < len(spans):
+                run, handle = given.get(spans[at], ((spans[at],), None))
+                there = self._fetched(handle)
+                slices += sources.all_slices(run) if there is None else [(there, 0, len(there))]
+                at += len(run)
             held[place] = recipe.join(slices)
             for own, _, stop in recipe.spans[place]:
                 if own in self._parts.get(recipe.source, {}):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -14,10 +14,10 @@ from gbdtlr.config import Config, SamplesConfig
 from gbdtlr.engine import LOCAL, Engine
 from gbdtlr.head import Codes
 from gbdtlr.head.codes import Batches, cut, known_after, known_by
-from gbdtlr.jobs.guards.seen import Observer
 from gbdtlr.jobs.then import Names, Others
 from gbdtlr.jobs.user_scores import UserScores
-from gbdtlr.samples import Found, Samples, Share, Tally, Window, deal, read_batches, read_shares, windows_of
+from gbdtlr.jobs.window_parts import WindowParts
+from gbdtlr.samples import Samples, Tally
 from gbdtlr.times import MOMENT, to_us
 from gbdtlr.values.arrays import give_back
 
@@ -57,7 +57,14 @@ class CodedWindow:
 class Onlooker(Protocol):
     """What notes something of every batch: of the samples, and of their codes."""
 
-    def add(self, samples: Samples, codes: Codes, /) -> None: ...
+    def afresh(self) -> Any:
+        """One that looks at the same things and has seen nothing."""
+
+    def add(self, samples: Samples, codes: Codes, /) -> None:
+        """Note a batch."""
+
+    def take(self, other: Any, /) -> None:
+        """Note what another has seen of later samples."""
 
 
 class Coder(Protocol):
@@ -68,61 +75,53 @@ class Coder(Protocol):
 
 @dataclass
 class CodedShare:
-    """A share of the files, coded, and what is to be known of its samples as they came.
+    """Samples, coded, and what is to be known of them as they came.
 
     Attributes
     ----------
     codes : the samples
     others : of those that happened under other slow artifacts, by their names
     newest : some rows of the last batch, if there was one
-    tally : what was come across in reading
-    columns : those that had values
-    observer : has seen all of them
+    onlookers : have seen all of them
     """
 
+    onlookers: Sequence[Onlooker]
     codes: Batches = field(default_factory=Batches)
     others: dict[Names, Batches] = field(default_factory=dict)
     newest: pa.Table | None = None
-    tally: Tally = field(default_factory=Tally)
-    columns: set[str] = field(default_factory=set)
-    observer: Observer | None = None
 
-    def add(self, samples: Samples, codes: Codes, others: Others | None) -> None:
-        """Take a batch."""
+    @classmethod
+    def of(
+        cls,
+        batches: Iterator[Samples],
+        model: Coder,
+        others: Others | None,
+        onlookers: Sequence[Onlooker],
+        users: UserScores | None = None,
+    ) -> CodedShare:
+        """Samples, coded batch by batch, with their users' scores where these are worked out."""
+        coded = cls([each.afresh() for each in onlookers])
+        for batch in batches:
+            samples = batch if users is None else users.on(batch)
+            coded._add(samples, model.encode(samples), others)
+        return coded
+
+    def _add(self, samples: Samples, codes: Codes, others: Others | None) -> None:
         self.codes.append(codes)
         if others is not None:
             for names, own in others.encode(samples):
                 self.others.setdefault(names, Batches()).append(own)
-        if self.observer is not None:
-            self.observer.add(samples, codes)
+        for each in self.onlookers:
+            each.add(samples, codes)
         self.newest = samples.table.slice(max(0, len(samples) - NEWEST))
 
 
-def code_shares(
-    shares: Sequence[Share],
-    cfg: SamplesConfig,
-    window: Window,
-    model: Coder,
-    others: Others | None,
-    observer: Observer | None,
-    users: UserScores | None = None,
-) -> Iterator[CodedShare]:
-    """Each share's rows of the window, coded batch by batch."""
-    for share in read_shares(shares, cfg, window):
-        coded = CodedShare(observer=None if observer is None else observer.afresh())
-        for batch in share.batches:
-            samples = batch if users is None else users.on(batch)
-            coded.add(samples, model.encode(samples), others)
-        coded.tally, coded.columns = share.tally, share.seen
-        yield coded
-
-
-Notes = tuple[Tally, set[str], tuple[Names, ...], bool, "Observer | None"]
+Notes = tuple[tuple[Names, ...], bool, Sequence[Onlooker]]
 
 
 def notes_of(share: CodedShare) -> Notes:
-    """What is said of a share: tally, columns, other slow artifacts, whether there are newest rows, what was seen."""
-    return share.tally, share.columns, tuple(share.others), share.newest is not None, share.observer
+    """What is said of a share: other slow artifacts, whether there are newest rows, and who has looked on."""
+    return tuple(share.others), share.newest is not None, share.onlookers
 
 
 def newest_of(share: CodedShare, asked: bool) -> pa.Table | None:
@@ -146,8 +145,7 @@ def code_window(
     as_of: datetime,
     known_after: datetime | None = None,
     *,
-    observer: Observer | None = None,
-    counter: Onlooker | None = None,
+    onlookers: Sequence[Onlooker] = (),
     others: Others | None = None,
     only: Container[str] | None = None,
     engine: Engine = LOCAL,
@@ -161,51 +159,41 @@ def code_window(
     Parameters
     ----------
     model : what samples are coded by; its weights play no part
-    observer : notes what the samples hold
-    counter : looks on where rows say until when their outcome may come
+    onlookers : note what the samples hold
     others : slow artifacts that some of them are coded on besides
     engine : where they are read, coded and kept
     users : gives rows their users' scores, where these are worked out
     """
     start, end = start_of(config, as_of, known_after), as_of + MOMENT
-    cfg = config.samples if users is None else users.reading
-    if not is_dealt(cfg):
-        coded = CodedShare(observer=observer)
-        read = read_batches(cfg, start, end, as_of, known_after=known_after, tally=coded.tally, only=only)
-        for batch in read:
-            samples = batch if users is None else users.on(batch)
-            codes = model.encode(samples)
-            if counter is not None:
-                counter.add(samples, codes)
-            coded.add(samples, codes, others)
-        on_others = {names: cut(Parts([batches])) for names, batches in coded.others.items()}
-        window = CodedWindow(cut(Parts([coded.codes])), coded.newest, coded.tally, on_others)
-        give_back()  # what reading took is more than fitting needs
-        return window
-    found = Found.of(cfg, start, end, as_of, known_after=known_after, only=only)
-    shares = engine.parts(deal(found.files), code_shares, cfg, found.window, model, others, observer, users)
-    tally, columns, names, last = found.tally, set[str](), dict[Names, None](), -1
-    for i, (own, seen, on_slow, has_newest, looked) in enumerate(shares.map(notes_of)):
-        tally.add(own)
-        columns |= seen
+    read = WindowParts.read(
+        engine,
+        config.samples if users is None else users.reading,
+        (start, end),
+        as_of,
+        CodedShare.of,
+        model,
+        others,
+        onlookers,
+        users,
+        known_after=known_after,
+        only=only,
+    )
+    shares, names, last = read.parts, dict[Names, None](), -1
+    for i, (on_slow, has_newest, looked) in enumerate(shares.map(notes_of)):
         names.update(dict.fromkeys(on_slow))
         last = i if has_newest else last
-        if observer is not None and looked is not None:
-            observer.take(looked)
-    found.check(cfg, tally, columns)
+        for onlooker, each in zip(onlookers, looked, strict=True):
+            onlooker.take(each)
     newest = None if last < 0 else shares.map(newest_of, each=[i == last for i in range(len(shares))])[last]
     on_others = {each: cut(shares.derive(on_other, each)) for each in names}
-    window = CodedWindow(cut(shares.derive(codes_of)), newest, tally, on_others)
+    window = CodedWindow(cut(shares.derive(codes_of)), newest, read.tally, on_others)
     give_back()  # what reading took is more than fitting needs
     return window
 
 
 def is_dealt(samples: SamplesConfig) -> bool:
-    """Whether files are read share by share, where an engine says: each row has its label, and nothing waits for more.
-
-    Impressions are read in the order of their time instead, and of rows with a deadline delays are counted on the way.
-    """
-    return samples.key is None and not windows_of(samples)
+    """Whether each row has what is to be known of it, so that each share of the files is read alone."""
+    return samples.key is None
 
 
 def start_of(config: Config, as_of: datetime, known_after: datetime | None = None) -> datetime:

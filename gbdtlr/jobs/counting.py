@@ -127,11 +127,8 @@ class Counting:
     def _opened(self, since: Mapping[str, int], start_us: int, engine: Engine) -> Iterator[Known]:
         """What each changed file holds, from the moment ``since`` by its path or ``start_us``, in their order."""
         files, moments = [file for file, _ in self.changed.values()], (start_us, self.then, self.now)
-        joined = self._outcomes()
-        if joined is None:
-            looked = engine.parts(deal(files), count_shares, self.samples, since, *moments)
-            return (each for share in looked for each in share)
-        return (each for share in count_shares([tuple(files)], self.samples, since, *moments, joined) for each in share)
+        looked = engine.parts(deal(files), count_shares, self.samples, since, *moments, self._outcomes())
+        return (each for share in looked for each in share)
 
     def _outcomes(self) -> Outcomes | None:
         """Outcomes of the changed files' impressions; None where labels stand in the files."""

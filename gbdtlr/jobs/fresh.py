@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config
 from gbdtlr.engine import LOCAL, Engine
@@ -22,7 +19,6 @@ from gbdtlr.jobs.unfinal import learned_unfinal
 from gbdtlr.jobs.user_scores import UserScores
 from gbdtlr.model import Model
 from gbdtlr.release import Release
-from gbdtlr.samples import Samples
 from gbdtlr.store import Store
 from gbdtlr.times import to_us
 
@@ -66,7 +62,7 @@ class Fresh:
         then = Then(store, base, base.head_as_of, config.samples, start)
         users = UserScores.of(config, base.slow, as_of, start)
         window = code_window(
-            config, live, as_of, since, observer=observer, others=then.others, engine=engine, users=users
+            config, live, as_of, since, onlookers=(observer,), others=then.others, engine=engine, users=users
         )
         fresh = window.known_after(base.head_as_of).derive(as_other)
         start_us = to_us(as_of - config.head.window)
@@ -97,10 +93,6 @@ class Fresh:
         if not learned_unfinal(base):
             return [(self.model.head, self.fresh)]
         return [(each.head, each.rows) for each in self.served]
-
-    def margin(self, samples: Samples, codes: Codes) -> NDArray[np.float64]:  # noqa: ARG002 - other trees' codes
-        """What the live head says of samples."""
-        return self.model.margin(samples.table)
 
     def same(self, parts: Parts[Codes]) -> Parts[Codes]:
         """The rows of ``newest`` among those of the head's window on other trees, in the same order."""

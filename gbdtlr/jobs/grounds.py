@@ -25,6 +25,7 @@ from gbdtlr.jobs import guards
 from gbdtlr.jobs.coding import is_dealt
 from gbdtlr.jobs.counted import Counted, Counts, below, bytes_of, count_shares, counts_of, limit_of, notes_of, sums_of
 from gbdtlr.jobs.run import Run
+from gbdtlr.jobs.window_parts import Make, Part, WindowParts
 from gbdtlr.samples import (
     Found,
     Samples,
@@ -35,7 +36,6 @@ from gbdtlr.samples import (
     deal,
     nothing_read,
     read,
-    read_batches,
     read_shares,
 )
 from gbdtlr.trees import FrozenTrees, Schema, train
@@ -135,7 +135,7 @@ class Whole:
     counted : notes of them
     """
 
-    dealt: Dealt | InOrder
+    dealt: Dealt | Joined
     counted: Parts[Counted]
     n_rows: int
     totals: guards.Totals
@@ -146,7 +146,7 @@ class Whole:
     def counted_by(cls, run: Run) -> Whole:
         """The window of a run's trees; raise NoSamplesError if there are no rows."""
         config, window = run.config, run.config.trees.window
-        dealt = Dealt.of(run) if in_shares(config.samples) else InOrder.of(run)
+        dealt = Dealt.of(run) if in_shares(config.samples) else Joined.of(run)
         counted, tally = dealt.counted()
         n, weight, positives = counted.sum(sums_of, zero=(0, 0.0, 0.0))
         if not n:
@@ -209,16 +209,17 @@ class Dealt:
 
 
 @dataclass(frozen=True)
-class InOrder:
-    """The window's rows as they are read here, one batch after the other."""
+class Joined:
+    """The window's rows as impressions and outcomes give them, batch by batch."""
 
+    engine: Engine
     cfg: SamplesConfig
     start: datetime
     as_of: datetime
 
     @classmethod
-    def of(cls, run: Run) -> InOrder:
-        return cls(run.config.samples, run.as_of - run.config.trees.window, run.as_of)
+    def of(cls, run: Run) -> Joined:
+        return cls(run.engine, run.config.samples, run.as_of - run.config.trees.window, run.as_of)
 
     @property
     def window(self) -> Window:
@@ -226,15 +227,15 @@ class InOrder:
 
     def counted(self) -> tuple[Parts[Counted], Tally]:
         """As of :class:`Dealt`."""
-        tally = Tally()
-        return Parts([Counted.of(self._batches(tally), self.cfg)]), tally
+        read = self._read(Counted.of, self.cfg)
+        return read.parts, read.tally
 
     def kept(self, limit: int | None) -> list[Samples]:
         """As of :class:`Dealt`."""
-        return chosen(self._batches(Tally()), self.cfg, limit)
+        return [samples for batches in self._read(chosen, self.cfg, limit).parts for samples in batches]
 
-    def _batches(self, tally: Tally) -> Iterator[Samples]:
-        return read_batches(self.cfg, self.start, self.as_of, self.as_of, tally=tally)
+    def _read(self, make: Make[Part], *broadcast: Any) -> WindowParts[Part]:
+        return WindowParts.read(self.engine, self.cfg, (self.start, self.as_of), self.as_of, make, *broadcast)
 
 
 def in_shares(samples: SamplesConfig) -> bool:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gbdtlr.compute.parts import Parts
 from gbdtlr.head import Codes
 from gbdtlr.head.codes import as_other, happened_between
@@ -19,10 +16,10 @@ from gbdtlr.jobs.live import Live
 from gbdtlr.jobs.methods import Continue, Fitted, Lesson, dense_of, method_of, wide_of
 from gbdtlr.jobs.run import Run
 from gbdtlr.jobs.then import Served, Then
-from gbdtlr.jobs.unfinal import DelayCounter, Unfinal, learned_unfinal
+from gbdtlr.jobs.unfinal import DelayCounter, OfCodes, Unfinal, learned_unfinal
 from gbdtlr.jobs.user_scores import UserScores, played
 from gbdtlr.release import Release
-from gbdtlr.samples import Delays, Samples
+from gbdtlr.samples import Delays
 from gbdtlr.times import format_time
 
 
@@ -80,8 +77,7 @@ class News:
                 live,
                 as_of,
                 since,
-                observer=observer,
-                counter=counter,
+                onlookers=(observer, counter),
                 others=then.others,
                 only=None if is_full else counting.changed,
                 engine=run.engine,
@@ -158,12 +154,7 @@ class News:
 
     def unfinal(self, run: Run) -> Unfinal:
         """Rows that are not final, weighed by what the live head says of them."""
-        live = self.live.model.head
-
-        def margin(samples: Samples, codes: Codes) -> NDArray[np.float64]:  # noqa: ARG001 - who has others reads them
-            return live.margin(as_other(codes))
-
-        return Unfinal.of(run, run.as_of, self.delays, self.live, margin, self.users)
+        return Unfinal.of(run, run.as_of, self.delays, self.live, OfCodes(self.live.model.head), self.users)
 
     def fit(self, run: Run, base: Release, unfinal: Unfinal, metrics: dict[str, Any]) -> Fitted:
         """The head that has learned these, and rows that are not final on top.

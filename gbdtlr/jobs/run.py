@@ -16,7 +16,7 @@ from gbdtlr.jobs.by import NOBODY, By
 from gbdtlr.jobs.guards import Check, Gate, told
 from gbdtlr.jobs.publishing import held_reason, note_refusal
 from gbdtlr.jobs.result import JobResult, OnEvent, Reporter
-from gbdtlr.samples.lakes import is_table
+from gbdtlr.samples.files import SQL
 from gbdtlr.store import Entry, Store
 
 
@@ -111,22 +111,19 @@ def ended(
     return JobResult(status, *versions, as_of, samples, measured, reason, tried, guards, live.embeddings)
 
 
-def _check_engine(job: str, config: Config) -> None:
-    """Nothing, if the workers of the config's engine can do all that is asked for; ``ConfigError`` if not."""
-    samples = config.samples
-    features = {
-        "gbdtlr train-embeddings": job == "train-embeddings",
-        "tables and queries in [samples] path": any(map(is_table, samples.path)),
-        "[samples] key with [outcomes]": samples.key is not None,
-        "[samples] label_window": samples.label_window is not None,
-        "[samples] label_deadline": samples.label_deadline is not None,
-        'unfinal = "weigh"': samples.of_unfinal == "weigh",
-        "[users] replay": config.users.replay,
-    }
-    asked = [name for name, is_asked in features.items() if is_asked]
-    if asked and config.engine != "local":
+def _check_engine(config: Config) -> None:
+    """Nothing, if the workers of the config's engine can read its samples; ``ConfigError`` if not."""
+    if config.engine == "local":
+        return
+    if config.users.replay:
         raise ConfigError(
-            f'workers of engine = "{config.engine}" cannot do {" and ".join(asked)} yet; use engine = "local"'
+            f'workers of engine = "{config.engine}" cannot work out users\' scores ([users] replay), which go from one '
+            'event to the next; name the score as it was served, [samples] user_score, or use engine = "local"'
+        )
+    if queries := [path for path in config.samples.path if path.startswith(SQL)]:
+        raise ConfigError(
+            f'workers of engine = "{config.engine}" cannot share in the answer of a query ({queries[0]} in [samples] '
+            'path), which comes to one place; write it to files or a table first, or use engine = "local"'
         )
 
 
@@ -142,7 +139,7 @@ def running(
     candidate: bool = False,
 ) -> Iterator[Run]:
     """A run of a job, with what it may use of the machine; what else runs in the process, or after it, has its own."""
-    _check_engine(job, config)
+    _check_engine(config)
     say = Reporter(on_event)
     engine = open_engine(config.engine, threads=config.threads, workers=config.workers, on_event=say.say)
     # On a cluster the threads are those of each worker: what is left to this process waits for none of them.

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config
 from gbdtlr.embeddings import Embeddings, read_vectors, rotated_onto, shared, train
 from gbdtlr.errors import NoReleaseError, Refused
@@ -22,7 +21,7 @@ from gbdtlr.jobs.run import Run, running
 from gbdtlr.jobs.taken import Taken, columns_of
 from gbdtlr.jobs.versions import versions
 from gbdtlr.release import Embedded, Release
-from gbdtlr.samples import Tally, at_snapshots
+from gbdtlr.samples import at_snapshots
 
 
 def train_embeddings(
@@ -73,23 +72,23 @@ def train_embeddings(
         except Refused as refusal:
             return run.refused(base.entry, str(refusal))
         with run.say.timed("samples.read") as told:
-            tally = Tally()
-            taken = Taken.read(config, as_of, tally)
-            told.update(rows=taken.n_rows, positives=taken.n_positives, **tally.remarks())
+            taken = Taken.read(config, as_of, run.engine)
+            n_rows = taken.told.n_rows
+            told.update(rows=n_rows, positives=taken.told.n_positives, **taken.tally.remarks())
         gate = run.gate()
         metrics: dict[str, Any] = {}
         try:
             if config.embeddings.method == "pmi":
-                gate.judge(guards.too_few(taken.n_rows, config.guard))
+                gate.judge(guards.too_few(n_rows, config.guard))
             made = _made(run, taken, base, metrics)
             gate.judge(judged.not_finite_vectors(made), final=True)
             gate.judge(_checks(run, made, taken, base, metrics))
         except Refused as refusal:
-            return run.refused(base.entry, str(refusal), taken.n_rows, metrics)
+            return run.refused(base.entry, str(refusal), n_rows, metrics)
         with run.say.timed("embeddings.write") as told:
-            written = _write(run, made, base, taken.n_rows, metrics)
+            written = _write(run, made, base, n_rows, metrics)
             told.update(embeddings=written.name)
-        return _publish(run, base, written, gate, taken.n_rows, metrics)
+        return _publish(run, base, written, gate, n_rows, metrics)
 
 
 def _base(run: Run) -> Release:
@@ -114,7 +113,7 @@ def _made(run: Run, taken: Taken, base: Release, metrics: dict[str, Any]) -> Emb
     with run.say.timed("embeddings.train") as told:
         vectors: NDArray[Any]
         if settings.method == "pmi":
-            trained = train(Parts(taken.events), settings.dimensions, settings.min_item_count)
+            trained = train(taken.events, settings.dimensions, settings.min_item_count)
             keys, vectors = trained.keys, trained.vectors
             counts = {"pairs": trained.n_pairs, "rare": trained.n_rare, "alone": trained.n_alone}
             metrics.update(counts, left_out=trained.n_beyond)
@@ -130,7 +129,7 @@ def _made(run: Run, taken: Taken, base: Release, metrics: dict[str, Any]) -> Emb
     elif live is not None:
         found = {"dimensions": vectors.shape[1], "live": live.dimensions}
         run.say.say("embeddings.not_rotated", **found)
-    made = Embeddings.of(keys, vectors, str(run.config.samples.item), settings.content, taken.content)
+    made = Embeddings.of(keys, vectors, str(run.config.samples.item), settings.content, taken.told.content)
     metrics.update(items=len(made), dimensions=made.dimensions)
     if settings.content:
         metrics["groups"] = len(made.groups)
@@ -139,13 +138,13 @@ def _made(run: Run, taken: Taken, base: Release, metrics: dict[str, Any]) -> Emb
 
 def _checks(run: Run, made: Embeddings, taken: Taken, base: Release, metrics: dict[str, Any]) -> list[guards.Check]:
     """What may speak against the vectors: beside the rows of the last day, and beside the live ones."""
-    guard, n_newest = run.config.guard, taken.n_newest
-    share = judged.share_known(made, taken.shown, n_newest)
+    guard, n_newest = run.config.guard, taken.told.n_newest
+    share = judged.share_known(made, taken.told.shown, n_newest)
     metrics["known"] = share
     checks = [*judged.unknown_items(share, n_newest, guard)]
     live = None if base.embeddings is None else base.embeddings.vectors
     if live is not None and live.dimensions == made.dimensions:
-        cosine, n_shared = judged.cosine_to(live, made, taken.shown)
+        cosine, n_shared = judged.cosine_to(live, made, taken.told.shown)
         metrics.update(cosine=cosine, shared=n_shared)
         checks += judged.far_from_live(cosine, n_shared, live, guard)
     return checks

@@ -27,7 +27,7 @@ from gbdtlr.jobs.placed import places_of
 from gbdtlr.jobs.publishing import chosen_since, no_candidate_first
 from gbdtlr.jobs.result import JobResult, OnEvent
 from gbdtlr.jobs.run import Run, running
-from gbdtlr.jobs.unfinal import DelayCounter, Unfinal
+from gbdtlr.jobs.unfinal import DelayCounter, OfRows, Unfinal
 from gbdtlr.jobs.user_scores import UserScores, played
 from gbdtlr.jobs.versions import versions
 from gbdtlr.release import Embedded, Release, Slow
@@ -299,13 +299,13 @@ def _draft(
             config,
             model,
             as_of,
-            observer=observer if fresh is None else None,
-            counter=counter,
+            onlookers=(counter, *([observer] if fresh is None else [])),
             engine=run.engine,
             users=users,
         )
         served = fresh.served if fresh is not None else []
-        unfinal = Unfinal.of(run, as_of, counter.delays, model, None if fresh is None else fresh.margin, users)
+        live = None if fresh is None else OfRows(fresh.model)
+        unfinal = Unfinal.of(run, as_of, counter.delays, model, live, users)
         metrics.update(unfinal.metrics(window.parts))
         known = past.fits if past is not None and hindsight.is_due(config.head, rival.release) else None
         lesson = Lesson(window.parts, slow.trees, as_of, rival.release, served, unfinal.parts, known)

@@ -15,7 +15,8 @@ place of a model of the delay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -26,17 +27,20 @@ from numpy.typing import NDArray
 from gbdtlr.codec.documents import read
 from gbdtlr.compute.parts import Parts
 from gbdtlr.config import Config
-from gbdtlr.head import Codes, pieces
+from gbdtlr.head import Codes, Head
+from gbdtlr.head.codes import Batches, as_other, cut
 from gbdtlr.jobs import guards
 from gbdtlr.jobs.coding import Coder
 from gbdtlr.jobs.run import Run
 from gbdtlr.jobs.user_scores import UserScores
+from gbdtlr.jobs.window_parts import WindowParts
 from gbdtlr.metrics import sigmoid
+from gbdtlr.model import Model
 from gbdtlr.release import Release
-from gbdtlr.samples import Delays, Samples, Tally, read_unfinal, share_of, windows_of
+from gbdtlr.samples import Delays, Samples, share_of, windows_of
 from gbdtlr.samples.delays import BINS, ENOUGH, bins_of
 from gbdtlr.samples.finality import NEVER
-from gbdtlr.times import to_us
+from gbdtlr.times import MOMENT, to_us
 
 DELAYS = "delays"
 """Of a head's manifest: how soon outcomes came in what it has learned."""
@@ -44,7 +48,27 @@ METRIC = "unfinal"
 """Of a release's metrics: how many rows its head has learned before they were final."""
 
 LiveMargin = Callable[[Samples, Codes], NDArray[np.float64]]
-"""Log-odds under the live head of samples, which are coded for the head in the making beside."""
+"""Log-odds under the live head of samples, which are coded for the head in the making beside; it may travel."""
+
+
+@dataclass(frozen=True)
+class OfCodes:
+    """What the live head says of samples that have been coded for it, too."""
+
+    head: Head
+
+    def __call__(self, samples: Samples, codes: Codes) -> NDArray[np.float64]:  # noqa: ARG002 - :data:`LiveMargin`'s
+        return self.head.margin(as_other(codes))
+
+
+@dataclass(frozen=True)
+class OfRows:
+    """What the live model says of samples as they came, where they are coded on other trees."""
+
+    model: Model
+
+    def __call__(self, samples: Samples, codes: Codes) -> NDArray[np.float64]:  # noqa: ARG002 - as above
+        return self.model.margin(samples.table)
 
 
 def delays_of(base: Release | None, config: Config) -> Delays | None:
@@ -69,11 +93,22 @@ class DelayCounter:
 
     def __init__(self, config: Config, base: Release | None, as_of: datetime) -> None:
         before, of = delays_of(base, config), windows_of(config.samples)
-        self._half_life = config.head.blend_half_life
+        self._of, self._as_of, self._half_life = of, as_of, config.head.blend_half_life
         self._since_us = None if before is None else to_us(before.as_of)
         self.delays: Delays | None = None
         if of:
             self.delays = Delays.none(of, as_of) if before is None else before.faded(as_of, self._half_life)
+
+    def afresh(self) -> DelayCounter:
+        """One that counts the same and has counted nothing."""
+        blank = copy(self)
+        blank.delays = None if self.delays is None else Delays.none(self._of, self._as_of)
+        return blank
+
+    def take(self, other: DelayCounter) -> None:
+        """Count what another has counted of later samples."""
+        if self.delays is not None and other.delays is not None:
+            self.delays = self.delays + other.delays
 
     def add(self, samples: Samples, codes: Codes) -> None:  # noqa: ARG002 - the other onlookers'
         """Count a batch of final samples."""
@@ -130,7 +165,7 @@ class Unfinal:
         if run.config.samples.of_unfinal != "weigh":
             return cls()
         with run.say.timed("samples.weigh") as told:
-            found = cls._weighed(run.config, as_of, delays, coder, live, users)
+            found = cls._weighed(run, as_of, delays, coder, live, users)
             told.update(rows=found.parts.sum(len, zero=0), weight=round(found.weight, 3))
             if found.waits:
                 told.update(waits=found.waits)
@@ -139,31 +174,28 @@ class Unfinal:
     @classmethod
     def _weighed(
         cls,
-        config: Config,
+        run: Run,
         as_of: datetime,
         delays: Delays | None,
         coder: Coder,
         live: LiveMargin | None,
         users: UserScores | None,
     ) -> Unfinal:
+        config = run.config
         if live is None:
             return cls(waits="nothing is live that could say how likely an outcome is", is_asked_for=True)
         if delays is None or not delays.are_enough:
             n = 0 if delays is None else int(delays.outcomes.sum())
             why = f"{n} outcomes tell how soon they come, fewer than {ENOUGH:g}"
             return cls(waits=why, is_asked_for=True)
-        coded, margins, tally = [], [], Tally()
+        span = as_of - config.head.window, as_of + MOMENT
         cfg = config.samples if users is None else users.reading
-        for batch in read_unfinal(cfg, as_of - config.head.window, as_of, tally=tally):
-            samples = batch if users is None else users.on(batch)
-            coded.append(coder.encode(samples))
-            margins.append(live(samples, coded[-1]))
-        newest_us = -NEVER if tally.newest_outcome_us is None else tally.newest_outcome_us
-        aged = [Aged.of(codes, margin, delays, newest_us) for codes, margin in zip(coded, margins, strict=True)]
-        if why := guards.early(sum((each.expectation() for each in aged), np.zeros((2, BINS))), config.guard):
+        read = WindowParts.read(run.engine, cfg, span, as_of, coded_beside, coder, live, users, unfinal=True)
+        newest_us = -NEVER if read.tally.newest_outcome_us is None else read.tally.newest_outcome_us
+        aged = read.parts.derive(aged_by, delays, newest_us)
+        if why := guards.early(aged.sum(expectation_of, zero=np.zeros((2, BINS))), config.guard):
             return cls(waits=why, is_asked_for=True)
-        weighed = [codes for codes in (each.weighed() for each in aged) if len(codes)]
-        parts = pieces(weighed)
+        parts = cut(aged.derive(weighed_in))
         return cls(parts, parts.sum(weight_of, zero=0.0), is_asked_for=True)
 
 
@@ -202,6 +234,32 @@ class Aged:
         share = np.where(self.codes.label == 1, 1.0, share_of_negative(self.reached, self.margin))
         weight = self.codes.weight * share
         return replace(self.codes, weight=weight).take(weight > 0)
+
+
+Beside = list[tuple[Codes, NDArray[np.float64]]]
+"""Batches of coded rows, and what the live head says of each row"""
+
+
+def coded_beside(batches: Iterator[Samples], coder: Coder, live: LiveMargin, users: UserScores | None = None) -> Beside:
+    """Unfinal rows, coded, with what the live head says of them."""
+    scored = batches if users is None else map(users.on, batches)
+    coded = ((samples, coder.encode(samples)) for samples in scored)
+    return [(codes, live(samples, codes)) for samples, codes in coded]
+
+
+def aged_by(coded: Beside, delays: Delays, newest_us: int) -> list[Aged]:
+    """The rows at the moment of the newest outcome."""
+    return [Aged.of(codes, margin, delays, newest_us) for codes, margin in coded]
+
+
+def expectation_of(aged: list[Aged]) -> NDArray[np.float64]:
+    """As of :meth:`Aged.expectation`, (2, BINS), of all batches."""
+    return sum((each.expectation() for each in aged), np.zeros((2, BINS)))
+
+
+def weighed_in(aged: list[Aged]) -> Batches:
+    """The rows that count, with what they count."""
+    return Batches(each.weighed() for each in aged)
 
 
 def share_of_negative(reached: NDArray[np.float64], margin: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,12 +2,14 @@
 
 from gbdtlr.metrics import MAX_WEIGHT
 from gbdtlr.samples.batch import Samples, check_both_classes, require_both_classes
+from gbdtlr.samples.blocks import read_blocks
 from gbdtlr.samples.counts import Count, counts_from_bytes, counts_to_bytes
 from gbdtlr.samples.dealing import Share, deal
 from gbdtlr.samples.delays import Delays, share_of, windows_of
 from gbdtlr.samples.files import File
 from gbdtlr.samples.found import Found
 from gbdtlr.samples.joined import Joined
+from gbdtlr.samples.joining import joined_batches
 from gbdtlr.samples.lakes import at_snapshots
 from gbdtlr.samples.outcome_files import outcome_files, outcomes_in
 from gbdtlr.samples.outcomes import Outcomes
@@ -23,6 +25,7 @@ from gbdtlr.samples.reading import (
     read_unfinal,
 )
 from gbdtlr.samples.shares import read_shares
+from gbdtlr.samples.spread import Plan
 from gbdtlr.samples.thinning import chances
 from gbdtlr.samples.window import Tally, Window
 
@@ -35,6 +38,7 @@ __all__ = [
     "Joined",
     "Known",
     "Outcomes",
+    "Plan",
     "Samples",
     "Share",
     "Tally",
@@ -47,6 +51,7 @@ __all__ = [
     "deal",
     "files_of",
     "first_events",
+    "joined_batches",
     "known_in",
     "nothing_read",
     "outcome_files",
@@ -54,6 +59,7 @@ __all__ = [
     "reach_of",
     "read",
     "read_batches",
+    "read_blocks",
     "read_shares",
     "read_unfinal",
     "require_both_classes",

@@ -56,6 +56,10 @@ class Delays:
         """The same at a later moment."""
         return replace(self, as_of=as_of, outcomes=self.outcomes * 2.0 ** -((as_of - self.as_of) / half_life))
 
+    def __add__(self, other: Delays) -> Delays:
+        """With those of other rows, of the same windows and at the same moment."""
+        return replace(self, outcomes=self.outcomes + other.outcomes)
+
     def plus(self, final: Samples, half_life: timedelta) -> Delays:
         """With the outcomes of samples that became final by ``as_of``."""
         if final.outcome_us is None:

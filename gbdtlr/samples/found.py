@@ -40,13 +40,20 @@ class Found:
         *,
         known_after: datetime | None = None,
         only: Container[str] | None = None,
+        unfinal: bool = False,
     ) -> Found:
-        """What is to be read for :func:`gbdtlr.samples.reading.read_batches`; parameters and errors as there."""
-        window, tally = Window.of(cfg, start, end, as_of, known_after), Tally()
+        """What is to be read for :func:`gbdtlr.samples.reading.read_batches`; parameters and errors as there.
+
+        Parameters
+        ----------
+        unfinal : look for rows whose label is not final by ``as_of``, among whom no feature needs a value
+        """
+        window, tally = Window.of(cfg, start, end, as_of, known_after, unfinal=unfinal), Tally()
         files = find_files(cfg.path)
         tally.n_files = len(files)
         there = (each.file for each in placed(files, Where.of(cfg), window, tally))
-        return cls(window, tuple(file for file in there if only is None or file.path in only), tally, only is None)
+        chosen = tuple(file for file in there if only is None or file.path in only)
+        return cls(window, chosen, tally, only is None and not unfinal)
 
     def check(self, cfg: SamplesConfig, tally: Tally, seen: Collection[str]) -> None:
         """Nothing, if every feature had a value somewhere; parameters and errors as of :func:`check_seen`."""

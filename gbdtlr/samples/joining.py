@@ -29,7 +29,7 @@ from gbdtlr.samples.finality import NEVER
 from gbdtlr.samples.finding import find_files
 from gbdtlr.samples.joined import Joined
 from gbdtlr.samples.keys import key_hashes
-from gbdtlr.samples.opening import WIDTH, Reading, Where, finish, in_a_bucket, placed
+from gbdtlr.samples.opening import WIDTH, Placed, Reading, Where, finish, in_a_bucket, placed
 from gbdtlr.samples.outcome_files import Read, outcomes_of, read_outcomes
 from gbdtlr.samples.outcomes import Outcomes
 from gbdtlr.samples.repeats import Repeats, beside_its_like
@@ -120,15 +120,7 @@ def joined_batches(
     cfg: SamplesConfig, window: Window, batch_rows: int, tally: Tally, only: Container[str] | None
 ) -> Iterator[Samples]:
     """As :func:`gbdtlr.samples.reading.read_batches`, the labels from outcomes; of ``batch_rows`` rows but the last."""
-    first_us = first_event(cfg, window)
-    length_us = window_us(cfg)
-    # Who pretends to know all at once knows what comes later.
-    as_of_us = NEVER if cfg.of_unfinal == AT_ONCE else window.as_of_us
-    end_us = min(window.end_us - 1 + length_us + slack_us(cfg), as_of_us) + 1
-    read = read_outcomes(cfg, first_us - length_us, end_us, as_of_us, tally)
-    tally.newest_outcome_us = read.outcomes.newest_us
-    tally.joined = Joined()
-    join = _Join(cfg, read, tally.joined)
+    first_us, join = begun_join(cfg, window, tally)
     waiting: list[Samples] = []
     for samples in join.samples(_blocks(cfg, window, first_us, batch_rows, tally, only)):
         waiting.append(samples)
@@ -139,6 +131,46 @@ def joined_batches(
     if sum(map(len, waiting)):
         yield Samples.concat(waiting)
     join.count(first_us, min(window.end_us, window.as_of_us + 1))
+
+
+def begun_join(cfg: SamplesConfig, window: Window, tally: Tally) -> tuple[int, Join]:
+    """The moment that no sample of the window happened before, and the join of its impressions, of which none is read.
+
+    Parameters
+    ----------
+    tally : is given the counts of the join, and what the outcomes say
+
+    Raises
+    ------
+    GbdtlrError
+        The outcomes cannot be read; see :func:`~gbdtlr.samples.outcome_files.read_outcomes`.
+    """
+    first_us = first_event(cfg, window)
+    length_us = window_us(cfg)
+    # Who pretends to know all at once knows what comes later.
+    as_of_us = NEVER if cfg.of_unfinal == AT_ONCE else window.as_of_us
+    end_us = min(window.end_us - 1 + length_us + slack_us(cfg), as_of_us) + 1
+    read = read_outcomes(cfg, first_us - length_us, end_us, as_of_us, tally)
+    tally.newest_outcome_us = read.outcomes.newest_us
+    tally.joined = Joined()
+    return first_us, Join(cfg, read, tally.joined)
+
+
+def impression_files(
+    cfg: SamplesConfig, window: Window, first_us: int, tally: Tally, only: Container[str] | None
+) -> tuple[Window, list[Placed]]:
+    """All rows that matter to a window, and the files that may hold some, those of the earliest first.
+
+    Parameters
+    ----------
+    first_us : as of :func:`begun_join`
+    """
+    # Whether a row repeats another is told by those of a window before it.
+    reach = Window(first_us - window_us(cfg), window.end_us, window.as_of_us)
+    files = find_files(cfg.path)
+    tally.n_files = len(files)
+    there = placed(files, Where.of(cfg), reach, tally)
+    return reach, sorted((each for each in there if only is None or each.file.path in only), key=_first)
 
 
 def window_us(cfg: SamplesConfig) -> int:
@@ -169,16 +201,11 @@ def _blocks(
     only: Container[str] | None,
 ) -> Iterator[Impressions]:
     """Impressions in order of time, those of the window before ``first_us`` too."""
-    # Whether a row repeats another is told by those of a window before it.
-    reach = Window(first_us - window_us(cfg), window.end_us, window.as_of_us)
+    reach, chosen = impression_files(cfg, window, first_us, tally, only)
 
     def take(batch: pa.RecordBatch, faults: Faults, tally: Tally) -> Item | None:
         return impressions_of(batch, cfg, window, reach, faults, tally)
 
-    files = find_files(cfg.path)
-    tally.n_files = len(files)
-    there = placed(files, Where.of(cfg), reach, tally)
-    chosen = sorted((each for each in there if only is None or each.file.path in only), key=_first)
     readings = [Reading(each.file, cfg, reach, batch_rows, take) for each in chosen]
     pending: list[Impressions] = []
     joined = tally.joined or Joined()
@@ -260,12 +287,12 @@ def labelled(file: File, cfg: SamplesConfig, window: Window, outcomes: Outcomes)
 
     def take(batch: pa.RecordBatch, faults: Faults, tally: Tally) -> Samples | None:
         item = impressions_of(batch, cfg, window, window, faults, tally)
-        return None if item is None else _labelled(item[0], outcomes)
+        return None if item is None else labelled_block(item[0], outcomes)
 
     return Reading(file, cfg, window, 65536, take)
 
 
-def _labelled(block: Impressions, outcomes: Outcomes) -> Samples | None:
+def labelled_block(block: Impressions, outcomes: Outcomes) -> Samples | None:
     """The samples among some rows, with the labels and weights of their outcomes; None where there are none."""
     place = outcomes.find(block.key, block.event_us, block.deadline_us)[block.row >= 0]
     if block.samples is None:
@@ -277,7 +304,7 @@ def _labelled(block: Impressions, outcomes: Outcomes) -> Samples | None:
 
 
 @dataclass
-class _Join:
+class Join:
     """Impressions that become samples."""
 
     cfg: SamplesConfig
@@ -291,7 +318,7 @@ class _Join:
             repeated = repeats.among(block.key, block.event_us)
             self.joined.repeated += int(np.count_nonzero(repeated & (block.row >= 0)))
             block = block.take(np.flatnonzero(~repeated)) if repeated.any() else block
-            samples = _labelled(block, self.read.outcomes)
+            samples = labelled_block(block, self.read.outcomes)
             if samples is not None:
                 self.joined.positives += int(samples.label.sum())
                 yield thin_negatives(samples, self.cfg.negative_keep_rate, self.cfg.numeric, self.cfg.linear)

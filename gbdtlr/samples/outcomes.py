@@ -7,6 +7,7 @@ weight takes four bytes more, and the filter's place.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ F32 = npt.NDArray[np.float32]
 
 _FLAGS = 3  # bits below the time: whether it is a 1, and what an impression has made of it
 _ONE, _LATE, _TAKEN = np.int64(1), np.int64(2), np.int64(4)
+_FATES = np.int64(6)  # of the flags, what an impression has made of it
 _PIECE = 1 << 18
 _SHARES = 16  # of the keys, sorted one after the other, so that little is in memory twice
 
@@ -115,6 +117,22 @@ class Outcomes:
         """How many came in ``[first_us, end_us)``."""
         times = (self.stamp[rows] >> _FLAGS for rows in _pieces(len(self)))
         return sum(int(np.count_nonzero((time >= first_us) & (time < end_us))) for time in times)
+
+    def afresh(self) -> Outcomes:
+        """The same, of which no impression has taken any yet; it may be asked beside others."""
+        blank = copy(self)
+        blank.stamp = self.stamp & ~_FATES
+        return blank
+
+    def noted(self) -> tuple[I64, npt.NDArray[np.int8]]:
+        """Places of those that are noted as late or taken, (n,), and as which."""
+        fates = self.stamp & _FATES
+        places = np.flatnonzero(fates)
+        return places, fates[places].astype(np.int8)
+
+    def note(self, places: I64, fates: npt.NDArray[np.int8]) -> None:
+        """Note what another's :meth:`noted` says, of the same outcomes."""
+        self.stamp[places] |= fates.astype(np.int64)
 
     def fates(self, first_us: int, end_us: int, window_us: int) -> tuple[int, int, int]:
         """How many of those that came in ``[first_us, end_us)`` repeat one before, had no impression, or came late.

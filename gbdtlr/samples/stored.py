@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,8 @@ def no_bounds(name: str) -> Bounds | None:  # noqa: ARG001 - one of those that m
 class Stored:
     """A file of a table, as the table's snapshot describes it.
 
+    It travels without its bounds, which refer to what the snapshot says of all files: they tell which are to be read.
+
     Attributes
     ----------
     types : of the table's columns
@@ -45,6 +48,9 @@ class Stored:
     aliases: Mapping[str, Collection[str]] = field(default_factory=dict)
     defaults: Mapping[str, pa.Scalar] = field(default_factory=dict)
     kept: pa.Array | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "bounds": no_bounds}
 
     def span_us(self, name: str, timezone: str) -> tuple[int, int] | None:
         """Inclusive bounds in UTC microseconds of a column of times; None where nothing is known."""

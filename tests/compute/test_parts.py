@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gbdtlr.compute import threads
-from gbdtlr.compute.parts import Parts
+from gbdtlr.compute.parts import Chain, Parts
 from gbdtlr.compute.sums import TreeSum, added
 
 
@@ -101,3 +101,22 @@ def test_no_parts_have_no_sum_but_the_one_given() -> None:
 def test_an_error_in_a_part_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         Parts([1, 2, 0, 3]).sum((6).__floordiv__)
+
+
+def test_a_chain_is_summed_as_its_first_and_then_its_others() -> None:
+    first, others = (Parts(drawn(n)) for n in (3, 8))
+    for found, expected in (
+        (Chain(first, others).sum(moments, 0.5), added(first.sum(moments, 0.5), others.sum(moments, 0.5))),
+        (Chain(Parts(), others).sum(moments, 0.5), others.sum(moments, 0.5)),
+    ):
+        assert [np.asarray(each).tobytes() for each in found] == [np.asarray(each).tobytes() for each in expected]
+    none = Chain(Parts[np.ndarray](), Parts())
+    assert none.sum(len, zero=0) == 0
+    with pytest.raises(ValueError, match="no parts"):
+        none.sum(len)
+    with pytest.raises(ValueError, match="chain"):
+        Chain(first, others).beside(Chain(others, first))
+    own = [float(p) for p in range(11)]
+    chained = Chain(first, others).derive(scaled, 2.0, each=own)
+    plain = Parts([*first, *others]).derive(scaled, 2.0, each=own)
+    assert [each.tolist() for each in chained] == [each.tolist() for each in plain]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from gbdtlr.compute.parts import Chain
 from gbdtlr.engine import LOCAL, Engine
 from gbdtlr.engine.crew import Crew, WorkerLost
 from gbdtlr.engine.held import Distributed
@@ -175,6 +177,23 @@ def check_pairs(engine: Engine) -> None:
     assert pairs.map(difference) == here.beside(here.derive(shifted, 0.5, each=[1.0] * 9)).map(difference)
 
 
+def check_chains(engine: Engine) -> None:
+    for n in (0, 2, 7):
+        own = [float(p) for p in range(n + 4)]
+        here, there = (
+            Chain(each.parts(range(n), numbers, 1.0), each.parts(range(3, 7), numbers, 2.0)).derive(
+                shifted, 1.0, each=own
+            )
+            for each in (LOCAL, engine)
+        )
+        assert len(there) == n + 4
+        assert there.map(first) == here.map(first)
+        assert [each.tolist() for each in there] == [each.tolist() for each in here]
+        for one, other in zip(here.sum(moments, 2.0), there.sum(moments, 2.0), strict=True):
+            assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+        assert there.beside(there).map(difference) == [0.0] * (n + 4)
+
+
 def check_errors_are_those_of_the_first_part(engine: Engine) -> None:
     with pytest.raises(KeyError, match="4"):
         engine.parts(range(11), failing, 4)
@@ -194,6 +213,58 @@ def check_rows_are_dealt_out_by_their_number_alone(engine: Engine) -> None:
         again = found.derive(Batches.of).regroup(lambda n: [0, n // 3, n] if n else [0], joined)
         assert sum(again.map(len)) == sum(expected.map(len))
         assert b"".join(found.map(as_labels)) == b"".join(again.map(as_labels))
+
+
+def check_rows_are_gathered_as_asked(engine: Engine) -> None:
+    """Every row goes to a part by its value, and a part without rows is one."""
+    for n, n_parts in ((1, 1), (4, 3), (9, 20)):
+        own = [engine.parts(range(n), batches, "").derive(by_value, n_parts) for engine in (LOCAL, engine)]
+        cuts = own[0].map(ends)
+        assert own[1].map(ends) == cuts
+        spans = [
+            [(p, each[i], each[i + 1]) for p, each in enumerate(cuts) if each[i] < each[i + 1]] for i in range(n_parts)
+        ]
+        here, there = (each.gather(spans, together) for each in own)
+        assert [each.values.tolist() for each in there] == [each.values.tolist() for each in here]
+        for i, each in enumerate(here):
+            assert (each.values % n_parts == i).all()
+        assert sum(here.map(len)) == sum(sum(len(codes) for codes in each) for each in made(n))
+
+
+def made(n: int) -> list[list[Codes]]:
+    return [[codes for codes, *_ in part.slices(0, len(part))] for part in batches(range(n), "")]
+
+
+@dataclass
+class Values:
+    """Numbers as rows, by what is left of them by some number."""
+
+    values: np.ndarray
+    ends: list[int]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def slices(self, start: int, stop: int) -> list[Any]:
+        return [(self, start, stop)]
+
+    def drop(self, stop: int) -> None:
+        pass
+
+
+def by_value(part: Batches, n_parts: int) -> Values:
+    values = np.concatenate([codes.known_us[start:stop] for codes, start, stop in part.slices(0, len(part))])
+    values = values[np.argsort(values % n_parts, kind="stable")]
+    return Values(values, np.searchsorted(values % n_parts, np.arange(n_parts + 1)).tolist())
+
+
+def ends(part: Values) -> list[int]:
+    return part.ends
+
+
+def together(slices: Any) -> Values:
+    found = [np.zeros(0, np.int64), *(each.values[start:stop] for each, start, stop in slices)]
+    return Values(np.concatenate(found), [])
 
 
 def check_streams_are_in_order(engine: Engine) -> None:
@@ -224,5 +295,7 @@ CHECKS: list[Callable[[Engine], None]] = [
     check_pairs,
     check_errors_are_those_of_the_first_part,
     check_rows_are_dealt_out_by_their_number_alone,
+    check_rows_are_gathered_as_asked,
+    check_chains,
     check_streams_are_in_order,
 ]

@@ -12,13 +12,16 @@ from engine_kit import (
     Pretended,
     as_bytes,
     batches,
+    by_value,
     counting,
+    ends,
     failing,
     moments,
     numbers,
     pretended,
     rows,
     shifted,
+    together,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,6 +104,21 @@ def test_only_the_lost_shares_are_read_again(tmp_path):
     assert sorted(read[:8]) == list(range(8))
     assert set(read[8:]) < set(range(8)), "others are at hand"
     assert len(read) == len(read[:8]) + len(set(read[8:])), "each of them once"
+
+
+def test_what_a_lost_worker_had_of_all_shares_is_made_of_each_once(tmp_path):
+    """Rows that were gathered from everywhere: whoever makes them again reads each share once, not once a part."""
+    engine = pretended(3)
+    values = engine.parts(range(8), batches, str(tmp_path)).derive(by_value, 12)
+    cuts = values.map(ends)
+    spans = [[(p, own[i], own[i + 1]) for p, own in enumerate(cuts) if own[i] < own[i + 1]] for i in range(12)]
+    gathered = values.gather(spans, together)
+    before = [each.values.tolist() for each in gathered]
+    del values
+    engine.crew._cluster.workers[1] = None
+    assert [each.values.tolist() for each in gathered] == before
+    read = [int(line) for line in (tmp_path / "read").read_text().split()]
+    assert sorted(read) == sorted([*range(8), *range(8)])
 
 
 def test_what_could_not_be_made_is_not_made_again_for_a_lost_worker():

@@ -28,7 +28,6 @@ from gbdtlr.operate.rollback import rollback
 from gbdtlr.operate.status import status
 from gbdtlr.operate.verify import verify
 from gbdtlr.release import Embedded, Release
-from gbdtlr.samples import Tally
 from gbdtlr.scoring import Scorer
 from gbdtlr.store import Store
 
@@ -87,12 +86,12 @@ def test_new_embeddings_go_live_with_the_live_head(config):
 
 
 def test_it_learns_nothing_that_was_not_known_then(config):
-    taken = Taken.read(config, at(5), Tally())
+    taken = Taken.read(config, at(5))
     assert max(int(part.at_us.max()) for part in taken.events) <= (at(5, -1)).timestamp() * 1e6
-    assert taken.n_rows == 4 * 24 * 40 - 40
-    assert taken.shown.n.sum() == taken.n_newest == 23 * 40
+    assert taken.told.n_rows == 4 * 24 * 40 - 40
+    assert taken.told.shown.n.sum() == taken.told.n_newest == 23 * 40
     everything = dataclasses.replace(config.samples, negative_keep_rate=0.1)
-    assert Taken.read(config.replace(samples=everything), at(5), Tally()).n_rows == taken.n_rows
+    assert Taken.read(config.replace(samples=everything), at(5)).told.n_rows == taken.told.n_rows
 
 
 def test_the_same_samples_give_the_same_version(config, shop, tmp_path):
@@ -160,7 +159,7 @@ def test_a_client_one_version_behind_loses_nothing(config, shop, tmp_path):
     for embeddings in (old, new):
         found = embeddings.vectors_of(both)[0].astype(float)
         cosines.append(found / np.sqrt((found**2).sum(axis=1, keepdims=True)))
-    shown = Taken.read(config, at(7), Tally()).shown
+    shown = Taken.read(config, at(7)).told.shown
     weight = np.array(
         [dict(zip(shown.keys.tolist(), shown.n.tolist(), strict=True)).get(key, 0) for key in keys_of(both)[0].tolist()]
     )

@@ -17,11 +17,13 @@ from labels_kit import DAY, HOUR, START, US, WINDOW, config, table_of, views, wr
 from pyarrow import parquet
 
 from gbdtlr.config import Config
+from gbdtlr.engine import LOCAL
 from gbdtlr.errors import StoreUnavailable
 from gbdtlr.head import Codes
 from gbdtlr.jobs import guards, train_trees, unfinal, update_lr
 from gbdtlr.jobs.guards.early import early
 from gbdtlr.jobs.unfinal import DELAYS, Aged, share_of_negative
+from gbdtlr.jobs.window_parts import WindowParts
 from gbdtlr.metrics import sigmoid
 from gbdtlr.release import COUNTS, Release
 from gbdtlr.release.fits import CANDIDATES, PUBLISHED
@@ -29,7 +31,7 @@ from gbdtlr.release.slow import HEAD
 from gbdtlr.samples import Delays, File, read
 from gbdtlr.samples.delays import BINS
 from gbdtlr.store import Store
-from gbdtlr.times import to_us
+from gbdtlr.times import MOMENT, to_us
 
 NOW = START + 2 * DAY
 METHODS = ("refit", "incremental", "ftrl", "rda", "fobos")
@@ -372,7 +374,7 @@ def test_only_files_that_hold_them_are_opened(log: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(File, "random_access", noted)
     moment = NOW + 0.5 * HOUR
-    list(unfinal.read_unfinal(c.samples, moment - DAY, moment))
+    WindowParts.read(LOCAL, c.samples, (moment - DAY, moment + MOMENT), moment, list, unfinal=True)
     first = moment - WINDOW - 2 * HOUR  # two hours are left for clocks that go back
     assert opened == sorted(opened)
     assert opened[0] >= f"{first:%Y-%m-%dT%H}"

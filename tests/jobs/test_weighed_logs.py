@@ -11,13 +11,15 @@ import pytest
 from labels_kit import DAY, HOUR, STAMP, START, US, WINDOW, config, table_of, views
 from pyarrow import parquet
 
-from gbdtlr.config import AT_ONCE, Config, OutcomesConfig
+from gbdtlr.config import AT_ONCE, Config, OutcomesConfig, SamplesConfig
+from gbdtlr.engine import LOCAL
 from gbdtlr.errors import ConfigError
 from gbdtlr.jobs import train_trees, update_lr
 from gbdtlr.jobs.unfinal import DELAYS
+from gbdtlr.jobs.window_parts import WindowParts
 from gbdtlr.release import Release
 from gbdtlr.release.slow import HEAD
-from gbdtlr.samples import Samples, Tally, read, read_unfinal
+from gbdtlr.samples import Samples, Tally, read
 from gbdtlr.store import Store
 from gbdtlr.times import to_us
 
@@ -67,15 +69,18 @@ def plain(samples: Samples) -> dict[str, list[object]]:
     return {**{name: getattr(samples, name).tolist() for name in names}, "x": samples.table["x"].to_pylist()}
 
 
+def unfinal(cfg: SamplesConfig, moment: datetime) -> tuple[Samples, Tally]:
+    """Rows of a day that are not final at a moment."""
+    read = WindowParts.read(LOCAL, cfg, (moment - DAY, moment + US), moment, list, unfinal=True)
+    return Samples.concat([samples for batches in read.parts for samples in batches]), read.tally
+
+
 @pytest.mark.parametrize("moment", [NOW, NOW + 3.7 * HOUR, START + HOURS * HOUR + WINDOW - HOUR])
 def test_the_same_rows_are_final_or_look_the_same(folder: Path, moment: datetime) -> None:
     one, other = config(folder).samples, two(folder).samples
     assert plain(read(one, moment - DAY, moment, moment)) == plain(read(other, moment - DAY, moment, moment))
-    tallies = Tally(), Tally()
-    found = [
-        plain(Samples.concat(list(read_unfinal(cfg, moment - DAY, moment, tally=tally))))
-        for cfg, tally in zip((one, other), tallies, strict=True)
-    ]
+    samples, tallies = zip(*(unfinal(cfg, moment) for cfg in (one, other)), strict=True)
+    found = [*map(plain, samples)]
     assert found[0] == found[1]
     assert 0 < sum(found[0]["label"]) < len(found[0]["label"])
     assert tallies[0].newest_outcome_us == max(t for t in found[0]["outcome_us"] if t <= to_us(moment))
@@ -110,9 +115,8 @@ def test_an_outcome_that_has_not_landed_has_not_come(folder: Path, tmp_path: Pat
     c = two(folder)
     assert c.outcomes is not None
     outcomes = OutcomesConfig(**{**vars(c.outcomes), "path": (str(landed),), "landed_time": "landed"})
-    tally = Tally()
-    found = Samples.concat(list(read_unfinal(c.replace(outcomes=outcomes).samples, moment - DAY, moment, tally=tally)))
-    whole = Samples.concat(list(read_unfinal(c.samples, moment - DAY, moment)))
+    found, tally = unfinal(c.replace(outcomes=outcomes).samples, moment)
+    whole, _ = unfinal(c.samples, moment)
     assert found.outcome_us is not None
     assert whole.outcome_us is not None
     by_then = whole.outcome_us <= to_us(moment - HOUR)

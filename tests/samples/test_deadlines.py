@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from samples_kit import DAY, FOREVER, FORMATS, config, rows, with_column, write
 
 from gbdtlr.config import AT_ONCE, Config, SamplesConfig
+from gbdtlr.engine import LOCAL
 from gbdtlr.errors import ConfigError, SamplesError, SchemaError
-from gbdtlr.samples import Samples, files_of, known_in, read_batches, read_unfinal
+from gbdtlr.jobs.window_parts import WindowParts
+from gbdtlr.samples import Samples, files_of, known_in, read_batches
 from gbdtlr.times import to_us
 
 MINUTE, US = timedelta(minutes=1), timedelta(microseconds=1)
@@ -40,7 +42,8 @@ def final(cfg: SamplesConfig, start: datetime, end: datetime, as_of: datetime, a
 
 
 def unfinal(cfg: SamplesConfig, start: datetime, as_of: datetime) -> Any:
-    return plain(list(read_unfinal(cfg, start, as_of)))
+    read = WindowParts.read(LOCAL, cfg, (start, as_of + US), as_of, list, unfinal=True)
+    return plain([samples for batches in read.parts for samples in batches])
 
 
 @st.composite

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from gbdtlr.compute.parts import Parts
+from gbdtlr.compute.parts import Chain, Parts
 from gbdtlr.config import HeadConfig
 from gbdtlr.head import Candidates, Codes, DenseColumns, Head, Layout, Memory, Record, WideColumns, fit_candidates
 from gbdtlr.head.dense import NO_DENSE
@@ -87,7 +87,7 @@ class Refit:
 
     def fitted(self, lesson: Lesson, start: Start, record: Record) -> Fits:
         """Fits of all settings on the samples and the weighed rows; the next update reads all of them again."""
-        rows = Parts([*lesson.rows, *lesson.unfinal]) if len(lesson.unfinal) else lesson.rows
+        rows = Chain(lesson.rows, lesson.unfinal) if len(lesson.unfinal) else lesson.rows
         return Fits(self.fit(rows, lesson.as_of, start), record, None)
 
     def fit(self, rows: Parts[Codes], as_of: datetime, start: Start) -> Candidates:
