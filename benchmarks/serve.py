@@ -9,26 +9,22 @@ The constant decodes the same JSON with msgspec and answers the same bytes each 
 serves the release's own LightGBM trees, with its ``mlflow models serve``, and is asked in its own protocol, as ours
 then is too. It is absent unless ``MLFLOW_PYTHON`` names a Python that has mlflow and lightgbm, or this one has.
 
-A request of ``N_CANDIDATES`` rows as Arrow stands beside a row as JSON on one connection, where latency is all.
+A request of ``N_CANDIDATES`` rows as Arrow stands beside a row as JSON on one connection, where latency is all; and
+beside the same request to uvicorn callables that decode it with pyarrow and answer as many constants, or what LightGBM
+predicts: what a stream of such rows costs without us. There the ratios are to our row as JSON.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
-import socket
 import statistics
 import subprocess
-import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,11 +33,19 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from benchmarks.encode import N_FEATURES, rows
-from benchmarks.harness import OURS, Bench, installed
+from benchmarks.harness import OURS, Bench
 from benchmarks.score import NAMES
+from benchmarks.servers import (
+    Server,
+    arrow_server,
+    constant_server,
+    gbdtlr_server,
+    mlflow_python,
+    mlflow_server,
+    on_cpu,
+)
 from gbdtlr.config import Config
 from gbdtlr.jobs import train_trees
-from gbdtlr.store import Store
 
 N_TRAINING = 20_000
 SHAPES = ((200, 31), (80, 16))
@@ -51,45 +55,10 @@ CONNECTIONS = 16
 TURN_S = 3
 START = datetime(2024, 5, 1, tzinfo=UTC)
 CONSTANT, MLFLOW = "uvicorn, a constant", "mlflow models serve"
+ARROW_CONSTANT, ARROW_LIGHTGBM = "uvicorn, pyarrow, a constant", "uvicorn, pyarrow, LightGBM"
 JSON, ARROW = "application/json", "application/vnd.apache.arrow.stream"
 
 Row = dict[str, Any]
-
-CONSTANT_APP = """
-import msgspec
-
-decode = msgspec.json.Decoder().decode
-HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"46")]
-
-
-async def app(scope, receive, send):
-    if scope["type"] != "http":
-        return
-    message = await receive()
-    decode(message["body"])
-    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-    await send({"type": "http.response.body", "body": b'{"probability":0.1677991298184946,"release":1}'})
-"""
-MLFLOW_MODEL = """
-import sys
-import lightgbm, mlflow.lightgbm
-
-mlflow.lightgbm.save_model(lightgbm.Booster(model_file=sys.argv[1]), sys.argv[2])
-"""
-
-
-@dataclass
-class Server:
-    """A server that runs: its address, its process, and one request it answers in full."""
-
-    address: str
-    process: subprocess.Popen[bytes]
-    turns: list[Turn] = field(default_factory=list)
-
-    def cpu_s(self) -> float:
-        """Seconds of CPU its processes have used."""
-        tick = os.sysconf("SC_CLK_TCK")
-        return sum(_cpu_ticks(pid) for pid in _family(self.process.pid)) / tick
 
 
 @dataclass(frozen=True)
@@ -128,7 +97,11 @@ def run(bench: Bench) -> None:
                 python = mlflow_python()
                 theirs = None if python is None else stack.enter_context(mlflow_server(folder, store, python))
                 in_mlflows_words(bench, shape, {OURS: ours, MLFLOW: theirs}, named[0], turn_s)
-            candidates(bench, shape, ours, named, turn_s)
+            peers = {
+                ARROW_CONSTANT: stack.enter_context(arrow_server(folder, None)),
+                ARROW_LIGHTGBM: stack.enter_context(arrow_server(folder, store)),
+            }
+            candidates(bench, shape, ours, peers, named, turn_s)
 
 
 def one_row(bench: Bench, shape: str, servers: Mapping[str, Server | None], row: Row, turn_s: int) -> None:
@@ -146,21 +119,24 @@ def in_mlflows_words(bench: Bench, shape: str, servers: Mapping[str, Server | No
     load(bench, case, servers, {OURS: question, MLFLOW: question}, turn_s)
 
 
-def candidates(bench: Bench, shape: str, server: Server, named: Sequence[Row], turn_s: int) -> None:
+def candidates(
+    bench: Bench, shape: str, ours: Server, peers: Mapping[str, Server], named: Sequence[Row], turn_s: int
+) -> None:
     """Many rows as Arrow beside one as JSON, on one connection."""
     table = pa.table({name: [row[name] for row in named[:N_CANDIDATES]] for name in NAMES})
-    one, many = "1 row as JSON", f"{N_CANDIDATES} rows as Arrow"
-    questions = {one: Question("/score", json.dumps(named[0]).encode()), many: Question("/score", stream(table), ARROW)}
-    turns: dict[str, list[Turn]] = {name: [] for name in questions}
+    one, many = Question("/score", json.dumps(named[0]).encode()), Question("/score", stream(table), ARROW)
+    asked = {f"{OURS}, 1 row as JSON": (ours, one)}
+    asked |= {f"{name}, {N_CANDIDATES} rows as Arrow": (server, many) for name, server in {OURS: ours, **peers}.items()}
+    turns: dict[str, list[Turn]] = {name: [] for name in asked}
     for _ in range(bench.repeats):
-        for name, question in questions.items():
+        for name, (server, question) in asked.items():
             turns[name].append(turn(server, question, 1, turn_s))
-    base = statistics.median(each.p50 for each in turns[one])
+    base = next(iter(turns.values()))
     for name, found in turns.items():
-        latency = [each.p50 for each in found]
-        bench.add(
-            f"latency on one connection, {shape}", f"{OURS}, {name}", latency, base, {"cpu": _median(found, "cpu")}
-        )
+        cpu = _median(found, "cpu")
+        more = {"cpu": cpu, "cpu ratio": round(cpu / _median(base, "cpu"), 2)}
+        case = f"latency on one connection, {shape}"
+        bench.add(case, name, [each.p50 for each in found], _median(base, "p50"), more)
 
 
 def load(
@@ -211,7 +187,7 @@ def turn(server: Server, question: Question, connections: int, turn_s: int) -> T
         )
         before = server.cpu_s()
         command = ["wrk", "-t1", f"-c{connections}", f"-d{turn_s}s", "--latency", "-s", str(script)]
-        asked = [*_on(-1), *command, server.address + question.path]
+        asked = [*on_cpu(-1), *command, server.address + question.path]
         told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
         used = server.cpu_s() - before
     if "Non-2xx" in told or "Socket errors" in told:
@@ -251,124 +227,6 @@ def stream(table: pa.Table) -> bytes:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return bytes(sink.getvalue().to_pybytes())
-
-
-@contextlib.contextmanager
-def gbdtlr_server(store: str) -> Iterator[Server]:
-    """``gbdtlr serve`` with one worker."""
-    port = _port()
-    args = ["-m", "gbdtlr", "serve", "--store", store, "--bind", f"127.0.0.1:{port}", "-q"]
-    with _running([sys.executable, *args], port, "/readyz") as server:
-        yield server
-
-
-@contextlib.contextmanager
-def constant_server(folder: Path) -> Iterator[Server]:
-    """uvicorn with the callable that answers a constant, set as fast as it goes."""
-    port = _port()
-    (folder / "constant.py").write_text(CONSTANT_APP)
-    args = ["-m", "uvicorn", "--app-dir", str(folder), "--port", str(port), "--loop", "uvloop", "--http", "httptools"]
-    args += ["--no-access-log", "--no-server-header", "--no-proxy-headers", "--lifespan", "off", "constant:app"]
-    with _running([sys.executable, *args], port, None) as server:
-        yield server
-
-
-def mlflow_python() -> str | None:
-    """A Python that has mlflow."""
-    return os.environ.get("MLFLOW_PYTHON") or (sys.executable if installed("mlflow") else None)
-
-
-@contextlib.contextmanager
-def mlflow_server(folder: Path, store: str, python: str) -> Iterator[Server]:
-    """MLflow's scoring server with the booster of the live release."""
-    live = Store.open(store).live()
-    assert live is not None
-    (folder / "booster.txt").write_bytes(Store.open(store).read_version("trees", live.trees).files["booster.txt"])
-    (folder / "save.py").write_text(MLFLOW_MODEL)
-    quiet = {"cwd": folder, "check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run([python, "save.py", "booster.txt", "model"], **quiet)  # type: ignore[call-overload]  # of a dict
-    port = _port()
-    args = ["-m", "mlflow", "models", "serve", "-m", str(folder / "model"), "-p", str(port), "--env-manager", "local"]
-    environment = {"PATH": f"{Path(python).parent}:{os.environ['PATH']}", "PYTHONPATH": ""}
-    with _running([python, *args, "--workers", "1"], port, "/ping", environment) as server:
-        yield server
-
-
-@contextlib.contextmanager
-def _running(
-    command: Sequence[str], port: int, probe: str | None, environment: Mapping[str, str] | None = None
-) -> Iterator[Server]:
-    """A server on the first CPU, once it answers; ended with all it has started."""
-    process = subprocess.Popen(
-        [*_on(0), *command],
-        env={**os.environ, **(environment or {})},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait(lambda: _answers(port, address, probe), process)
-        yield Server(address, process)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 15)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 9)
-        process.wait()
-
-
-def _wait(met: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 120
-    while not met():
-        if process.poll() is not None or time.monotonic() > end:
-            raise SystemExit(f"{process.args!r:.300} does not serve")
-        time.sleep(0.1)
-
-
-def _answers(port: int, address: str, probe: str | None) -> bool:
-    try:
-        if probe is None:
-            socket.create_connection(("127.0.0.1", port), 5).close()
-        else:
-            urllib.request.urlopen(address + probe, timeout=5).close()
-    except (OSError, urllib.error.URLError):
-        return False
-    return True
-
-
-def _on(cpu: int) -> list[str]:
-    """What binds a command to a CPU, the first or the last; nothing where there is but one."""
-    cpus = sorted(os.sched_getaffinity(0))
-    return ["taskset", "-c", str(cpus[cpu])] if len(cpus) > 1 else []
-
-
-def _port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _family(pid: int) -> list[int]:
-    """A process and all it has started."""
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-    family = [pid]
-    for each in family:
-        family += [child for child, parent in parents.items() if parent == each]
-    return family
-
-
-def _cpu_ticks(pid: int) -> int:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0
-    return int(fields[11]) + int(fields[12])
 
 
 def _found(pattern: str, text: str) -> str:

@@ -94,4 +94,10 @@ def inline(function: Function) -> Function:
     return compiled
 
 
+def always_inline(function: Function) -> Function:
+    """As :func:`inline`, of any size: LLVM would call a large one, and to hand over many arrays takes its time."""
+    compiled: Function = _njit(nogil=True, error_model="numpy", forceinline=True)(function)
+    return compiled
+
+
 spare_blas()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +12,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from gbdtlr.serving import messages
 from gbdtlr.serving.answer import Refusal
+from gbdtlr.serving.plain_streams import PlainStreams
 from gbdtlr.values.arrays import from_numpy
+from gbdtlr.values.lines import Lines
 
-_RECORD_BATCH, _DICTIONARY_BATCH = 3, 2
-_HEADER_TYPE, _HEADER = 1, 2  # fields of the flatbuffer table Message
-_DICTIONARY_DATA, _COMPRESSION = 1, 3  # of DictionaryBatch, of RecordBatch
 _SCORES = pa.schema([("probability", pa.float64()), ("release", pa.int64())])
 _UNREADABLE = (pa.ArrowException, struct.error, OSError, ValueError, IndexError, NotImplementedError)
 MAX_SCHEMAS = 64
+MAX_SCHEMA_BYTES = 64 * 1024
+MAX_KEPT, MAX_KEPT_ROWS = 64, 4096
+"""Answers whose surroundings are kept, and their rows."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Sent:
     known : the same as a set
     twice : those that are there more than once
     numbers, others : places of those of float64, and of all others
+    plain : reads streams of such columns, if they may be plain
     """
 
     names: tuple[str, ...]
@@ -40,9 +44,10 @@ class Sent:
     twice: frozenset[str]
     numbers: tuple[int, ...]
     others: tuple[int, ...]
+    plain: PlainStreams | None = None
 
     @classmethod
-    def of(cls, schema: pa.Schema) -> Sent:
+    def of(cls, schema: pa.Schema, plain: PlainStreams | None = None) -> Sent:
         """Those of a schema."""
         names = tuple(str(name) for name in schema.names)
         is_number = [bool(kind == pa.float64()) for kind in schema.types]
@@ -52,6 +57,7 @@ class Sent:
             frozenset(name for name, n in Counter(names).items() if n > 1),
             tuple(i for i, number in enumerate(is_number) if number),
             tuple(i for i, number in enumerate(is_number) if not number),
+            plain,
         )
 
 
@@ -66,16 +72,16 @@ class Rows:
     """
 
     sent: Sent
-    frame: pa.RecordBatch | pa.Table
+    frame: pa.RecordBatch | pa.Table | Lines
     max_values: int
 
     @property
     def n_rows(self) -> int:
         """How many there are."""
-        return len(self.frame)
+        return self.frame.n_rows if isinstance(self.frame, Lines) else len(self.frame)
 
-    def columns(self, names: Collection[str]) -> dict[str, Any]:
-        """Those of some names as numpy or Arrow arrays.
+    def columns(self, names: Collection[str]) -> Mapping[str, Any]:
+        """Those of some names, if not more, as numpy or Arrow arrays.
 
         Numbers are taken out all at once: each array of Arrow that is touched costs a microsecond.
 
@@ -85,6 +91,8 @@ class Rows:
             A dictionary is too large.
         """
         sent, frame = self.sent, self.frame
+        if isinstance(frame, Lines):
+            return frame
         columns: dict[str, Any] = {}
         places = [i for i in sent.numbers if sent.names[i] in names]
         if places and isinstance(frame, pa.RecordBatch) and len(frame):
@@ -114,6 +122,11 @@ class Streams:
             Not a stream, damaged, compressed, or with more rows. Compressed buffers are refused because a few bytes
             of them may stand for all the memory there is.
         """
+        known = self._schemas.get(_schema_of(body))
+        if known is not None and known.plain is not None and (lines := known.plain.read(body)) is not None:
+            if lines.n_rows > max_rows:
+                raise _too_many(max_rows)
+            return Rows(known, lines, max_rows)
         try:
             _refuse_compressed(body)
             with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
@@ -122,7 +135,7 @@ class Streams:
                 for batch in reader:
                     n_rows += len(batch)
                     if n_rows > max_rows:
-                        raise Refusal(413, f"more than {max_rows} rows; send fewer at a time")
+                        raise _too_many(max_rows)
                     batches.append(batch)
                 # A table of one batch takes longer to read than the batch.
                 frame = batches[0] if len(batches) == 1 else pa.Table.from_batches(batches, reader.schema)
@@ -132,14 +145,25 @@ class Streams:
         return Rows(sent, frame, max_rows)
 
     def _sent(self, body: bytes, schema: pa.Schema) -> Sent:
-        """What a schema says; it is the first message, whose length stands before it."""
-        key = body[: 8 + int.from_bytes(body[4:8], "little")]
+        """What a schema says."""
+        key = _schema_of(body)
         found = self._schemas.get(key)
         if found is None:
-            if len(self._schemas) >= MAX_SCHEMAS:
-                self._schemas.clear()
-            found = self._schemas[key] = Sent.of(schema)
+            found = Sent.of(schema, PlainStreams.of(body, schema))
+            if 0 < len(key) <= MAX_SCHEMA_BYTES:
+                if len(self._schemas) >= MAX_SCHEMAS:
+                    self._schemas.clear()
+                self._schemas[key] = found
         return found
+
+
+def _schema_of(body: bytes) -> bytes:
+    """The first message of a stream; nothing of streams of old, whose first bytes do not tell how long it is."""
+    return body[: messages.metadata_end(body)] if body.startswith(messages.MARK) else b""
+
+
+def _too_many(max_rows: int) -> Refusal:
+    return Refusal(413, f"more than {max_rows} rows; send fewer at a time")
 
 
 def _limit_dictionary(column: Any, max_values: int) -> None:
@@ -148,8 +172,29 @@ def _limit_dictionary(column: Any, max_values: int) -> None:
         raise Refusal(413, f"a dictionary of more than {max_values} values; send those that the rows use")
 
 
-def write_scores(probability: NDArray[np.float64], release: int) -> bytes:
-    """Stream with the columns ``probability`` and ``release``, a row for each."""
+class ScoreStreams:
+    """Writes probabilities as streams with the columns ``probability`` and ``release``.
+
+    What surrounds the probabilities is the same for as many of them from the same release, and is kept.
+    """
+
+    def __init__(self) -> None:
+        self._around: dict[tuple[int, int], tuple[bytes, bytes]] = {}
+
+    def write(self, probability: NDArray[np.float64], release: int) -> bytes:
+        """The stream of probabilities, float64 (n,) without gaps."""
+        key = len(probability), release
+        around = self._around.get(key)
+        if around is None:
+            around = _around(_stream_of(probability, release), probability)
+            if len(probability) <= MAX_KEPT_ROWS:
+                if len(self._around) >= MAX_KEPT:
+                    self._around.clear()
+                self._around[key] = around
+        return probability.tobytes().join(around)
+
+
+def _stream_of(probability: NDArray[np.float64], release: int) -> bytes:
     columns = [from_numpy(probability), from_numpy(np.full(len(probability), release, np.int64))]
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, _SCORES) as writer:
@@ -158,40 +203,13 @@ def write_scores(probability: NDArray[np.float64], release: int) -> bytes:
     return stream
 
 
+def _around(stream: bytes, probability: NDArray[np.float64]) -> tuple[bytes, bytes]:
+    """What is before and behind the probabilities of a stream: they begin the body of its second message."""
+    start = messages.metadata_end(stream, messages.metadata_end(stream))
+    return stream[:start], stream[start + probability.nbytes :]
+
+
 def _refuse_compressed(body: bytes) -> None:
-    messages: Any = pa.ipc.MessageReader.open_stream(pa.py_buffer(body))
-    for message in messages:
-        if _is_compressed(message.metadata.to_pybytes()):
+    for message in pa.ipc.MessageReader.open_stream(pa.py_buffer(body)):
+        if messages.is_compressed(message.metadata.to_pybytes()):
             raise Refusal(415, "compressed buffers are not taken; write the stream without compression")
-
-
-def _is_compressed(message: bytes) -> bool:
-    """Whether the metadata of a message, a flatbuffer that Arrow has verified, names a codec for its buffers."""
-    table = _u32(message, 0)
-    kind = _field(message, table, _HEADER_TYPE)
-    header = _field(message, table, _HEADER)
-    if not kind or not header or message[kind] not in (_RECORD_BATCH, _DICTIONARY_BATCH):
-        return False
-    batch = header + _u32(message, header)
-    if message[kind] == _DICTIONARY_BATCH:
-        data = _field(message, batch, _DICTIONARY_DATA)
-        if not data:
-            return False
-        batch = data + _u32(message, data)
-    return bool(_field(message, batch, _COMPRESSION))
-
-
-def _field(data: bytes, table: int, number: int) -> int:
-    """Place of a field of a flatbuffer table, 0 if it has none; see the FlatBuffers internals page."""
-    (back,) = struct.unpack_from("<i", data, table)
-    vtable = table - back
-    size, place = struct.unpack_from("<H", data, vtable)[0], 4 + 2 * number
-    if place + 2 > size:
-        return 0
-    offset: int = struct.unpack_from("<H", data, vtable + place)[0]
-    return table + offset if offset else 0
-
-
-def _u32(data: bytes, place: int) -> int:
-    value: int = struct.unpack_from("<I", data, place)[0]
-    return value

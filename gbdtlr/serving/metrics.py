@@ -37,6 +37,7 @@ GAUGES = (
     *("pid", "release", "head_as_of_s", "trees_as_of_s", "embeddings_as_of_s"),
     *("refresh_failing", "requests_in_flight"),
 )
+_BOUNDS = np.array(PROBABILITIES)
 _CELL = 8
 _N_DURATIONS, _N_PROBABILITIES = len(DURATIONS_S) + 1, len(PROBABILITIES) + 1
 _ROUTE_CELLS = len(CODES) + _N_DURATIONS
@@ -84,7 +85,7 @@ class Slot:
 
     def predicted_all(self, probability: NDArray[np.float64]) -> None:
         """Rows were scored, (n,)."""
-        counts = np.bincount(np.searchsorted(PROBABILITIES, probability), minlength=_N_PROBABILITIES).tolist()
+        counts = np.bincount(_BOUNDS.searchsorted(probability), minlength=_N_PROBABILITIES).tolist()
         self._whole[_ROWS] += len(probability)
         for i, n in enumerate(counts):
             if n:

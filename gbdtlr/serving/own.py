@@ -7,11 +7,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gbdtlr.scoring import Scored
 from gbdtlr.scoring.users import Users
 from gbdtlr.serving.answer import ARROW, JSON, Answer, Refusal, problem_document
-from gbdtlr.serving.arrow import Streams, write_scores
+from gbdtlr.serving.arrow import ScoreStreams, Streams
 from gbdtlr.serving.columns import UNREADABLE
 from gbdtlr.serving.handlers import Aside, Handlers, Route, most_values, unsupported
 from gbdtlr.serving.request import Request
@@ -23,6 +24,7 @@ class Own(Handlers):
     """Rows as JSON or Arrow, and what makes the margin of one."""
 
     streams: Streams = field(default_factory=Streams)
+    scores: ScoreStreams = field(default_factory=ScoreStreams)
 
     def routes(self) -> dict[str, Route]:
         """By path."""
@@ -56,7 +58,7 @@ class Own(Handlers):
         probability, release = self.service.row(value, refuse)
         self.metrics.own.predicted(probability)
         if request.wants_arrow():
-            return _arrow([probability], release)
+            return self._arrow(np.array([probability]), release)
         return Answer(self.encoder.encode({"probability": probability, "release": release}), 200, JSON, release)
 
     def _for_user(self, found: Answered) -> Answer:
@@ -71,8 +73,11 @@ class Own(Handlers):
     def _many(self, request: Request, scored: Scored) -> Answer:
         probability, release = scored
         if request.wants_arrow():
-            return _arrow(probability, release)
+            return self._arrow(probability, release)
         return self.json({"probability": probability.tolist(), "release": release}, release)
+
+    def _arrow(self, probability: NDArray[np.float64], release: int) -> Answer:
+        return Answer(self.scores.write(probability, release), kind=ARROW, release=release)
 
     def explain(self, request: Request) -> Answer | Aside:
         """The terms that make the margin of one row."""
@@ -92,8 +97,3 @@ def _explained(service: Any, row: dict[str, Any]) -> dict[str, Any]:
         return {"release": release.entry.number, **explain(Users.of(release).model_for(row), row)}
     except UNREADABLE as error:  # of another release than has just read it
         raise Refusal(422, str(error), release=release.entry.number) from None
-
-
-def _arrow(probability: Any, release: int) -> Answer:
-
-    return Answer(write_scores(np.asarray(probability, np.float64), release), kind=ARROW, release=release)

@@ -12,17 +12,20 @@ from numpy.lib.stride_tricks import as_strided
 
 from gbdtlr.compute import threads
 from gbdtlr.errors import DamagedError, SchemaError
-from gbdtlr.trees import kernels
+from gbdtlr.trees import kernels, row_kernels
 from gbdtlr.trees.forest import Forest
+from gbdtlr.trees.lanes import BLOCK
 from gbdtlr.trees.planes import Planes
 from gbdtlr.trees.schema import Feature, Schema
 from gbdtlr.trees.walks import walks_of
+from gbdtlr.values.lines import Lines
 
-SLICE = 8 * kernels.BLOCK
+SLICE = 32 * BLOCK
 """Rows one thread converts and encodes at a time."""
 
-Piece = Callable[[int, int], tuple[npt.NDArray[np.float64], int, int]]
-"""``piece(start, stop)``: those rows as the batch kernels take them, a line and its two strides."""
+Piece = Callable[[int, int], tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], int]]
+"""``piece(start, stop)``: those rows as the batch kernels take them: a line, where on it each feature's first number
+is, and the numbers from row to row."""
 
 
 class FrozenTrees:
@@ -168,7 +171,7 @@ class FrozenTrees:
         row : named values, or (n_features,) in the training-time encoding
         """
         codes = np.empty(self.n_trees, np.int64)
-        kernels.row_codes(self._row_of(row), self._walks, codes)
+        row_kernels.row_codes(self._row_of(row), self._walks, codes)
         return (codes - self.offsets[:-1]).astype(self.code_dtype)
 
     def row_margin(
@@ -191,7 +194,7 @@ class FrozenTrees:
         margin : function of a row in the training-time encoding, which must be float64 (n_features,), contiguous and
             writeable: it is not looked at, and another type would cost a compilation
         """
-        score, walks, weights, bias = kernels.row_margin, self._walks, self._weights_of(weights), float(bias)
+        score, walks, weights, bias = row_kernels.row_margin, self._walks, self._weights_of(weights), float(bias)
 
         def margin(row: npt.NDArray[np.float64]) -> float:
             return score(row, walks, weights, bias)  # type: ignore[no-any-return]
@@ -225,9 +228,13 @@ class FrozenTrees:
         return margin
 
     def _pieces_of_frame(self, frame: Any) -> tuple[int, Piece]:
+        if isinstance(frame, Lines) and self._only_numbers is not None:
+            starts = frame.starts_of(self._only_numbers)
+            if starts is not None:
+                return frame.n_rows, lambda start, _: (frame.numbers[start:], starts, 1)
         n_rows, fills = self.schema.fills(frame)
 
-        def piece(start: int, stop: int) -> tuple[npt.NDArray[np.float64], int, int]:
+        def piece(start: int, stop: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], int]:
             columns = np.empty((len(fills), stop - start))
             for fill, column_out in zip(fills, columns, strict=True):
                 fill(start, stop, column_out)
@@ -243,7 +250,7 @@ class FrozenTrees:
                 f"a matrix of {n_features} columns of numbers expected, not {matrix.dtype} of shape {matrix.shape}"
             )
 
-        def piece(start: int, stop: int) -> tuple[npt.NDArray[np.float64], int, int]:
+        def piece(start: int, stop: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], int]:
             return _as_line(matrix[start:stop].astype(np.float64, copy=False))
 
         return len(matrix), piece
@@ -281,6 +288,11 @@ class FrozenTrees:
         return out, as_strided(out, (span,), (size,)), tree_stride
 
     @cached_property
+    def _only_numbers(self) -> tuple[str, ...] | None:
+        """Names of the features, if all of them are numbers."""
+        return self.schema.names if all(feature.vocabulary is None for feature in self.schema.features) else None
+
+    @cached_property
     def _planes(self) -> Planes:
         return Planes.of(self._forest, self.code_dtype)
 
@@ -289,10 +301,11 @@ class FrozenTrees:
         return walks_of(self._forest)
 
 
-def _as_line(matrix: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], int, int]:
-    """The matrix (n_rows, n_features) as one read-only line, with its steps between features and between rows."""
+def _as_line(matrix: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], int]:
+    """The matrix (n_rows, n_features) as a Piece; the line is read-only."""
     if any(stride <= 0 or stride % 8 for stride in matrix.strides):
         matrix = np.ascontiguousarray(matrix)
     (n_rows, n_features), (row_stride, feature_stride) = matrix.shape, (stride // 8 for stride in matrix.strides)
     span = (n_rows - 1) * row_stride + (n_features - 1) * feature_stride + 1
-    return as_strided(matrix, (span,), (8,), writeable=False), feature_stride, row_stride
+    starts = feature_stride * np.arange(n_features)
+    return as_strided(matrix, (span,), (8,), writeable=False), starts, row_stride

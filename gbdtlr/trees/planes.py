@@ -28,6 +28,8 @@ from gbdtlr.trees.forest import MISSING_NONE, Forest
 
 PER_PLANE = 254
 PER_TERM = 4
+CHUNK = 32
+"""Splits of a tree that are replayed together, and so the most whose categories are looked up beforehand."""
 GRIDS = (1, 256, 1024, 4096)
 """Cells a feature's range may be cut into; more cells leave fewer thresholds to tell apart in each."""
 
@@ -55,13 +57,15 @@ class Planes(NamedTuple):
     lookups : int32 (n_lookups, 4): feature, start in ``groups``, how many there, plane of the group; the bits'
         plane is the next
     groups : uint8, number of each group of eight categories, 0 where no split asks for it
-    split_plane : int32 (n_splits,), -1 for a categorical split
+    split_plane : int32 (n_splits,); of a categorical split, behind all planes, the line where it is told by a byte
+        above 0 that a row goes right, another one for each of CHUNK splits
     split_bin : uint8 (n_splits,), a row goes right where its byte is above
     first, second : code dtype (n_splits,), leftmost leaf below the left and below the right child
     terms : int32 (n_terms, 9), plane of the group, four groups, the bits wanted of each; 0 where there are fewer
     term_start : int64 (n_splits + 1,)
     tree_start : int64 (n_trees + 1,), first split of each tree
     root_leaf : code dtype (n_trees,), leftmost leaf of the tree
+    n_lines : planes, and lines for categorical splits if there are any
     """
 
     searches: npt.NDArray[np.int32]
@@ -79,6 +83,7 @@ class Planes(NamedTuple):
     term_start: npt.NDArray[np.int64]
     tree_start: npt.NDArray[np.int64]
     root_leaf: npt.NDArray[Any]
+    n_lines: int
 
     @classmethod
     def of(cls, forest: Forest, code_dtype: npt.DTypeLike) -> Planes:
@@ -88,6 +93,8 @@ class Planes(NamedTuple):
         groups: list[npt.NDArray[np.uint8]] = []
         terms, term_start = _categorical(forest, len(numbers.variants), lookups, groups)
         first, second, root_leaf = _replay(forest)
+        n_planes = len(numbers.variants) + 2 * len(lookups)
+        place = np.arange(len(forest.threshold)) - np.repeat(forest.splits[:-1], np.diff(forest.splits))
         return cls(
             searches=np.array(numbers.searches, np.int32).reshape(-1, 7),
             grids=np.array(numbers.grids, np.float64).reshape(-1, 2),
@@ -96,7 +103,7 @@ class Planes(NamedTuple):
             variants=np.array(numbers.variants, np.uint8),
             lookups=np.array(lookups, np.int32).reshape(-1, 4),
             groups=np.concatenate([np.zeros(0, np.uint8), *groups]),
-            split_plane=numbers.split_plane,
+            split_plane=np.where(forest.is_categorical, n_planes + place % CHUNK, numbers.split_plane).astype(np.int32),
             split_bin=numbers.split_bin,
             first=first.astype(code_dtype),
             second=second.astype(code_dtype),
@@ -104,6 +111,7 @@ class Planes(NamedTuple):
             term_start=term_start,
             tree_start=forest.splits.copy(),
             root_leaf=root_leaf.astype(code_dtype),
+            n_lines=n_planes + (CHUNK if forest.is_categorical.any() else 0),
         )
 
 

@@ -60,6 +60,8 @@ def plain(column: Any) -> Any:
 def _of_numpy(column: npt.NDArray[Any]) -> Any:
     if column.ndim != 1:
         raise SchemaError(f"has {column.ndim} dimensions or is there more than once")
+    if type(column) is np.ndarray and column.dtype == np.float64:  # nearly all columns are
+        return column
     mask = np.ma.getmaskarray(column) if isinstance(column, np.ma.MaskedArray) else None
     values = np.asarray(np.ma.getdata(column))
     if values.dtype.kind not in _NUMBERS:

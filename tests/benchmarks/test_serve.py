@@ -39,7 +39,8 @@ def test_each_system_answers_and_is_told(monkeypatch):
     systems = [row["system"] for row in bench.rows]
     assert systems[:2] == [OURS, serve.CONSTANT]
     assert serve.MLFLOW in systems
-    assert len(systems) == 6
+    assert len(systems) == 8
+    assert systems[-2:] == [f"{peer}, 500 rows as Arrow" for peer in (serve.ARROW_CONSTANT, serve.ARROW_LIGHTGBM)]
     assert all(row["seconds"] > 0 for row in bench.rows if not row["absent"])
     assert bench.text()
     assert json.dumps(bench.result())

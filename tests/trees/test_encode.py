@@ -14,9 +14,12 @@ from trees_kit import ODD, assert_same_as_lightgbm, frozen, grow, hard_rows, lea
 
 from gbdtlr.compute import threads
 from gbdtlr.errors import SchemaError
-from gbdtlr.trees import FrozenTrees, kernels
+from gbdtlr.trees import FrozenTrees, kernels, row_kernels
 from gbdtlr.trees.frozen import SLICE
-from gbdtlr.trees.kernels import BLOCK
+from gbdtlr.trees.kernels import FEW
+from gbdtlr.trees.lanes import BLOCK, NARROW, WIDE
+from gbdtlr.trees.planes import CHUNK
+from gbdtlr.values.lines import Lines, Names
 
 CATEGORIES = (6, 40, 300)
 
@@ -205,16 +208,51 @@ def test_any_layout_of_matrix_and_codes() -> None:
     assert (room[:, -10:] == 77).all()
 
 
-@pytest.mark.parametrize("n_rows", [0, 1, 2, BLOCK - 1, BLOCK, BLOCK + 1])
-def test_any_number_of_rows(n_rows: int) -> None:
-    matrix, label = training_rows(21, BLOCK + 1)
-    booster = grow(matrix, label)
+EDGES = sorted({n + k for n in (0, NARROW, FEW, WIDE, BLOCK, BLOCK + NARROW, 2 * BLOCK) for k in (-1, 0, 1)} - {-1})
+
+
+@pytest.mark.parametrize("n_leaves", [31, 400])
+@pytest.mark.parametrize("categories", [(), (40, 300)], ids=["numbers", "categories"])
+def test_any_number_of_rows(categories: tuple[int, ...], n_leaves: int) -> None:
+    matrix, label = training_rows(21, EDGES[-1], categories, 0.1)
+    params = {"min_data_in_leaf": 1, "min_sum_hessian_in_leaf": 0, "num_leaves": n_leaves}
+    many = {"max_cat_to_onehot": 1000}  # splits on categories
+    booster = grow(matrix, label, 9, range(4, 4 + len(categories)), **params, **many)
     trees = frozen(booster)
-    codes = trees.encode_matrix(matrix[:n_rows])
-    assert codes.shape == (8, n_rows)
-    assert codes.dtype == np.uint8
-    np.testing.assert_array_equal(codes, np.asarray(booster.predict(matrix, pred_leaf=True)).T[:, :n_rows])
-    assert trees.margin_matrix(matrix[:n_rows], trees.leaf_values, 0.0).shape == (n_rows,)
+    leaves = np.asarray(booster.predict(matrix, pred_leaf=True)).T
+    weights = np.random.default_rng(1).normal(size=trees.n_codes)
+    margin = trees.margin_matrix(matrix, weights, 0.5)
+    for n_rows in EDGES:
+        codes = trees.encode_matrix(matrix[:n_rows])
+        assert codes.dtype == (np.uint8 if n_leaves <= 256 else np.uint16)
+        np.testing.assert_array_equal(codes, leaves[:, :n_rows])
+        np.testing.assert_array_equal(trees.margin_matrix(matrix[:n_rows], weights, 0.5), margin[:n_rows])
+    if categories:
+        splits = trees.forest.splits
+        place = np.flatnonzero(trees.forest.is_categorical)
+        in_tree = place - splits[np.searchsorted(splits, place, "right") - 1]
+        assert in_tree.max() > (CHUNK if n_leaves == 400 else 5)
+
+
+def test_columns_that_lie_in_a_line() -> None:
+    matrix, label = training_rows(27, 3 * SLICE + 7, (40,), 0.1)
+    trees = frozen(grow(matrix[:500], label[:500], categorical=[4]))
+    weights = np.random.default_rng(1).normal(size=trees.n_codes)
+    names, n = trees.schema.names, len(matrix)
+    numbers = np.full(len(names) * (n + 3) + 5, 7.0)
+    starts = 5 + (n + 3) * np.random.default_rng(2).permutation(len(names))
+    for start, column in zip(starts, matrix.T, strict=True):
+        numbers[start : start + n] = column
+    numbers.flags.writeable = False
+    order = np.array([3, 0, 4, 1, 2])
+    lines = Lines(Names(tuple(names[i] for i in order)), numbers, starts[order], n)
+    np.testing.assert_array_equal(trees.encode(lines), trees.encode_matrix(matrix))
+    margin = trees.margin(lines, weights, 0.5)
+    np.testing.assert_array_equal(margin, trees.margin_matrix(matrix, weights, 0.5))
+    np.testing.assert_array_equal(trees.margin(dict(lines), weights, 0.5), margin)
+    fewer = Lines(Names(names[:4]), numbers, starts[:4], n)
+    with pytest.raises(SchemaError, match=f"no column {names[4]}"):
+        trees.encode(fewer)
 
 
 def test_out_of_the_wrong_kind_is_refused() -> None:
@@ -276,7 +314,7 @@ def test_no_call_costs_a_compilation_of_its_own() -> None:
     big.row_margin(matrix[0].astype(np.float32), frozen_weights, 1)
     assert big.code_dtype == np.uint16
     assert len(kernels.encode.signatures) == len(kernels.margin.signatures) == 2  # of uint8 and of uint16
-    assert len(kernels.row_margin.signatures) == 1
+    assert len(row_kernels.row_margin.signatures) == 1
 
 
 def test_many_threads_may_use_the_same_trees_at_once() -> None:
