@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numpy.typing import NDArray
 
 from gbdtlr.compute.kept import Kept
 
@@ -92,6 +93,13 @@ def inline(function: Function) -> Function:
     """Compile a function into the kernels that call it."""
     compiled: Function = _njit(nogil=True, error_model="numpy")(function)
     return compiled
+
+
+def read_only(values: NDArray[Any]) -> NDArray[Any]:
+    """A view that cannot be written, to numba a type of its own: what is only read has it, wherever it came from."""
+    values = values.view()
+    values.flags.writeable = False
+    return values
 
 
 spare_blas()
