@@ -34,6 +34,7 @@ from gbdtlr.samples.outcomes import Outcomes
 from gbdtlr.samples.repeats import Repeats
 from gbdtlr.samples.thinning import thin_negatives
 from gbdtlr.samples.window import Faults, Tally, Window
+from gbdtlr.values.arrays import give_back
 
 I64 = npt.NDArray[np.int64]
 
@@ -129,6 +130,7 @@ def _blocks(
                 early, late = Impressions.concat(pending).before(first)
                 yield early.in_order(cfg.numeric, cfg.linear)
                 pending = [late] if len(late) else []
+                give_back()  # files are decoded in threads of their own, and what those let go of nobody else takes
         pending.append(impressions)
     if pending:
         yield Impressions.concat(pending).in_order(cfg.numeric, cfg.linear)
