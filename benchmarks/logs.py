@@ -2,15 +2,18 @@
 
 All read the same hourly Parquet files and give a feature, the time and the label of every impression: whether an
 outcome of its key, a text of 16 characters, came within an hour. Ours are the samples that a job reads, which besides
-are sorted by time and key, and of which repeats are left out: more is not asked of the others, though *DuckDB, without
-repeats* says what the latter costs there. Each runs in a process of its own; memory is its peak above what it had when
-it began.
+are sorted by time and key, and of which repeats are left out; what is late, of no impression or there twice is counted.
+More is not asked of the others, though *DuckDB, without repeats* says what leaving them out costs there.
+
+Each runs in a process of its own that has as many CPUs as there are threads, and has joined two small logs before, so
+that all is loaded. *peak MB* is the most memory the process has, *join MB* how much more that is than when it began.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -35,6 +38,7 @@ N_SHOWN, N_CLICKS = 10_000_000, 500_000
 START, HOURS = datetime(2024, 6, 3, tzinfo=UTC), 168
 HOUR_US = 3_600_000_000
 STAMP = pa.timestamp("us", "UTC")
+SMALL = "small"
 PEERS = {"DuckDB": "duckdb", "DuckDB, without repeats": "duckdb", "polars": "polars"}
 
 _DUCKDB = """
@@ -50,6 +54,7 @@ def run(bench: Bench) -> None:
     n_shown, n_clicks = bench.size(N_SHOWN), bench.size(N_CLICKS)
     case = f"{n_shown} impressions, {n_clicks} outcomes"
     with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder) / SMALL, 10_000, 500, hours=2)
         positives = write(Path(folder), n_shown, n_clicks)
         base = None
         for system in (OURS, *PEERS):
@@ -66,18 +71,19 @@ def run(bench: Bench) -> None:
                 "million rows/s": round(n_shown / median / 1e6, 2),
                 "CPU s": round(float(np.median([each["cpu_s"] for each in runs])), 2),
                 "peak MB": round(float(np.median([each["peak_mb"] for each in runs]))),
+                "join MB": round(float(np.median([each["join_mb"] for each in runs]))),
             }
             bench.add(case, system, seconds, base, more)
 
 
-def write(folder: Path, n_shown: int, n_clicks: int) -> int:
+def write(folder: Path, n_shown: int, n_clicks: int, hours: int = HOURS) -> int:
     """Both logs in hourly files; returns how many impressions have an outcome within the hour.
 
     Of the outcomes nine in ten come within it, by an exponential delay of five minutes, and the others later, or of no
     impression that is there.
     """
     rng = np.random.default_rng(7)
-    at = np.sort(rng.integers(0, HOURS * HOUR_US, n_shown))
+    at = np.sort(rng.integers(0, hours * HOUR_US, n_shown))
     write_hourly(folder / "shown", at, np.arange(n_shown), {"x": rng.normal(size=n_shown)})
     clicked = np.sort(rng.permutation(n_shown)[:n_clicks])
     kind = rng.random(n_clicks)
@@ -106,7 +112,8 @@ def write_hourly(folder: Path, at: np.ndarray, key: np.ndarray, more: dict[str, 
 def child(system: str, folder: Path, n_threads: int) -> dict[str, Any]:
     """One run in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.logs", system, str(folder), str(n_threads)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    environ = {**os.environ, "POLARS_MAX_THREADS": str(n_threads)}
+    result = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     if result.returncode:
         raise SystemExit(f"{system}: {result.stderr}")
     done: dict[str, Any] = json.loads(result.stdout)
@@ -173,18 +180,24 @@ def resident_kb(which: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{which}:"))
 
 
+def join_of(system: str, folder: Path, n_threads: int) -> Callable[[], tuple[int, int]]:
+    """What a system does with the logs in a folder; it gives the numbers of rows and of positives."""
+    if system == OURS:
+        return ours(folder)
+    if system == "polars":
+        return by_polars(folder)
+    return by_duckdb(folder, n_threads, _SHOWN if system == "DuckDB" else _ONCE)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.logs", description="One run of one system.")
     parser.add_argument("system", choices=[OURS, *PEERS])
     parser.add_argument("folder", type=Path)
     parser.add_argument("threads", type=int)
     options = parser.parse_args()
-    if options.system == OURS:
-        join = ours(options.folder)
-    elif options.system == "polars":
-        join = by_polars(options.folder)
-    else:
-        join = by_duckdb(options.folder, options.threads, _SHOWN if options.system == "DuckDB" else _ONCE)
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
+    join_of(options.system, options.folder / SMALL, options.threads)()
+    join = join_of(options.system, options.folder, options.threads)
     before, before_kb = resource.getrusage(resource.RUSAGE_SELF), resident_kb("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # a process begins with its parent's peak
     begin = time.perf_counter()
@@ -192,9 +205,9 @@ def main() -> None:
     seconds = time.perf_counter() - begin
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    peak_mb = (resident_kb("VmHWM") - before_kb) / 1024
-    done = {"seconds": seconds, "cpu_s": cpu_s, "peak_mb": peak_mb, "rows": rows, "positives": positives}
-    print(json.dumps(done))
+    peak_kb = resident_kb("VmHWM")
+    memory = {"peak_mb": peak_kb / 1024, "join_mb": (peak_kb - before_kb) / 1024}
+    print(json.dumps({"seconds": seconds, "cpu_s": cpu_s, **memory, "rows": rows, "positives": positives}))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numpy.typing import NDArray
 
 from gbdtlr.compute.kept import Kept
 
@@ -98,6 +99,13 @@ def always_inline(function: Function) -> Function:
     """As :func:`inline`, of any size: LLVM would call a large one, and to hand over many arrays takes its time."""
     compiled: Function = _njit(nogil=True, error_model="numpy", forceinline=True)(function)
     return compiled
+
+
+def read_only(values: NDArray[Any]) -> NDArray[Any]:
+    """A view that cannot be written, to numba a type of its own: what is only read has it, wherever it came from."""
+    values = values.view()
+    values.flags.writeable = False
+    return values
 
 
 spare_blas()

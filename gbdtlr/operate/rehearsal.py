@@ -2,7 +2,8 @@
 
 Numba compiles a kernel for each combination of types it is called with. Which ones there are follows from a few things
 about a model: whether a leaf's number fits in a byte, whether there are ids, whether one setting is fitted or a grid,
-how many rows there are, how heavy they are, and how the head learns. All of these are played through here.
+how many rows there are, how heavy they are, and how the head learns. All of these are played through here, and two logs
+are joined.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from gbdtlr.head.fit.sampling import SUBSAMPLE_FROM
 from gbdtlr.jobs.learn import learn
 from gbdtlr.jobs.train_trees import train_trees
 from gbdtlr.jobs.update_lr import update_lr
+from gbdtlr.samples import read
 from gbdtlr.scoring import Scorer, score_file
 from gbdtlr.users import Events, Rule
-from gbdtlr.values.arrays import from_numpy
+from gbdtlr.values.arrays import from_numpy, from_texts
 
 DAY0, HOUR = datetime(2024, 1, 1, tzinfo=UTC), timedelta(hours=1)
 HOURS = 120
@@ -91,7 +93,7 @@ def steps(folder: Path, model: Model) -> list[Step]:
         update(**ONE),
     ]
     if model.n_rows == HANDFUL:
-        return played
+        return [*played, partial(_join, folder)]
     played += 2 * [update(**GRID, method="incremental")]
     if model.n_rows == MANY:
         return played
@@ -170,6 +172,16 @@ def _learn(config: Config, model: Model, hours: Iterator[int]) -> None:
     release = Scorer.open(config.store).loaded
     if (head := release.online()) is not None:
         head.learn_one([*release.trees.encode_row(rows[0]), *release.head.wide.row_buckets(rows[0])], 1)
+
+
+def _join(folder: Path) -> None:
+    """Two logs: an impression, and its outcome."""
+    for name in ("shown", "came"):
+        columns = {"key": from_texts(["a"]), "x": from_numpy(np.zeros(1)), "t": from_numpy(np.array([1_704_067_200]))}
+        parquet.write_table(pa.table(columns), folder / f"{name}.parquet")
+    outcomes = {"path": str(folder / "came.parquet"), "key": "key", "time": "t", "window": "1m"}
+    samples = {"path": str(folder / "shown.parquet"), "key": "key", "event_time": "t", "numeric": ["x"]}
+    read(Config.from_dict({"samples": samples, "outcomes": outcomes}).samples, DAY0, DAY0 + HOUR, DAY0 + 2 * HOUR)
 
 
 def _score(config: Config, model: Model, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Outcomes: what came of impressions, in 16 bytes each: 64 bits of the key, and the time with three flags.
 
-They are sorted by key and time, with a filter of two to four bits an outcome in front, as most impressions have none. A
-weight takes four bytes more, and the filter's place.
+They are sorted by key and time, with a filter of one or two bytes an outcome in front, as most impressions have none. A
+weight takes four bytes more, and the filter's place. While they are read and sorted there is room for a sixteenth more.
 """
 
 from __future__ import annotations
@@ -9,21 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gbdtlr.compute.compiled import read_only
 from gbdtlr.samples.finality import NEVER
+from gbdtlr.samples.kernels import FLAGS, LATE, ONE, TAKEN, fill_filter, first_outcomes, last_of_each, sort_outcomes
 from gbdtlr.values.hashing import U64
 
 I64 = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
 
-_FLAGS = 3  # bits below the time: whether it is a 1, and what an impression has made of it
-_ONE, _LATE, _TAKEN = np.int64(1), np.int64(2), np.int64(4)
-_FATES = np.int64(6)  # of the flags, what an impression has made of it
+FATES = LATE | TAKEN
+"""Flags of what an impression has made of an outcome."""
 _PIECE = 1 << 18
-_SHARES = 16  # of the keys, sorted one after the other, so that little is in memory twice
+_ROOM = 16  # a sixteenth more than there are is asked for, as they come: what is not filled may take memory, too
 
 
 @dataclass
@@ -44,15 +46,12 @@ class Outcomes:
     newest_us: int | None
 
     def __post_init__(self) -> None:
-        # Bits of a key's first so many that some outcome has.
-        bits = max(3, len(self.key).bit_length() + 1)
+        bits = max(1, len(self.key).bit_length() - 3)
         self._shift = np.uint64(64 - bits)
-        self._filter = None
-        if self.weight is None and bits <= 40:
-            self._filter = np.zeros(2**bits // 8, np.uint8)
-            for rows in _pieces(len(self)):
-                place = self.key[rows] >> self._shift
-                np.bitwise_or.at(self._filter, place >> np.uint64(3), _bit(place))
+        self._filter = np.zeros(0, np.uint64)
+        if self.weight is None:
+            self._filter = np.zeros(2**bits, np.uint64)
+            fill_filter(read_only(self.key), self._shift, self._filter)
 
     def __len__(self) -> int:
         return len(self.key)
@@ -60,51 +59,30 @@ class Outcomes:
     @property
     def nbytes(self) -> int:
         """Memory it takes."""
-        others = sum(each.nbytes for each in (self.weight, self._filter) if each is not None)
-        return self.key.nbytes + self.stamp.nbytes + others
+        weight = 0 if self.weight is None else self.weight.nbytes
+        return self.key.nbytes + self.stamp.nbytes + weight + self._filter.nbytes
 
     def find(self, key: U64, event_us: I64, deadline_us: I64) -> I64:
         """Place of the first outcome of each key, (n,), from the event on to the deadline, both included; -1 for none.
 
         An outcome that comes first, but after the deadline, is noted as late; one that is found, as taken.
         """
-        found = np.full(len(key), -1, np.int64)
-        rows = np.arange(len(key)) if self._filter is None else self._possible(key)
-        low = self.key.searchsorted(key[rows])
-        some = np.flatnonzero(low < len(self))
-        some = some[self.key[low[some]] == key[rows[some]]]
-        rows, low = rows[some], low[some]
-        high = self.key.searchsorted(key[rows], "right")
-        end, event = high.copy(), event_us[rows]
-        while (open_ := low < high).any():
-            middle = (low + high) // 2
-            before = open_ & (self.time_us(np.where(open_, middle, 0)) < event)
-            low, high = np.where(before, middle + 1, low), np.where(open_ & ~before, middle, high)
-        there = low < end
-        rows, low = rows[there], low[there]
-        within = self.time_us(low) <= deadline_us[rows]
-        self.stamp[low[~within]] |= _LATE
-        self.stamp[low[within]] |= _TAKEN
-        found[rows[within]] = low[within]
+        found = np.empty(len(key), np.int64)
+        asked = (read_only(key), read_only(event_us), read_only(deadline_us))
+        first_outcomes(read_only(self.key), self.stamp, read_only(self._filter), self._shift, *asked, found)
         return found
-
-    def _possible(self, key: U64) -> I64:
-        if self._filter is None or not len(self):
-            return np.zeros(0, np.int64)
-        place = key >> self._shift
-        return np.flatnonzero(self._filter[place >> np.uint64(3)] & _bit(place))
 
     def time_us(self, places: I64) -> I64:
         """When the outcomes came; ``NEVER`` where the place is -1."""
         if not len(self):
             return np.full(len(places), NEVER)
-        return np.where(places < 0, NEVER, self.stamp[places] >> _FLAGS)
+        return np.where(places < 0, NEVER, self.stamp[places] >> FLAGS)
 
     def is_one(self, places: I64) -> npt.NDArray[np.bool_]:
         """Whether the outcomes are there, and say 1."""
         if not len(self):
             return np.zeros(len(places), bool)
-        one: npt.NDArray[np.bool_] = (places >= 0) & (self.stamp[places] & _ONE != 0)
+        one: npt.NDArray[np.bool_] = (places >= 0) & (self.stamp[places] & ONE != 0)
         return one
 
     def weights(self, places: I64) -> npt.NDArray[np.float64]:
@@ -115,18 +93,18 @@ class Outcomes:
 
     def number(self, first_us: int, end_us: int) -> int:
         """How many came in ``[first_us, end_us)``."""
-        times = (self.stamp[rows] >> _FLAGS for rows in _pieces(len(self)))
+        times = (self.stamp[rows] >> FLAGS for rows in _pieces(len(self)))
         return sum(int(np.count_nonzero((time >= first_us) & (time < end_us))) for time in times)
 
     def afresh(self) -> Outcomes:
         """The same, of which no impression has taken any yet; it may be asked beside others."""
         blank = copy(self)
-        blank.stamp = self.stamp & ~_FATES
+        blank.stamp = self.stamp & ~FATES
         return blank
 
     def noted(self) -> tuple[I64, npt.NDArray[np.int8]]:
         """Places of those that are noted as late or taken, (n,), and as which."""
-        fates = self.stamp & _FATES
+        fates = self.stamp & FATES
         places = np.flatnonzero(fates)
         return places, fates[places].astype(np.int8)
 
@@ -142,17 +120,17 @@ class Outcomes:
         """
         n_repeats = n_unmatched = n_late = 0
         for rows in _pieces(len(self)):
-            time, key, flags = self.stamp[rows] >> _FLAGS, self.key[rows], self.stamp[rows]
+            time, key, flags = self.stamp[rows] >> FLAGS, self.key[rows], self.stamp[rows]
             counted = (time >= first_us) & (time < end_us)
             repeats = np.zeros(len(time), bool)
             repeats[1:] = (key[1:] == key[:-1]) & (time[1:] - time[:-1] <= window_us)
             if rows.start:
                 before = rows.start - 1
-                repeats[0] = self.key[before] == key[0] and time[0] - (self.stamp[before] >> _FLAGS) <= window_us
-            alone = counted & ~repeats & (flags & _TAKEN == 0)
+                repeats[0] = self.key[before] == key[0] and time[0] - (self.stamp[before] >> FLAGS) <= window_us
+            alone = counted & ~repeats & (flags & TAKEN == 0)
             n_repeats += int(np.count_nonzero(counted & repeats))
-            n_late += int(np.count_nonzero(alone & (flags & _LATE != 0)))
-            n_unmatched += int(np.count_nonzero(alone & (flags & _LATE == 0)))
+            n_late += int(np.count_nonzero(alone & (flags & LATE != 0)))
+            n_unmatched += int(np.count_nonzero(alone & (flags & LATE == 0)))
         return n_repeats, n_unmatched, n_late
 
 
@@ -161,41 +139,8 @@ def _pieces(n: int) -> Iterator[slice]:
     return (slice(start, min(n, start + _PIECE)) for start in range(0, n, _PIECE))
 
 
-def _bit(place: U64) -> npt.NDArray[np.uint8]:
-    return np.uint8(1) << (place & np.uint64(7)).astype(np.uint8)
-
-
-class _Share:
-    """Outcomes of some of the keys, in arrays that grow by a sixteenth: what is not filled takes memory, too."""
-
-    def __init__(self, weighed: bool) -> None:
-        self.n = 0
-        self.key, self.stamp = np.zeros(0, np.uint64), np.zeros(0, np.int64)
-        self.weight = np.zeros(0, np.float32) if weighed else None
-
-    def add(self, key: U64, stamp: I64, weight: F32 | None) -> None:
-        """Take some more, (n,) each."""
-        rows = slice(self.n, self.n + len(key))
-        if rows.stop > len(self.key):
-            room = rows.stop + rows.stop // 16
-            self.key.resize(room, refcheck=False)
-            self.stamp.resize(room, refcheck=False)
-            if self.weight is not None:
-                self.weight.resize(room, refcheck=False)
-        self.key[rows], self.stamp[rows], self.n = key, stamp, rows.stop
-        if self.weight is not None:
-            self.weight[rows] = weight
-
-    def sorted(self) -> tuple[U64, I64, F32 | None]:
-        """All of them, by key, time, whether they say 1, and weight."""
-        key, stamp = self.key[: self.n], self.stamp[: self.n]
-        weight = None if self.weight is None else self.weight[: self.n]
-        order = np.lexsort((stamp, key) if weight is None else (weight, stamp, key))
-        return key[order], stamp[order], None if weight is None else weight[order]
-
-
 class Gathering:
-    """Outcomes as they are read, in any order, sorted at the end."""
+    """Outcomes as they are read, in any order; at the end sorted where they are, as all but one copy is too much."""
 
     def __init__(self, most: int, too_many: Callable[[], Exception], weighed: bool) -> None:
         """No outcomes yet.
@@ -207,44 +152,38 @@ class Gathering:
         weighed : whether they have weights
         """
         self._most, self._too_many = most, too_many
-        self._weighed = weighed
-        self._shares = [_Share(weighed) for _ in range(_SHARES)]
         self.n = 0
+        self._columns: list[npt.NDArray[Any]] = [np.zeros(0, np.uint64), np.zeros(0, np.int64)]
+        if weighed:
+            self._columns.append(np.zeros(0, np.float32))
 
     def add(self, key: U64, time_us: I64, one: npt.NDArray[np.bool_], weight: F32 | None) -> None:
         """Take some more, (n,) each."""
-        self.n += len(key)
-        if self.n > self._most:
+        rows = slice(self.n, self.n + len(key))
+        if rows.stop > self._most:
             raise self._too_many()
-        stamp = (time_us << _FLAGS) | one
-        share = (key >> np.uint64(64 - 4)).astype(np.uint8)
-        order = np.argsort(share, kind="stable")
-        bounds = np.searchsorted(share[order], np.arange(_SHARES + 1))
-        for i, each in enumerate(self._shares):
-            rows = order[bounds[i] : bounds[i + 1]]
-            each.add(key[rows], stamp[rows], None if weight is None else weight[rows])
+        if rows.stop > len(self._columns[0]):
+            self._resize(rows.stop + rows.stop // _ROOM)
+        for column, values in zip(self._columns, (key, (time_us << FLAGS) | one, weight), strict=False):
+            column[rows] = values
+        self.n = rows.stop
 
     def sorted(self) -> tuple[Outcomes, I64]:
         """The distinct ones, and when those came that were the same as another; to be asked once."""
-        key, stamp = np.empty(self.n, np.uint64), np.empty(self.n, np.int64)
-        weight = np.empty(self.n, np.float32) if self._weighed else None
-        n, newest, dropped = 0, None, [np.zeros(0, np.int64)]
-        while self._shares:  # each is let go when it has been copied
-            keys, stamps, weights = self._shares.pop(0).sorted()
-            if not len(keys):
-                continue
-            time = stamps >> _FLAGS
-            # The last of those of one key and time says 1 if any does.
-            last = np.append((keys[1:] != keys[:-1]) | (time[1:] != time[:-1]), True)
-            dropped.append(time[~last])
-            stop = n + int(np.count_nonzero(last))
-            key[n:stop], stamp[n:stop] = keys[last], stamps[last]
-            if weight is not None and weights is not None:
-                weight[n:stop] = weights[last]
-            newest = int(time.max()) if newest is None else max(newest, int(time.max()))
-            n = stop
+        self._resize(self.n)
+        key, stamp, weight = (*self._columns, np.zeros(0, np.float32))[:3]
+        # So many bits that some 16 to 32 outcomes share them.
+        bits = max(1, self.n.bit_length() - 5)
+        places = (np.zeros(2**bits, np.uint32) for _ in range(2))
+        sort_outcomes(key, stamp, weight, np.uint64(64 - bits), *places)
+        n = last_of_each(key, stamp, weight)
         key.resize(n, refcheck=False)
+        same = stamp[n:] >> FLAGS
         stamp.resize(n, refcheck=False)
-        if weight is not None:
-            weight.resize(n, refcheck=False)
-        return Outcomes(key, stamp, weight, newest), np.concatenate(dropped)
+        weight.resize(min(n, len(weight)), refcheck=False)
+        newest = int(stamp.max()) >> FLAGS if n else None
+        return Outcomes(key, stamp, weight if len(self._columns) == 3 else None, newest), same
+
+    def _resize(self, room: int) -> None:
+        for column in self._columns:
+            column.resize(room, refcheck=False)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gbdtlr.compute.compiled import read_only
+from gbdtlr.samples.kernels import mark, mark_twice, marked, repeats
 from gbdtlr.values.hashing import U64
 
 I64 = npt.NDArray[np.int64]
@@ -28,8 +30,8 @@ def beside_its_like(*columns: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
 class Repeats:
     """Which impressions repeat one that happened at most a window before, told block by block in order of time.
 
-    Keys and times of the last window are kept, 16 bytes each. Those whose first bits no row of a block has are passed
-    over, and so nearly all of them.
+    Keys and times of the last window are kept, 16 bytes each. Those whose first bits no other key has are passed over,
+    and so nearly all of them; the keys of the rest are looked up one by one.
     """
 
     def __init__(self, window_us: int) -> None:
@@ -41,39 +43,43 @@ class Repeats:
 
         Parameters
         ----------
-        key, event_us : of the rows, in order of time
+        key, event_us : of the rows, in order of time, none earlier than those of the block before
         """
         repeated = np.zeros(len(key), bool)
         if not len(key):
             return repeated
-        order = np.argsort(key)  # not stable, which is several times as fast; keys that are there twice are few
-        twice = np.flatnonzero(beside_its_like(key[order]))
-        order[twice] = order[twice][np.lexsort((order[twice], key[order[twice]]))]
-        keys, times = key[order], event_us[order]
-        repeated[order[1:]] = (keys[1:] == keys[:-1]) & (times[1:] - times[:-1] <= self._window_us)
-
-        shift = np.uint64(64 - len(key).bit_length() - _SPARSE)
-        there = np.zeros(2 ** (len(key).bit_length() + _SPARSE), bool)
-        there[keys >> shift] = True
+        bits = len(key).bit_length() + _SPARSE
+        shift = np.uint64(64 - bits)
+        once, twice = (np.zeros(2**bits // 8, np.uint8) for _ in range(2))
+        mark_twice(read_only(key), shift, once, twice)
+        keys, times, rows = [], [], []
         for old_key, old_time in self._before:
-            rows = np.flatnonzero(there[old_key >> shift])
-            first = keys.searchsorted(old_key[rows])  # a later row of that key repeats this one, or none
-            same = np.flatnonzero(first < len(keys))
-            same = same[keys[first[same]] == old_key[rows[same]]]
-            near = times[first[same]] - old_time[rows[same]] <= self._window_us
-            repeated[order[first[same[near]]]] = True
+            places = _marked(old_key, shift, once)
+            keys.append(old_key[places])
+            times.append(old_time[places])
+            rows.append(np.full(len(places), -1))
+            mark(read_only(keys[-1]), shift, twice)
+        places = _marked(key, shift, twice)
+        found = np.concatenate([*keys, key[places]])
+        latest = np.full(2 ** (len(found).bit_length() + 1), -1)
+        times_of = np.concatenate([*times, event_us[places]])
+        repeats(found, times_of, np.concatenate([*rows, places]), self._window_us, latest, repeated)
         self._keep(key, event_us)
         return repeated
 
-    def _keep(self, key: U64, time: I64) -> None:
+    def _keep(self, key: U64, event_us: I64) -> None:
         """Remember a block; forget what is too old to matter."""
-        since_us = int(time.max()) - self._window_us
-        self._before.append((key, time))
-        kept = []
-        for old_key, old_time in self._before:
-            near = old_time >= since_us
-            if near.all():
-                kept.append((old_key, old_time))
-            elif near.any():
-                kept.append((old_key[near], old_time[near]))
-        self._before = kept
+        self._before.append((key, event_us))
+        since_us = int(event_us[-1]) - self._window_us
+        first = [int(time.searchsorted(since_us)) for _, time in self._before]
+        self._before = [
+            (key, time) if not n else (key[n:].copy(), time[n:].copy())
+            for n, (key, time) in zip(first, self._before, strict=True)
+            if n < len(key)
+        ]
+
+
+def _marked(key: U64, shift: np.uint64, bits: npt.NDArray[np.uint8]) -> I64:
+    """Rows whose bit is set, in order."""
+    rows = np.empty(len(key), np.int64)
+    return rows[: marked(read_only(key), shift, read_only(bits), rows)]

@@ -29,8 +29,8 @@ from gbdtlr.errors import SamplesError
 from gbdtlr.samples.batch import Samples
 from gbdtlr.samples.blocks import Block, joined_impressions, notes_of_block, told_of
 from gbdtlr.samples.dealing import Share
+from gbdtlr.samples.impressions import Impressions
 from gbdtlr.samples.joining import (
-    Impressions,
     Join,
     begun_join,
     impression_files,

@@ -28,7 +28,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from gbdtlr.compute.compiled import inline, kernel
+from gbdtlr.compute.compiled import inline, kernel, read_only
 from gbdtlr.errors import FormatError
 from gbdtlr.values.arrays import present, whole_numbers
 
@@ -114,17 +114,11 @@ def _splitmix64_of_many(texts: pa.Array) -> U64:
     if len(texts):
         _, offsets, data = texts.buffers()
         _hash_pieces(
-            _read_only(np.frombuffer(data or b"", np.uint8)),
-            _read_only(np.frombuffer(offsets, np.int32, len(texts) + 1, 4 * texts.offset)),
+            read_only(np.frombuffer(data or b"", np.uint8)),
+            read_only(np.frombuffer(offsets, np.int32, len(texts) + 1, 4 * texts.offset)),
             out,
         )
     return out
-
-
-def _read_only(values: NDArray[Any]) -> NDArray[Any]:
-    """The array as one that cannot be written: some of Arrow's buffers can, which to numba is a type of its own."""
-    values.flags.writeable = False
-    return values
 
 
 def _splitmix64(text: str) -> int:

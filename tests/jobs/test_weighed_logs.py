@@ -104,6 +104,40 @@ def test_their_heads_are_those_of_one_log(folder: Path, method: str) -> None:
     assert found[0][2]["rows"] > 100
 
 
+def delayed(folder: Path, store: str, method: str) -> Config:
+    """The config of the one log whose labels stand in it, each six hours old."""
+    table = config(folder, method, store=store).as_dict()
+    for key in ("label_time", "label_window", "unfinal"):
+        del table["samples"][key]
+    table["samples"] |= {"label": "label", "label_delay": "6h"}
+    return Config.from_dict(table)
+
+
+@pytest.mark.parametrize("method", ["refit", "incremental"])
+def test_waiting_gives_what_labels_that_were_joined_beforehand_give(folder: Path, method: str) -> None:
+    """Bytes of trees and heads, and what they say of each other: NE, calibration and the record of the blend."""
+    found = []
+    for c in (
+        delayed(folder, f"before-{method}", method),
+        config(folder, method, store=f"waits-{method}", unfinal="wait"),
+        two(folder, f"waits-joined-{method}", "wait", method),
+    ):
+        files = []
+        for job, hours in ((train_trees, 0.0), (update_lr, 1.0), (update_lr, 2.5)):
+            result = job(c, NOW + hours * HOUR)
+            assert result.status == "published"
+            release = Release.live(Store.open(c.store))
+            assert release is not None
+            kept = {name: data for name, data in release.learned.items() if name != "counts.npz"}
+            trees = (Path(c.store) / "trees" / str(result.trees) / "booster.txt").read_bytes()
+            metrics = {name: of for name, of in result.metrics.items() if name not in ("joined", "unfinal")}
+            files.append((trees, release.head.to_bytes(), kept, metrics))
+        found.append(files)
+    before, waits, joined = found
+    assert before == waits == joined
+    assert before[2][3]["fit"]["ne"] < 1
+
+
 def test_an_outcome_that_has_not_landed_has_not_come(folder: Path, tmp_path: Path) -> None:
     moment = NOW + HOUR
     landed = tmp_path / "clicks"
