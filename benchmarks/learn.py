@@ -26,6 +26,7 @@ from gbdtlr.jobs.lines import sample_of
 from gbdtlr.release import Release
 from gbdtlr.samples import read
 from gbdtlr.store import Store
+from gbdtlr.streams import Piece
 from gbdtlr.times import parse_time
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +48,7 @@ def run(bench: Bench) -> None:
                 live.model.encode_row(sample_of(line, config.samples)[0])
 
         work = {
-            OURS: lambda: [Block.of(block, config.samples, live.model) for block in blocks],
+            OURS: lambda: [Block.of(Piece(block), config.samples, live.model) for block in blocks],
             "one by one": one_by_one,
         }
         begin = len(bench.rows)

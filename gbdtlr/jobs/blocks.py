@@ -94,7 +94,7 @@ class Block:
         """Take the lines that are samples, and count the others one by one."""
         for i, line in enumerate(given.lines):
             try:
-                row, label, weight = sample_of(line, config, None if given.labels is None else given.labels[i])
+                row, label, weight = sample_of(line, config, None if given.labels is None else float(given.labels[i]))
             except (SamplesError, ValueError, RecursionError) as error:
                 self._refuse(error)
                 continue

@@ -17,6 +17,7 @@ from gbdtlr.head import WideColumns
 from gbdtlr.jobs.blocks import Block
 from gbdtlr.jobs.lines import sample_of
 from gbdtlr.model import Model
+from gbdtlr.streams import Piece
 from gbdtlr.trees import FrozenTrees
 from gbdtlr.trees.schema import Feature, Schema
 
@@ -60,15 +61,15 @@ def model() -> Model:
     return Model.of(FrozenTrees(booster.model_to_string(), schema), WideColumns(CONFIG.wide, 64))
 
 
-def one_by_one(lines: list[str], model: Model) -> Block:
+def one_by_one(lines: list[str], model: Model, labels: Any = None, factors: Any = None) -> Block:
     """What becomes of the lines, each by itself and by the functions for one row."""
     block = Block()
-    for line in lines:
+    for i, line in enumerate(lines):
         if not line.strip():
             block.n_blank += 1
             continue
         try:
-            row, label, weight = sample_of(line, CONFIG)
+            row, label, weight = sample_of(line, CONFIG, None if labels is None else float(labels[i]))
             codes = model.encode_row(row)
         except (SamplesError, ValueError, RecursionError) as error:
             block.n_refused += 1
@@ -77,7 +78,7 @@ def one_by_one(lines: list[str], model: Model) -> Block:
         block.rows.append(row)
         block.codes.append(codes)
         block.label.append(label)
-        block.weight.append(weight)
+        block.weight.append(weight if factors is None else weight * factors[i])
     return block
 
 
@@ -92,12 +93,24 @@ def said(block: Block) -> Any:
 @example([PLAIN, '{"label": 0, "w": 1}', '{"label": 0, "w": 1, "x": null}'])
 @settings(max_examples=300, deadline=None)
 def test_a_block_is_what_its_lines_are_one_by_one(model: Model, lines: list[str]) -> None:
-    assert said(Block.of(lines, CONFIG, model)) == said(one_by_one(lines, model))
+    assert said(Block.of(Piece(lines), CONFIG, model)) == said(one_by_one(lines, model))
     as_bytes = [line.encode("utf-8", "surrogatepass") for line in lines]
-    assert said(Block.of(as_bytes, CONFIG, model)) == said(one_by_one(as_bytes, model))  # type: ignore[arg-type]
+    assert said(Block.of(Piece(as_bytes), CONFIG, model)) == said(one_by_one(as_bytes, model))  # type: ignore[arg-type]
+
+
+@given(LINES)
+@example([PLAIN, "", PLAIN])
+@settings(max_examples=30, deadline=None)
+def test_labels_beside_the_lines_stand_in_for_their_own(model: Model, lines: list[str]) -> None:
+    labels, factors = [i % 2 for i in range(len(lines))], [0.5 + i for i in range(len(lines))]
+    expected = one_by_one(lines, model, labels, factors)
+    assert said(Block.of(Piece(lines, labels, factors), CONFIG, model)) == said(expected)
+    refused = Block.of(Piece(lines, labels, factors, ["no\nthing", "more"]), CONFIG, model)
+    assert (refused.n_refused, refused.reason) == (expected.n_refused + 2, "no thing")
+    assert refused.label == expected.label
 
 
 def test_plain_lines_are_coded_together(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gbdtlr.jobs.blocks.sample_of", None)
-    block = Block.of([PLAIN, "", PLAIN.replace("11", '"b"')], CONFIG, model)
+    block = Block.of(Piece([PLAIN, "", PLAIN.replace("11", '"b"')]), CONFIG, model)
     assert (len(block.rows), block.n_blank, block.n_refused) == (2, 1, 0)

@@ -26,6 +26,7 @@ from gbdtlr.jobs.lines import sample_of
 from gbdtlr.model import Model
 from gbdtlr.samples import read
 from gbdtlr.scoring import Scorer, score_file
+from gbdtlr.streams import Piece
 
 REFUSED: Any = "<refused>"
 NUMBER, CATEGORY, ID = "x", "c", "u"
@@ -289,7 +290,7 @@ class Doors:
         lines = self.lines_of(array, role)
         if lines is None:
             return None
-        block = Block.of(lines, self.config(""), self.model)
+        block = Block.of(Piece(lines), self.config(""), self.model)
         if block.n_refused:
             raise SchemaError(block.reason)
         codes, n_trees = np.stack(block.codes, axis=1), self.model.trees.n_trees
