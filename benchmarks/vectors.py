@@ -101,14 +101,14 @@ def films(bench: Bench) -> None:
         if large
         else from_us(int(samples.event_us[-1]) + 1)
     )
-    judged, warm = (14 * DAY, 14 * DAY) if large else (56 * DAY, 28 * DAY)
+    judged, warm, every = (14 * DAY, 14 * DAY, 12 * HOUR) if large else (56 * DAY, 14 * DAY, DAY)
     start = end - judged - warm
     compare(
         bench,
         found.name,
         Stream(movielens.config_of(samples), samples),
         (start, end - judged, end),
-        12 * HOUR,
+        every,
     )
 
 
