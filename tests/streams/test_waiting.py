@@ -105,7 +105,7 @@ def frame(some: Sequence[Event]) -> pd.DataFrame:
     return pd.DataFrame(columns).assign(landed=lambda rows: rows["at"])
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(shown=events(), clicks=events(), step=st.sampled_from([5, 60, 500]))
 def test_the_labels_are_those_of_files(shown: list[Event], clicks: list[Event], step: int) -> None:
     reading = Reading(messages(0, shown), messages(1, clicks))
@@ -118,7 +118,7 @@ def test_the_labels_are_those_of_files(shown: list[Event], clicks: list[Event], 
     assert [(pd.Timestamp(at), key, label) for at, key, label in reading.found] == rows
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     shown=events(8),
     clicks=events(8),
@@ -275,10 +275,10 @@ def test_more_than_may_wait_is_an_error_that_says_the_number() -> None:
 
 def test_memory_is_let_go() -> None:
     reading = Reading(
-        messages(0, [Event(i, f"k{i}") for i in range(0, 3000, 2)]),
-        messages(1, [Event(i + 1, f"k{i}") for i in range(0, 3000, 4)]),
+        messages(0, [Event(i, f"k{i}") for i in range(0, 1200, 2)]),
+        messages(1, [Event(i + 1, f"k{i}") for i in range(0, 1200, 4)]),
     )
-    for minute in range(0, 3000, 10):
+    for minute in range(0, 1200, 10):
         reading.read_up_to(minute)
         there = reading.waiting
         assert len(there) <= 40
