@@ -372,7 +372,8 @@ def spelled(default: object) -> str:
         if default and isinstance(default[0], str):
             return ", ".join(f"`{each}`" for each in default)
         spelt = [format_duration(each) if isinstance(each, timedelta) else f"{each:g}" for each in default]
-        return (" to " if len(spelt) == 2 else ", ").join(spelt).replace("1h30m", "90m") or "none"
+        are_bounds = len(spelt) == 2 and isinstance(default[0], float) and default[0] < 1 < default[1]
+        return (" to " if are_bounds else ", ").join(spelt).replace("1h30m", "90m") or "none"
     if isinstance(default, timedelta):
         return f'`"{format_duration(default)}"`'
     return f'`"{default}"`' if isinstance(default, str) else f"{default:.12g}"

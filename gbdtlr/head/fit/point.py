@@ -40,7 +40,7 @@ class Point:
     @property
     def width(self) -> int:
         """How many lanes there are."""
-        return self.leaves.shape[1]
+        return int(self.leaves.shape[1])
 
     def give_back(self) -> None:
         """Let the groups have the table's memory: nobody looks anything up any more."""
