@@ -203,6 +203,7 @@ def test_two_logs_at_length(pair, monkeypatch, method, unfinal):
     check(joined(pair, method, unfinal, max_rows=1000), monkeypatch, MANY)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("many_parts")
 def test_a_worker_that_dies_while_two_logs_are_joined_changes_nothing(pair, monkeypatch):
     story = joined(pair, "refit", "weigh").first(1)
