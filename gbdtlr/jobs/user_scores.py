@@ -189,8 +189,15 @@ class Shown:
         """
         rows = np.flatnonzero(self.has_user & (self.place >= 0))
         places, vector = np.unique(self.place[rows], return_inverse=True)
-        of_rows = (self.event_us, self.taught_us, self.label, margin, self.salt)
-        events = Events(self.user[rows], vector.astype(np.int64), *(each[rows] for each in of_rows))
+        events = Events(
+            self.user[rows],
+            vector.astype(np.int64),
+            self.event_us[rows],
+            self.taught_us[rows],
+            self.label[rows],
+            margin[rows],
+            self.salt[rows],
+        )
         out = np.zeros(len(self.user))
         out[rows] = events.scores(vectors.vectors(places), rule, age)
         return out

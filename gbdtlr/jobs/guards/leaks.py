@@ -10,6 +10,7 @@ told the labels next to none.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,8 +60,9 @@ def slope_of(name: str, judged: Judged) -> tuple[float, float]:
     Cox 1958, calibration by regression on the log-odds; White 1980, of the error, for uneven weights.
     """
     parted = [rows.derive(parts_of_margin, head, name) for head, rows in judged]
-    at, fallen = np.zeros(2), np.inf
-    step = np.zeros(2)
+    at: NDArray[Any]
+    step: NDArray[Any]
+    at, step, fallen = np.zeros(2), np.zeros(2), np.inf
     for _ in range(STEPS * HALVINGS):
         sums = sum((rows.sum(sums_at, *at, zero=np.zeros(9)) for rows in parted), np.zeros(9))
         loss = sums[0] + PULL / 2 * (at[0] ** 2 + (at[1] - 1) ** 2)
