@@ -73,9 +73,11 @@ def explain(session: Session, source: str, row: int, release: int | str | None, 
     """
     from gbdtlr.inspect.explain import explain, row_of
     from gbdtlr.scoring import Scorer
+    from gbdtlr.scoring.users import Users
 
     loaded = Scorer.open(session.store_url, release).loaded
-    terms = explain(loaded.model, row_of(loaded.model, source, row), by_tree)
+    values = row_of(loaded.model, source, row)
+    terms = explain(Users.of(loaded).model_for(values), values, by_tree)
     found = {"release": loaded.entry.number, **terms}
     session.result(found, lambda: _codes_text(found, session) if by_tree else _terms_text(found, top, session))
 

@@ -10,7 +10,7 @@ from gbdtlr.config.outcomes import AT_ONCE, UNFINAL, OutcomesConfig
 from gbdtlr.config.samples import SamplesConfig
 from gbdtlr.config.serve import ServeConfig
 from gbdtlr.config.trees import TreesConfig
-from gbdtlr.config.users import UsersConfig
+from gbdtlr.config.users import USER_SCORE, UsersConfig
 
 __all__ = [
     "AT_ONCE",
@@ -18,6 +18,7 @@ __all__ = [
     "ONLINE",
     "TOLD",
     "UNFINAL",
+    "USER_SCORE",
     "Config",
     "EmbeddingsConfig",
     "GuardConfig",

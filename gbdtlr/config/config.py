@@ -21,7 +21,7 @@ from gbdtlr.config.samples import SamplesConfig
 from gbdtlr.config.serve import ServeConfig
 from gbdtlr.config.tables import build, plain
 from gbdtlr.config.trees import TreesConfig
-from gbdtlr.config.users import UsersConfig
+from gbdtlr.config.users import USER_SCORE, UsersConfig
 from gbdtlr.errors import ConfigError
 from gbdtlr.times import format_duration
 from gbdtlr.values.crosses import parts_of
@@ -71,7 +71,9 @@ class Config:
                         f"{key} is {format_duration(wait)}, as long as [{section}] window or longer: no row in that "
                         "would be final; give it more time"
                     )
-        if strangers := sorted({*self.head.dense_anchor} - {*self.samples.linear}):
+        if self.users.replay:
+            self._check_replay()
+        if strangers := sorted({*self.head.dense_anchor} - {*self.linear}):
             raise ConfigError(
                 f"[head] dense_anchor names {', '.join(strangers)}, which [samples] dense does not list; "
                 "list it there, or leave it out"
@@ -82,6 +84,45 @@ class Config:
                 if crosses.get(name) is not (key == "cross_l2"):
                     what = "cross" if key == "cross_l2" else "column"
                     raise ConfigError(f"[head] {key} names {name!r}, which is no {what} that [samples] wide lists")
+
+    def _check_replay(self) -> None:
+        """Nothing, if users' scores can be worked out of these samples."""
+        samples = self.samples
+        if missing := [key for key in ("user", "item") if getattr(samples, key) is None]:
+            raise ConfigError(
+                f"[users] replay needs [samples] {' and '.join(missing)}: the column that says "
+                f"{'who was shown it' if missing == ['user'] else 'which item was shown'}"
+            )
+        if samples.user_score is not None:
+            raise ConfigError(
+                "[users] replay works users' scores out where none were logged, and [samples] user_score names those "
+                "that were, which are better; remove replay"
+            )
+        if samples.negative_keep_rate < 1:
+            raise ConfigError(
+                "[users] replay needs every event, and [samples] negative_keep_rate leaves some out; set it to 1, or "
+                "log the score and name it as [samples] user_score"
+            )
+        if USER_SCORE in samples.features:
+            raise ConfigError(
+                f"[users] replay gives the column {USER_SCORE}, which [samples] lists as a feature; rename it, or name "
+                "it as [samples] user_score if it is the score as it was served"
+            )
+
+    @property
+    def user_score(self) -> str | None:
+        """The dense column of users' scores, logged or worked out; None where there is none."""
+        return USER_SCORE if self.users.replay else self.samples.user_score
+
+    @property
+    def worked_out(self) -> tuple[str, ...]:
+        """Dense columns that no file has: users' scores, where they are worked out."""
+        return (USER_SCORE,) if self.users.replay else ()
+
+    @property
+    def linear(self) -> tuple[str, ...]:
+        """Columns that go linearly into the head."""
+        return (*self.samples.linear, *self.worked_out)
 
     @classmethod
     def load(cls, path: str | Path) -> Config:
@@ -135,7 +176,7 @@ class Config:
             table.pop(key, None)
         if self.users == UsersConfig():
             del table["users"]
-        if not self.samples.linear:
+        if not self.linear:
             del table["samples"]["dense"], table["head"]["dense_l2"], table["head"]["dense_anchor"]
             del table["guard"]["drift"]
         if self.samples.item is None:

@@ -131,12 +131,42 @@ class Embeddings:
 
     def vectors_of_rows(self, rows: Any) -> Found:
         """:meth:`vectors_of` the items of a frame's rows, by their columns; raise SchemaError if one is missing."""
+        return self.vectors_of(*self._items_of(rows))
+
+    def places_of_rows(self, rows: Any) -> NDArray[np.int64]:
+        """Where the vector of each of a frame's rows is, int64 (n,), for :meth:`vectors_at`; -1 where there is none.
+
+        Raises
+        ------
+        SchemaError
+            A column is missing, or holds what cannot be ids.
+        """
+        items, content = self._items_of(rows)
+        keys, there = keys_of(items, self.hash)
+        found, known = guessed_in(self.keys, keys)
+        known &= there
+        places = np.where(known, found, -1).astype(np.int64)
+        if content is not None and len(self.groups) and not known.all():
+            unknown = ~known
+            groups, of_group = self._groups_of(content, unknown)
+            places[unknown] = np.where(of_group, groups + len(self), -1)
+        return places
+
+    def vectors_at(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Vectors that :meth:`places_of_rows` told the places of, none of them below zero; float32 (n, dimensions)."""
+        is_mean = places >= len(self)
+        vectors = np.empty((len(places), self.dimensions), np.float32)
+        vectors[~is_mean] = self.vectors[places[~is_mean]]
+        vectors[is_mean] = self.groups.means[places[is_mean] - len(self)]
+        return vectors
+
+    def _items_of(self, rows: Any) -> tuple[Any, dict[str, Any] | None]:
         frame = frame_of(rows)
         there = column_names(frame)
         if missing := [name for name in self.columns if name not in there]:
             raise SchemaError(f"columns of the embeddings missing: {', '.join(missing)}")
         content = {name: column_of(frame, name) for name in self.content}
-        return self.vectors_of(column_of(frame, self.item), content or None)
+        return column_of(frame, self.item), content or None
 
     def vector_of(self, item: Any, content: Mapping[str, Any] | None = None) -> NDArray[np.float32] | None:
         """Vector of one item, float32 (dimensions,), as :meth:`vectors_of` gives it; None if there is none.
@@ -169,6 +199,15 @@ class Embeddings:
         return vectors, known
 
     def _means(self, content: Mapping[str, Any], rows: NDArray[np.bool_]) -> Found:
+        places, known = self._groups_of(content, rows)
+        means = np.zeros((len(places), self.dimensions), np.float32)
+        means[known] = self.groups.means[places[known]]
+        return means, known
+
+    def _groups_of(
+        self, content: Mapping[str, Any], rows: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Group of each of those rows, and whether it is of one."""
         columns = []
         for name in self.content:
             if name not in content:
@@ -180,10 +219,7 @@ class Embeddings:
             columns.append((keys[rows], there[rows]))
         group, there = groups_of(columns, int(rows.sum()))
         places, known = places_in(self.groups.keys, group)
-        known &= there
-        means = np.zeros((len(group), self.dimensions), np.float32)
-        means[known] = self.groups.means[places[known]]
-        return means, known
+        return places, known & there
 
     def without(self, keys: U64) -> Embeddings:
         """The same without the items of these keys, and without what they gave to the means of their groups."""

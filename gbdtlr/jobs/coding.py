@@ -16,6 +16,7 @@ from gbdtlr.head import Codes
 from gbdtlr.head.codes import Batches, cut, known_after, known_by
 from gbdtlr.jobs.guards.seen import Observer
 from gbdtlr.jobs.then import Names, Others
+from gbdtlr.jobs.user_scores import UserScores
 from gbdtlr.samples import Found, Samples, Share, Tally, Window, deal, read_batches, read_shares, windows_of
 from gbdtlr.times import MOMENT, to_us
 from gbdtlr.values.arrays import give_back
@@ -104,11 +105,13 @@ def code_shares(
     model: Coder,
     others: Others | None,
     observer: Observer | None,
+    users: UserScores | None = None,
 ) -> Iterator[CodedShare]:
     """Each share's rows of the window, coded batch by batch."""
     for share in read_shares(shares, cfg, window):
         coded = CodedShare(observer=None if observer is None else observer.afresh())
-        for samples in share.batches:
+        for batch in share.batches:
+            samples = batch if users is None else users.on(batch)
             coded.add(samples, model.encode(samples), others)
         coded.tally, coded.columns = share.tally, share.seen
         yield coded
@@ -148,6 +151,7 @@ def code_window(
     others: Others | None = None,
     only: Container[str] | None = None,
     engine: Engine = LOCAL,
+    users: UserScores | None = None,
 ) -> CodedWindow:
     """The head's window up to ``as_of``, coded batch by batch: the samples themselves are never all in memory.
 
@@ -161,12 +165,15 @@ def code_window(
     counter : looks on where rows say until when their outcome may come
     others : slow artifacts that some of them are coded on besides
     engine : where they are read, coded and kept
+    users : gives rows their users' scores, where these are worked out
     """
     start, end = start_of(config, as_of, known_after), as_of + MOMENT
-    if not is_dealt(config.samples):
+    cfg = config.samples if users is None else users.reading
+    if not is_dealt(cfg):
         coded = CodedShare(observer=observer)
-        read = read_batches(config.samples, start, end, as_of, known_after=known_after, tally=coded.tally, only=only)
-        for samples in read:
+        read = read_batches(cfg, start, end, as_of, known_after=known_after, tally=coded.tally, only=only)
+        for batch in read:
+            samples = batch if users is None else users.on(batch)
             codes = model.encode(samples)
             if counter is not None:
                 counter.add(samples, codes)
@@ -175,8 +182,8 @@ def code_window(
         window = CodedWindow(cut(Parts([coded.codes])), coded.newest, coded.tally, on_others)
         give_back()  # what reading took is more than fitting needs
         return window
-    found = Found.of(config.samples, start, end, as_of, known_after=known_after, only=only)
-    shares = engine.parts(deal(found.files), code_shares, config.samples, found.window, model, others, observer)
+    found = Found.of(cfg, start, end, as_of, known_after=known_after, only=only)
+    shares = engine.parts(deal(found.files), code_shares, cfg, found.window, model, others, observer, users)
     tally, columns, names, last = found.tally, set[str](), dict[Names, None](), -1
     for i, (own, seen, on_slow, has_newest, looked) in enumerate(shares.map(notes_of)):
         tally.add(own)
@@ -185,7 +192,7 @@ def code_window(
         last = i if has_newest else last
         if observer is not None and looked is not None:
             observer.take(looked)
-    found.check(config.samples, tally, columns)
+    found.check(cfg, tally, columns)
     newest = None if last < 0 else shares.map(newest_of, each=[i == last for i in range(len(shares))])[last]
     on_others = {each: cut(shares.derive(on_other, each)) for each in names}
     window = CodedWindow(cut(shares.derive(codes_of)), newest, tally, on_others)

@@ -19,6 +19,7 @@ from gbdtlr.jobs.live import Live
 from gbdtlr.jobs.methods import dense_of, wide_of
 from gbdtlr.jobs.then import Served, Then
 from gbdtlr.jobs.unfinal import learned_unfinal
+from gbdtlr.jobs.user_scores import UserScores
 from gbdtlr.model import Model
 from gbdtlr.release import Release
 from gbdtlr.samples import Samples
@@ -40,6 +41,7 @@ class Fresh:
     served : the fresh ones by the release that was live when they happened; none where it cannot be scored
     newest : those of the newest day, or the fresh ones where they are more
     since_us, start_us : ``newest`` became known after the first moment, and happened after the second
+    users : gives rows their users' scores on the live trees, where these are worked out
     """
 
     model: Model
@@ -50,17 +52,22 @@ class Fresh:
     newest: Parts[Codes]
     since_us: int
     start_us: int
+    users: UserScores | None = None
 
     @classmethod
     def of(cls, config: Config, store: Store, base: Release, as_of: datetime, engine: Engine = LOCAL) -> Fresh:
         """What became known between the live head and ``as_of``, which is no earlier."""
         since = min(base.head_as_of, as_of - NEWEST)
         # What new trees will know of dense columns, the live ones may not.
-        same = {*config.samples.linear} <= {*base.slow.dense.names}
+        same = {*config.linear} <= {*base.slow.dense.names}
         live = Live.of(config, base, wide_of(config), dense_of(config, base.slow) if same else base.head.dense, since)
-        observer = guards.Observer(live.coding, base.head_as_of, live.other)
-        then = Then(store, base, base.head_as_of, config.samples, start_of(config, as_of, since))
-        window = code_window(config, live, as_of, since, observer=observer, others=then.others, engine=engine)
+        observer = guards.Observer(live.coding, base.head_as_of, live.other, config.worked_out)
+        start = start_of(config, as_of, since)
+        then = Then(store, base, base.head_as_of, config.samples, start)
+        users = UserScores.of(config, base.slow, as_of, start)
+        window = code_window(
+            config, live, as_of, since, observer=observer, others=then.others, engine=engine, users=users
+        )
         fresh = window.known_after(base.head_as_of).derive(as_other)
         start_us = to_us(as_of - config.head.window)
         return cls(
@@ -72,6 +79,7 @@ class Fresh:
             window.parts.derive(happened_from, start_us).derive(as_other),
             to_us(since),
             start_us,
+            users,
         )
 
     def checks(self, config: Config, base: Release, as_of: datetime) -> list[guards.Check]:

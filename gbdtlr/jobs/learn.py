@@ -71,6 +71,11 @@ def learn(
             "gbdtlr learn takes lines whose label is final, and [outcomes] leaves the labels to be joined; run "
             "gbdtlr update-lr, or send joined lines with a config that has [samples] label and no [outcomes]"
         )
+    if config.users.replay:
+        raise ConfigError(
+            "gbdtlr learn sees each sample alone, and [users] replay needs all events before; log the score as it is "
+            "served and name it as [samples] user_score, or run gbdtlr update-lr"
+        )
     with running("learn", config, clock(), on_event=on_event, by=by) as run:
         stream = Stream(run)
         for lines in pieces:

@@ -37,7 +37,7 @@ class Live:
     def of(cls, config: Config, base: Release, wide: WideColumns, dense: DenseColumns, since: datetime) -> Live:
         """The live model beside a head with these columns, to be judged on labels known after ``since``."""
         features, head = {*config.samples.features}, base.head
-        is_whole = {*head.wide.columns} <= features and {*head.dense.names} <= {*config.samples.linear}
+        is_whole = {*head.wide.columns} <= features and {*head.dense.names} <= {*config.linear}
         is_alike = head.wide == wide and head.dense.same_values(dense)
         coding = base.model if is_alike else base.model.bare(wide, dense)
         return cls(base.model if is_whole else coding, coding, is_whole, to_us(since))

@@ -20,6 +20,7 @@ from gbdtlr.jobs.methods import Continue, Fitted, Lesson, dense_of, method_of, w
 from gbdtlr.jobs.run import Run
 from gbdtlr.jobs.then import Served, Then
 from gbdtlr.jobs.unfinal import DelayCounter, Unfinal, learned_unfinal
+from gbdtlr.jobs.user_scores import UserScores, played
 from gbdtlr.release import Release
 from gbdtlr.samples import Delays, Samples
 from gbdtlr.times import format_time
@@ -38,6 +39,7 @@ class News:
     window : the samples
     fresh, known : those of them that the live head has not learned, as a new head reads them, and as it does itself
     served : the latter by the release that was live when they happened; none where the live head cannot be scored
+    users : gives rows their users' scores, where these are worked out
     seen, as_live : what these held; see :class:`guards.Observer`
     delays : how soon outcomes came up to now; None where rows do not say
     """
@@ -50,6 +52,7 @@ class News:
     fresh: Parts[Codes]
     known: Parts[Codes]
     served: list[Served]
+    users: UserScores | None
     seen: guards.Seen
     as_live: guards.Seen
     delays: Delays | None
@@ -63,35 +66,32 @@ class News:
         # A head that is learned on keeps the hash it was begun with.
         wide = wide_of(config) if learn is None else base.head.wide
         live = Live.of(config, base, wide, dense_of(config, base.slow), base.head_as_of)
-        observer = guards.Observer(live.coding, base.head_as_of, live.other)
+        observer = guards.Observer(live.coding, base.head_as_of, live.other, config.worked_out)
         counter = DelayCounter(config, base, as_of)
+        is_full = ledger is None or learn is None
+        since = None if is_full else base.head_as_of
+        start = start_of(config, as_of, since)
+        users = played(run, base.slow, as_of, start)
         with run.say.timed("samples.code") as told:
-            if ledger is None or learn is None:
-                counting = Counting.of(config, as_of)
-                then = Then(run.store, base, base.head_as_of, config.samples, start_of(config, as_of))
-                window = code_window(
-                    config, live, as_of, observer=observer, counter=counter, others=then.others, engine=run.engine
-                )
-            else:
-                counting = ledger.counting(config, as_of)
-                since = base.head_as_of
-                then = Then(run.store, base, since, config.samples, start_of(config, as_of, since))
-                window = code_window(
-                    config,
-                    live,
-                    as_of,
-                    since,
-                    observer=observer,
-                    counter=counter,
-                    others=then.others,
-                    only=counting.changed,
-                    engine=run.engine,
-                )
+            counting = Counting.of(config, as_of) if ledger is None or is_full else ledger.counting(config, as_of)
+            then = Then(run.store, base, base.head_as_of, config.samples, start)
+            window = code_window(
+                config,
+                live,
+                as_of,
+                since,
+                observer=observer,
+                counter=counter,
+                others=then.others,
+                only=None if is_full else counting.changed,
+                engine=run.engine,
+                users=users,
+            )
             fresh = window.known_after(base.head_as_of)
             known = fresh.derive(as_other)
             served = then.served(known, window.on_others) if live.is_whole else []
             seen = observer.seen, observer.as_live
-            news = cls(live, learn, ledger, counting, window, fresh, known, served, *seen, counter.delays)
+            news = cls(live, learn, ledger, counting, window, fresh, known, served, users, *seen, counter.delays)
             told.update(rows=len(window), fresh=news.n_fresh, **window.tally.remarks())
         return news
 
@@ -161,7 +161,7 @@ class News:
         def margin(samples: Samples, codes: Codes) -> NDArray[np.float64]:  # noqa: ARG001 - who has others reads them
             return live.margin(as_other(codes))
 
-        return Unfinal.of(run, run.as_of, self.delays, self.live, margin)
+        return Unfinal.of(run, run.as_of, self.delays, self.live, margin, self.users)
 
     def fit(self, run: Run, base: Release, unfinal: Unfinal, metrics: dict[str, Any]) -> Fitted:
         """The head that has learned these, and rows that are not final on top.

@@ -121,6 +121,7 @@ def _check_engine(job: str, config: Config) -> None:
         "[samples] label_window": samples.label_window is not None,
         "[samples] label_deadline": samples.label_deadline is not None,
         'unfinal = "weigh"': samples.of_unfinal == "weigh",
+        "[users] replay": config.users.replay,
     }
     asked = [name for name, is_asked in features.items() if is_asked]
     if asked and config.engine != "local":

@@ -9,12 +9,12 @@ from typing import Any
 
 from gbdtlr.codec.documents import table
 from gbdtlr.compute.threads import n_threads
-from gbdtlr.config import Config, SamplesConfig
+from gbdtlr.config import Config
 from gbdtlr.errors import GbdtlrError, Refused, StoreUnavailable
 from gbdtlr.head import DenseColumn, DenseColumns, pieces
 from gbdtlr.jobs import guards, hindsight, then
 from gbdtlr.jobs.by import NOBODY, By
-from gbdtlr.jobs.coding import code_window
+from gbdtlr.jobs.coding import code_window, start_of
 from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.draft import Draft
 from gbdtlr.jobs.fresh import NEWEST, Fresh
@@ -26,6 +26,7 @@ from gbdtlr.jobs.publishing import chosen_since, no_candidate_first
 from gbdtlr.jobs.result import JobResult, OnEvent
 from gbdtlr.jobs.run import Run, running
 from gbdtlr.jobs.unfinal import DelayCounter, Unfinal
+from gbdtlr.jobs.user_scores import UserScores, played
 from gbdtlr.jobs.versions import versions
 from gbdtlr.release import Embedded, Release, Slow
 from gbdtlr.release.slow import DENSE
@@ -107,8 +108,8 @@ def train_trees(
             return run.refused(live, str(refusal), n_samples)
         past = None
         if hindsight.is_due(config.head, rival.release):
-            dense = anchored(constants_of(grounds.samples, config.samples).columns, config)
-            past = hindsight.of_window(run, grounds.samples, dense)
+            dense = anchored(constants_of(grounds.samples, config).columns, config)
+            past = hindsight.of_window(run, rival.scored(config, grounds.samples), dense)
         slow = _grow(run, grounds, progress)
         del grounds
         return _release(run, slow, rival, gate.reason, n_samples, past)
@@ -160,6 +161,14 @@ class _Rival:
             return ""
         return f"release {self.release.entry.number} has trees as new as these"
 
+    def scored(self, config: Config, samples: Samples) -> Samples:
+        """The trees' samples with their users' scores, where these are worked out: those that it knows."""
+        if not config.users.replay:
+            return samples
+        known = None if self.fresh is None else self.fresh.users
+        users = UserScores(config.samples, config.samples.features) if known is None else known
+        return users.on(samples)
+
     def checks(self, run: Run) -> list[guards.Check]:
         """Checks of the samples it has not learned."""
         if self.release is None or self.fresh is None:
@@ -197,7 +206,7 @@ def _embeddings(run: Run, live: Entry | None) -> Embedded | None:
 def _grow(run: Run, grounds: Grounds, progress: Progress | None) -> Slow:
     """Trees of the samples, in the store; nothing refers to them yet."""
     config, samples, schema = run.config, grounds.samples, grounds.schema
-    dense = constants_of(samples, config.samples)
+    dense = constants_of(samples, config)
     anchored(dense.columns, config)  # a mistake in these is told before the work
     with run.say.timed("trees.train") as told:
         trees = train(samples, config.trees, config.samples, schema=schema, threads=n_threads(), progress=progress)
@@ -208,7 +217,7 @@ def _grow(run: Run, grounds: Grounds, progress: Progress | None) -> Slow:
             "samples": grounds.n_rows,
             **grounds.thinned,
             "totals": table(grounds.totals),
-            "profile": table(guards.profile_of(samples, trees.schema, dense)),
+            "profile": table(guards.profile_of(samples, trees.schema, guards.logged(dense, config.worked_out))),
             "versions": versions(),
         }
         files = trees.to_files()
@@ -219,10 +228,10 @@ def _grow(run: Run, grounds: Grounds, progress: Progress | None) -> Slow:
     return slow
 
 
-def constants_of(samples: Samples, config: SamplesConfig) -> DenseColumns:
+def constants_of(samples: Samples, config: Config) -> DenseColumns:
     """The dense columns with their centres and scales in these samples."""
     table, columns = samples.table, []
-    for name in config.dense:
+    for name in config.samples.dense:
         kind = table.schema.field(name).type
         columns.append(DenseColumn.fit(table, name, table.schema.names, is_list(kind)))
     if config.user_score is not None:  # log-odds already: they enter as they are
@@ -273,14 +282,21 @@ def _draft(
     """The trees with a head of their own, fitted on the whole window."""
     config, fresh, as_of = run.config, rival.fresh, rival.as_of
     model = slow.bare(wide_of(config), dense_of(config, slow))
-    observer, counter = guards.Observer(model, None), DelayCounter(config, rival.release, as_of)
+    observer = guards.Observer(model, None, worked_out=config.worked_out)
+    counter, users = DelayCounter(config, rival.release, as_of), played(run, slow, as_of, start_of(config, as_of))
     with run.say.timed("head.fit") as told:
         counting = Counting.of(config, as_of)
         window = code_window(
-            config, model, as_of, observer=observer if fresh is None else None, counter=counter, engine=run.engine
+            config,
+            model,
+            as_of,
+            observer=observer if fresh is None else None,
+            counter=counter,
+            engine=run.engine,
+            users=users,
         )
         served = fresh.served if fresh is not None else []
-        unfinal = Unfinal.of(run, as_of, counter.delays, model, None if fresh is None else fresh.margin)
+        unfinal = Unfinal.of(run, as_of, counter.delays, model, None if fresh is None else fresh.margin, users)
         metrics.update(unfinal.metrics(window.parts))
         known = past.fits if past is not None and hindsight.is_due(config.head, rival.release) else None
         lesson = Lesson(window.parts, slow.trees, as_of, rival.release, served, unfinal.parts, known)

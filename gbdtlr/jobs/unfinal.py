@@ -30,6 +30,7 @@ from gbdtlr.head import Codes, pieces
 from gbdtlr.jobs import guards
 from gbdtlr.jobs.coding import Coder
 from gbdtlr.jobs.run import Run
+from gbdtlr.jobs.user_scores import UserScores
 from gbdtlr.metrics import sigmoid
 from gbdtlr.release import Release
 from gbdtlr.samples import Delays, Samples, Tally, read_unfinal, share_of, windows_of
@@ -108,7 +109,15 @@ class Unfinal:
         return {METRIC: {**told, "waits": self.waits} if self.waits else told}
 
     @classmethod
-    def of(cls, run: Run, as_of: datetime, delays: Delays | None, coder: Coder, live: LiveMargin | None) -> Unfinal:
+    def of(
+        cls,
+        run: Run,
+        as_of: datetime,
+        delays: Delays | None,
+        coder: Coder,
+        live: LiveMargin | None,
+        users: UserScores | None = None,
+    ) -> Unfinal:
         """The rows of the head's window whose label is not final by ``as_of``, weighed.
 
         Parameters
@@ -116,11 +125,12 @@ class Unfinal:
         delays : how soon outcomes come
         coder : codes rows for the head in the making
         live : what the live head says of rows; None where nothing is live
+        users : gives rows their users' scores, where these are worked out
         """
         if run.config.samples.of_unfinal != "weigh":
             return cls()
         with run.say.timed("samples.weigh") as told:
-            found = cls._weighed(run.config, as_of, delays, coder, live)
+            found = cls._weighed(run.config, as_of, delays, coder, live, users)
             told.update(rows=found.parts.sum(len, zero=0), weight=round(found.weight, 3))
             if found.waits:
                 told.update(waits=found.waits)
@@ -128,7 +138,13 @@ class Unfinal:
 
     @classmethod
     def _weighed(
-        cls, config: Config, as_of: datetime, delays: Delays | None, coder: Coder, live: LiveMargin | None
+        cls,
+        config: Config,
+        as_of: datetime,
+        delays: Delays | None,
+        coder: Coder,
+        live: LiveMargin | None,
+        users: UserScores | None,
     ) -> Unfinal:
         if live is None:
             return cls(waits="nothing is live that could say how likely an outcome is", is_asked_for=True)
@@ -137,7 +153,9 @@ class Unfinal:
             why = f"{n} outcomes tell how soon they come, fewer than {ENOUGH:g}"
             return cls(waits=why, is_asked_for=True)
         coded, margins, tally = [], [], Tally()
-        for samples in read_unfinal(config.samples, as_of - config.head.window, as_of, tally=tally):
+        cfg = config.samples if users is None else users.reading
+        for batch in read_unfinal(cfg, as_of - config.head.window, as_of, tally=tally):
+            samples = batch if users is None else users.on(batch)
             coded.append(coder.encode(samples))
             margins.append(live(samples, coded[-1]))
         newest_us = -NEVER if tally.newest_outcome_us is None else tally.newest_outcome_us

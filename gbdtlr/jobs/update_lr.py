@@ -108,6 +108,9 @@ def settings_changed(config: Config, base: Release) -> bool:
     samples = made.get("samples")
     samples = samples if isinstance(samples, dict) else {}
     columns = any(samples.get(key) != now["samples"].get(key) for key in ("wide", "dense", "user_score"))
+    # How users learn moves the head only where their scores are worked out.
+    tables = [table for table in (made.get("users"), now.get("users")) if isinstance(table, dict)]
+    columns |= any(table.get("replay") for table in tables) and made.get("users") != now.get("users")
     head = made.get("head")
     if isinstance(head, dict):
         head = {**head, "hindsight": now["head"]["hindsight"]}  # makes no other head, once something is on record

@@ -26,6 +26,7 @@ from gbdtlr.jobs.learn import learn
 from gbdtlr.jobs.train_trees import train_trees
 from gbdtlr.jobs.update_lr import update_lr
 from gbdtlr.scoring import Scorer, score_file
+from gbdtlr.users import Events, Rule
 from gbdtlr.values.arrays import from_numpy
 
 DAY0, HOUR = datetime(2024, 1, 1, tzinfo=UTC), timedelta(hours=1)
@@ -176,6 +177,9 @@ def _score(config: Config, model: Model, folder: Path) -> None:
     scorer.score(rows)
     scorer.score_row(rows.slice(0, 1).to_pylist()[0])
     score_file(scorer, str(folder / "samples" / "all.parquet"), str(folder / "scored.parquet"))
+    one, n = np.ones(1, np.int64), np.zeros(1)
+    users = Events(one.astype(np.uint64), one - 1, one, one, one.astype(np.int8), n, one.astype(np.uint64))
+    users.scores(np.ones((1, 1)), Rule())
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr.config import UsersConfig
+from gbdtlr.config import USER_SCORE, UsersConfig
 from gbdtlr.errors import ConfigError, SchemaError
 from gbdtlr.head import Head, Layout
 from gbdtlr.head.dense import DenseColumns
@@ -75,6 +75,8 @@ class Users:
         table = made if isinstance(made, Mapping) else {}
         samples, users = table.get("samples"), table.get("users")
         name = samples.get("user_score") if isinstance(samples, Mapping) else None
+        if isinstance(users, Mapping) and users.get("replay"):
+            name = USER_SCORE
         column = name if name in release.head.dense.names else None
         rule = Rule.of(UsersConfig.from_dict(users) if isinstance(users, dict) else UsersConfig())
         embeddings = release.embeddings

@@ -24,7 +24,7 @@ from gbdtlr.jobs.guards.columns import Profile
 from gbdtlr.jobs.guards.early import early
 from gbdtlr.jobs.guards.joined import joined
 from gbdtlr.jobs.guards.quality import Judged, calibration, contest, contests, contradiction, worse
-from gbdtlr.jobs.guards.seen import Observer, Seen, profile_of
+from gbdtlr.jobs.guards.seen import Observer, Seen, logged, profile_of
 from gbdtlr.jobs.guards.traffic import Totals, Traffic, unpredicted
 from gbdtlr.jobs.result import Reporter
 from gbdtlr.release import Release, Slow
@@ -48,6 +48,7 @@ __all__ = [
     "given",
     "given_to_trees",
     "joined",
+    "logged",
     "not_finite",
     "objections",
     "profile_of",

@@ -6,7 +6,7 @@ the store for more than the live release. What was forced counts as seen, so nob
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -108,11 +108,18 @@ class Observer:
     as_live : with those of the live head, to be compared with the releases before; the same where it reads rows alike
     """
 
-    def __init__(self, model: Model, since: datetime | None, live: Model | None = None) -> None:
-        """Observer of rows that ``model`` has coded, and beside it ``live`` where that reads rows in another way."""
+    def __init__(
+        self, model: Model, since: datetime | None, live: Model | None = None, worked_out: Collection[str] = ()
+    ) -> None:
+        """Observer of rows that ``model`` has coded, and beside it ``live`` where that reads rows in another way.
+
+        Parameters
+        ----------
+        worked_out : dense columns that no log gave, and of which none can be at fault
+        """
         self._schema = model.trees.schema
-        self._reads = model.head.wide, model.head.dense
-        self._live = None if live is None else (live.head.wide, live.head.dense)
+        self._reads = model.head.wide, logged(model.head.dense, worked_out)
+        self._live = None if live is None else (live.head.wide, logged(live.head.dense, worked_out))
         self._since_us = None if since is None else to_us(since)
         self.seen = self.as_live = Seen()
 
@@ -143,6 +150,11 @@ class Observer:
             self.as_live = self.seen
         else:
             self.as_live = self.as_live.plus(seen_in(samples, beside, self._schema, *self._live))
+
+
+def logged(dense: DenseColumns, worked_out: Collection[str]) -> DenseColumns:
+    """The dense columns without those that no log gave."""
+    return dense.chosen([name for name in dense.names if name not in worked_out])
 
 
 def seen_in(

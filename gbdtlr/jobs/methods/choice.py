@@ -38,12 +38,12 @@ def dense_of(config: Config, slow: Slow) -> DenseColumns:
         They have none for one of them, or an anchor has another length than its column.
     """
     known = {column.name: column for column in slow.dense.columns}
-    if strangers := [name for name in config.samples.linear if name not in known]:
+    if strangers := [name for name in config.linear if name not in known]:
         raise ConfigError(
-            f"[samples] dense or user_score names {', '.join(strangers)}, for which the live trees "
+            f"[samples] dense or user_score, or [users] replay, names {', '.join(strangers)}, for which the live trees "
             f"({slow.trees_name}) have no centre and scale; run first: gbdtlr train-trees"
         )
-    return anchored([known[name] for name in config.samples.linear], config)
+    return anchored([known[name] for name in config.linear], config)
 
 
 def anchored(columns: Sequence[DenseColumn], config: Config) -> DenseColumns:
@@ -51,7 +51,7 @@ def anchored(columns: Sequence[DenseColumn], config: Config) -> DenseColumns:
     has another length than its column."""
     found, head = [], config.head
     for column in columns:
-        own = 1.0 if column.name == config.samples.user_score else 0.0
+        own = 1.0 if column.name == config.user_score else 0.0
         try:
             found.append(column.anchored(head.dense_anchor.get(column.name, own)))
         except SchemaError as error:
