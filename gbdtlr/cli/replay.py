@@ -13,7 +13,7 @@ import click
 
 from gbdtlr import tables
 from gbdtlr.cli.explain import check_page, write_page
-from gbdtlr.cli.session import Session, durations, engine, with_config
+from gbdtlr.cli.session import Session, duration, durations, engine, with_config
 from gbdtlr.config import ONLINE, Config
 
 _ENDS = ("published", "unchanged", "superseded", "refused", "failed")
@@ -25,6 +25,13 @@ _FIGURES = {"ne": "NE", "log_loss": "log loss", "calibration": "calibration", "a
 @click.option("--end", metavar="TIME", required=True, help="End of the period, not part of it.")
 @durations("--trees-every", default="1d", show_default=True, help="How often trees are trained; several: 1d,7d.")
 @durations("--lr-every", default="3h", show_default=True, help="How often the head is refitted; several: 1h,3h,6h.")
+@duration("--embeddings-every", help="How often vectors of items are made, by train-embeddings; never, if not given.")
+@duration(
+    "--user-state-age",
+    "user_state_ages",
+    multiple=True,
+    help="Score once more with users' states so old, such as 1h; may be repeated.",
+)
 @click.option("--strategy", "strategies", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
 @click.option("--also", multiple=True, metavar="FILE", help="Further config to compare; may be repeated.")
 @click.option("--method", "methods", multiple=True, metavar="NAME", help="Further head method; may be repeated.")
@@ -39,6 +46,8 @@ def replay(
     end: str,
     trees_every: tuple[timedelta, ...],
     lr_every: tuple[timedelta, ...],
+    embeddings_every: timedelta | None,
+    user_state_ages: tuple[timedelta, ...],
     strategies: tuple[str, ...],
     also: tuple[str, ...],
     methods: tuple[str, ...],
@@ -49,13 +58,14 @@ def replay(
 ) -> None:
     """Show what each cadence would have given on past data.
 
-    Runs both jobs over the period, in stores of its own, scores every row with what was live when it happened, and
+    Runs the jobs over the period, in stores of its own, scores every row with what was live when it happened, and
     compares. Strategies are compared at the first of the cadences.
 
     \b
     Example:
       gbdtlr replay -c configs/flights.toml --start 2013-02-01 --end 2013-03-15 --trees-every 1d --lr-every 3h
       gbdtlr replay -c configs/flights.toml --start 2013-02-01 --end 2013-02-15 --lr-every 3h,6h --report replay.html
+      gbdtlr replay -c shop.toml --start 2024-03-01 --end 2024-03-15 --embeddings-every 1d --user-state-age 1h
     """
     from gbdtlr.replay import replay
 
@@ -75,6 +85,8 @@ def replay(
                 others=_others(session.config, also, methods),
                 workers=workers,
                 engine=working,
+                embeddings_every=embeddings_every,
+                user_state_ages=user_state_ages,
             )
     except KeyboardInterrupt:
         if out:
@@ -116,6 +128,8 @@ def _text(values: dict[str, Any], session: Session) -> str:
     ]
     header = ["strategy", *_FIGURES.values(), "NE - two-speed", "95% interval", "training s"]
     period = f"{values['start']} to {values['end']}, trees every {values['trees_every']}, head {values['lr_every']}"
+    if values["embeddings_every"]:
+        period += f", embeddings {values['embeddings_every']}"
     parts = [headline(values), f"{tables.count(values['rows'], 'row')}, {period}", session.table(header, rows)]
     if "labels" in values:
         rows = [[each["name"], f"{each['unfinal']:.1%}", *_ends_of(each)] for each in values["labels"]]
@@ -151,7 +165,8 @@ def _cost(values: dict[str, Any]) -> str:
     """How the jobs ended, what one takes, and what the replay adds."""
     ends = ", ".join(f"{values['jobs'][end]:,} {end}" for end in _ENDS if values["jobs"][end])
     cost = values["cost"]
-    each = ", ".join(f"{job} {cost[job]:.2f} s" for job in ("train-trees", "update-lr") if cost[job] is not None)
+    told = ("train-trees", "train-embeddings", "update-lr")
+    each = ", ".join(f"{job} {cost[job]:.2f} s" for job in told if cost[job] is not None)
     return f"jobs: {ends or 'none'}; mean time of one: {each}; the replay adds {cost['replay']:.3f} s to each"
 
 

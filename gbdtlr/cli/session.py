@@ -172,10 +172,12 @@ class Session:
 
 
 def duration(*names: str, **attributes: Any) -> Callable[[Function], Function]:
-    """Option such as ``90s``, ``15m``, ``6h`` or ``28d``, converted."""
+    """Option such as ``90s``, ``15m``, ``6h`` or ``28d``, converted; of one that may be repeated, all of them."""
 
-    def convert(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
+    def convert(ctx: click.Context, param: click.Parameter, value: Any) -> timedelta | tuple[timedelta, ...] | None:
         try:
+            if isinstance(value, tuple):
+                return tuple(check_length("it", parse_duration(each)) for each in value)
             return None if value is None else check_length("it", parse_duration(value))
         except ConfigError as error:
             raise click.BadParameter(str(error), ctx, param) from None

@@ -10,12 +10,16 @@ from gbdtlr.config import AT_ONCE, UNFINAL, Config
 from gbdtlr.errors import ConfigError
 from gbdtlr.replay.rivals import RIVALS
 from gbdtlr.replay.timeline import Cadence, Segment, segments
+from gbdtlr.times import format_duration
 
 OURS = ("two-speed", "trees-on-schedule", "stale-trees")
 STRATEGIES = (*OURS, *RIVALS)
 LABELS = (*UNFINAL, AT_ONCE)
 """Two-speed training that waits until labels are final, that weighs rows before, and, which nobody can, that knows
 every label as its row happens. For samples whose rows have deadlines."""
+
+NO_STATES = "no-user-states"
+"""Two-speed training without what users' states add: as for users that are all new."""
 
 Durations = timedelta | Sequence[timedelta]
 
@@ -30,6 +34,7 @@ class Plan:
     cadences: tuple[Cadence, ...]
     strategies: tuple[str, ...]
     others: Mapping[str, Config]
+    ages: tuple[timedelta, ...] = ()
 
     @classmethod
     def of(
@@ -41,6 +46,8 @@ class Plan:
         lr_every: Durations,
         strategies: Sequence[str] | None,
         others: Mapping[str, Config],
+        embeddings_every: timedelta | None = None,
+        user_state_ages: Sequence[timedelta] = (),
     ) -> Plan:
         """Plan of the arguments of :func:`replay`; raises ``ConfigError``."""
         every = (*OURS, *LABELS, *RIVALS)
@@ -60,11 +67,19 @@ class Plan:
         trees, heads = (
             (each,) if isinstance(each, timedelta) else tuple(dict.fromkeys(each)) for each in (trees_every, lr_every)
         )
-        cadences = tuple(Cadence(t, h) for t in trees for h in heads)
+        cadences = tuple(Cadence(t, h, embeddings_every) for t in trees for h in heads)
+        ages = tuple(dict.fromkeys(user_state_ages))
+        for each in (config, *others.values()):
+            check_users(each, embeddings_every is not None, bool(ages) and each is config)
         if not cadences:
             raise ConfigError("a replay needs at least one cadence of the trees and one of the head")
         chosen = tuple(name for name in every if strategies is None or name in strategies or name == "two-speed")
-        return cls(config, start, end, cadences, chosen, others)
+        return cls(config, start, end, cadences, chosen, others, ages)
+
+    @property
+    def users(self) -> list[str]:
+        """Names of what users' states of several ages would have given, if that is asked for."""
+        return [NO_STATES, *map(name_of_age, (timedelta(), *self.ages))] if self.ages else []
 
     @property
     def labels(self) -> dict[str, Config]:
@@ -84,3 +99,28 @@ class Plan:
         """Ages to try: doubling, as long as two thirds of the period can be scored with the oldest."""
         most = (self.end - self.start) / 3
         return [every * 2**k for k in range(8) if every * 2**k <= most]
+
+
+def name_of_age(age: timedelta) -> str:
+    """What two-speed training with users' states so old is called."""
+    return f"user-states-{format_duration(age) if age else 'live'}"
+
+
+def check_users(config: Config, has_vectors: bool, has_ages: bool) -> None:
+    """Nothing, if users' scores can be worked out where a config, or who asks for states of an age, needs them.
+
+    Raises
+    ------
+    ConfigError
+        There would be no vectors, or it is not said who was shown what, or not all of it is there.
+    """
+    if (config.users.replay or has_ages) and not has_vectors:
+        who = "--user-state-age" if has_ages else "[users] replay"
+        raise ConfigError(f"{who} needs vectors of items, which a replay makes as often as --embeddings-every says")
+    samples = config.samples
+    if has_vectors and samples.item is None:
+        raise ConfigError("--embeddings-every needs [samples] item, the column that says which item was shown")
+    if has_ages and samples.user is None:
+        raise ConfigError("--user-state-age needs [samples] user, the column that says who was shown it")
+    if has_ages and samples.negative_keep_rate < 1:
+        raise ConfigError("--user-state-age needs every event, and [samples] negative_keep_rate leaves some out")

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from contextvars import copy_context
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -46,8 +46,10 @@ def replay(
     others: Mapping[str, Config] | None = None,
     workers: int = 1,
     engine: Engine = LOCAL,
+    embeddings_every: timedelta | None = None,
+    user_state_ages: Sequence[timedelta] = (),
 ) -> ReplayResult:
-    """Run the two jobs over the events of ``[start, end)`` and score each row with what was live when it happened.
+    """Run the jobs over the events of ``[start, end)`` and score each row with what was live when it happened.
 
     Parameters
     ----------
@@ -60,11 +62,13 @@ def replay(
     others : further configs by name, replayed as two-speed systems of their own
     workers : how many parts of the work run side by side
     engine : where else than here these parts run, each as on one machine; ``out`` must be a folder that is seen there
+    embeddings_every : how often vectors of items are made, with the job that is due then, or next; None for never
+    user_state_ages : how old users' states are that score all rows once more, beside states that know all and none
 
     Raises
     ------
     ConfigError
-        An empty period, an unknown strategy, or ``out`` holds another replay.
+        An empty period, an unknown strategy, states of users without vectors of items, or ``out`` holds another replay.
     GbdtlrError
         Samples cannot be used, or nothing could be published at ``start``.
 
@@ -74,7 +78,7 @@ def replay(
     """
     config = _alone(at_snapshots(config))  # every job of the replay reads the same
     others = {name: _alone(at_snapshots(other)) for name, other in (others or {}).items()}
-    plan = Plan.of(config, start, end, trees_every, lr_every, strategies, others)
+    plan = Plan.of(config, start, end, trees_every, lr_every, strategies, others, embeddings_every, user_state_ages)
     with ExitStack() as stack:
         if out is None:  # a part still at work when another failed may be writing there
             out = stack.enter_context(tempfile.TemporaryDirectory("-gbdtlr", ignore_cleanup_errors=True))
@@ -101,12 +105,13 @@ class _Run:
         self._engine = engine
         self._lock = threading.Lock()
         self._done = 0
-        n_steps = {cadence: sum(len(s.steps) for s in plan.segments(cadence)) for cadence in plan.cadences}
+        n_jobs = {cadence: sum(s.n_jobs for s in plan.segments(cadence)) for cadence in plan.cadences}
+        n_steps = sum(len(s.steps) for s in plan.segments(plan.main))
         n_rivals = sum(name in RIVALS for name in plan.strategies)
         # What the config says already is not done twice.
         labels = {name: config for name, config in plan.labels.items() if config != plan.config}
         self._further = {**labels, **plan.others}
-        self._total = sum(n_steps.values()) + n_steps[plan.main] * (n_rivals + len(self._further))
+        self._total = sum(n_jobs.values()) + n_steps * n_rivals + n_jobs[plan.main] * len(self._further)
 
     def _tick(self, what: str) -> Callable[[str], None]:
         return lambda at: self._advance(1, f"{what} {at}")
@@ -117,10 +122,11 @@ class _Run:
             if self._progress is not None:
                 self._progress(self._done, self._total, text)
 
-    def _part(self, name: str, config: Config, cadence: Cadence) -> Journal:
+    def _part(self, name: str, config: Config, cadence: Cadence, has_states: bool = False) -> Journal:
         table = config.as_dict()
         told = {key: table[key] for key in table if key not in ("store", "threads")}
-        return self._journal.part(name, {"config": told, "cadence": cadence.name})
+        states = {"user_states": True} if has_states else {}
+        return self._journal.part(name, {"config": told, "cadence": cadence.name, **states})
 
     def _two_speed(self, name: str, config: Config, cadence: Cadence) -> TwoSpeed:
         plan = self._plan
@@ -128,10 +134,11 @@ class _Run:
         return TwoSpeed(
             config,
             plan.segments(cadence),
-            self._part(f"{name}-{cadence.name}", config, cadence),
+            self._part(f"{name}-{cadence.name}", config, cadence, bool(plan.ages) and main),
             plan.delays(cadence.lr_every) if main else [],
             plan.delays(cadence.trees_every) if main else [],
             self._tick(name),
+            plan.ages if main else (),
         )
 
     def _spread(self, which: str, kept: Sequence[int]) -> list[Arrays]:
@@ -217,7 +224,9 @@ class _Run:
             margins[name] = given["two-speed"]
             seconds[name] = seconds_of(system)["two-speed"]
             ours[name] = system
-        margins = {name: margins[name] for name in (*plan.strategies, *plan.others)}
+        margins |= {name: main[name] for name in plan.users}
+        seconds |= dict.fromkeys(plan.users, seconds["two-speed"])
+        margins = {name: margins[name] for name in (*plan.strategies, *plan.users, *plan.others)}
         told = found(plan, rows, margins, seconds, systems, arrays)
         if plan.labels:
             told["labels"] = of_labels(plan, rows, margins, ours)

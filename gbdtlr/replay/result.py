@@ -77,6 +77,7 @@ def found(
         "timezone": plan.config.samples.timezone,
         "trees_every": format_duration(plan.main.trees_every),
         "lr_every": format_duration(plan.main.lr_every),
+        "embeddings_every": None if (often := plan.main.embeddings_every) is None else format_duration(often),
         "block": format_duration(timedelta(seconds=round(blocks.length.total_seconds()))),
         "rate": float(rows.weight @ rows.label / rows.weight.sum()) if rows.weight.any() else None,
         "jobs": _ends(systems[0]),
@@ -176,7 +177,7 @@ def _cost(system: TwoSpeed, arrays: Arrays) -> dict[str, Any]:
     """Mean seconds of the bare jobs, and what the replay adds to each."""
     cost: dict[str, Any] = {
         job: float(np.mean(spent)) if spent else None
-        for job in ("train-trees", "update-lr")
+        for job in ("train-trees", "train-embeddings", "update-lr")
         for spent in [[done.seconds for done in system.done if done.job == job]]
     }
     return {**cost, "replay": float(arrays["scoring_s"].sum()) / len(system.done)}

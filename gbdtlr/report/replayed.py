@@ -19,6 +19,8 @@ EXPLAINED = {
     "stale-trees": "the first trees, for ever",
     "wait": "two-speed, no label learned before it is final",
     "weigh": "two-speed, rows whose label may still change weighed by how likely that is",
+    "no-user-states": "two-speed, all users new",
+    "user-states-live": "two-speed, users' states that know all that was known then",
     "labels-at-once": "two-speed that knows every label as its row happens, which nobody can",
     "trees-every-update": "trees trained anew at each update",
     "lightgbm-refit": "the schedule's trees, their leaves refitted by Booster.refit at each update, best decay so far",
@@ -80,8 +82,8 @@ def replay_page(found: Mapping[str, Any], command: str = "") -> str:
         *([page.words(standing(found))] if standing(found) else []),
         page.words(
             f"{found['rows']:,} rows from {period}, {percent(found['rate'])} of them positive. Trees every "
-            f"{found['trees_every']}, head every {found['lr_every']}. Each row was scored by what was live when it "
-            "happened, before its label was known.",
+            f"{found['trees_every']}, head every {found['lr_every']}{_embeddings(found)}. Each row was scored "
+            "by what was live when it happened, before its label was known.",
             "soft",
         ),
         "</header>",
@@ -129,8 +131,18 @@ def _strategies(found: Mapping[str, Any]) -> str:
 
 def _what_each_is(found: Mapping[str, Any]) -> str:
     told = [f"{e['name']}: {EXPLAINED[e['name']]}" for e in found["strategies"] if e["name"] in EXPLAINED]
+    told += [f"{e['name']}: states {age} old" for e in found["strategies"] if (age := _state_age(e["name"]))]
     told += [f"{name}: trees and head of a further config" for name in found["others"]]
     return "; ".join(told) + "."
+
+
+def _embeddings(found: Mapping[str, Any]) -> str:
+    return f", embeddings every {found['embeddings_every']}" if found["embeddings_every"] else ""
+
+
+def _state_age(name: str) -> str:
+    """How old users' states were, of a strategy that is named for it; empty for others."""
+    return "" if name in EXPLAINED or not name.startswith("user-states-") else name.removeprefix("user-states-")
 
 
 def _labels(found: Mapping[str, Any]) -> list[str]:
@@ -216,7 +228,8 @@ def _cadences(found: Mapping[str, Any]) -> list[str]:
 def _run(found: Mapping[str, Any], command: str) -> list[str]:
     jobs, cost = found["jobs"], found["cost"]
     ends = ", ".join(f"{jobs[end]:,} {end}" for end in ("published", "unchanged", "superseded", "refused", "failed"))
-    spent = "; ".join(f"{job} {seconds(cost[job])}" for job in ("train-trees", "update-lr") if cost[job] is not None)
+    told = ("train-trees", "train-embeddings", "update-lr")
+    spent = "; ".join(f"{job} {seconds(cost[job])}" for job in told if cost[job] is not None)
     parts = [
         page.words(f"Jobs: {ends}."),
         page.words(f"Mean time of a whole job: {spent}; the replay adds {seconds(cost['replay'])} to each."),

@@ -43,3 +43,19 @@ def test_a_training_and_an_update_at_once_are_one_step() -> None:
 def test_an_empty_period() -> None:
     with pytest.raises(ConfigError, match="end must be after"):
         segments(START, START, Cadence(timedelta(1), timedelta(1)))
+
+
+def test_embeddings_are_trained_with_the_job_that_is_due_then_or_next() -> None:
+    hour = timedelta(hours=1)
+    cadence = Cadence(12 * hour, 4 * hour, 6 * hour)
+    steps = [step for segment in segments(START, START + 24 * hour, cadence) for step in segment.steps]
+    assert {step.at.hour: step.jobs for step in steps} == {
+        0: ("train-trees", "train-embeddings"),
+        4: ("update-lr",),
+        8: ("train-embeddings", "update-lr"),  # due at 6
+        12: ("train-trees", "train-embeddings"),
+        16: ("update-lr",),
+        20: ("train-embeddings", "update-lr"),
+    }
+    assert cadence.name == "12h-4h-6h"
+    assert [segment.n_jobs for segment in segments(START, START + 24 * hour, cadence)] == [5, 5]
