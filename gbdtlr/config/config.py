@@ -178,7 +178,7 @@ class Config:
             del table["users"]
         if not self.linear:
             del table["samples"]["dense"], table["head"]["dense_l2"], table["head"]["dense_anchor"]
-            del table["guard"]["drift"]
+            del table["guard"]["drift"], table["guard"]["leak"]
         if self.samples.item is None:
             del table["embeddings"], table["guard"]["vectors"], table["guard"]["cosine"]
         return table

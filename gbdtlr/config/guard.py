@@ -16,7 +16,8 @@ class GuardConfig:
     ``volume`` is how many labels may become known, as multiples of the same hours of recent days; ``label_rate`` how
     far the odds of a positive may be below the lowest and above the highest of these. The share of a column's rows that
     are missing, or hold categories unseen, may rise by ``missing``; a column may be all of one value where that had a
-    share of ``constant`` before. The mean of a dense column may move by ``drift`` of its standard deviations. ``auc``
+    share of ``constant`` before. The mean of a dense column may move by ``drift`` of its standard deviations; on
+    rows that a head has not learned, it must be worth the share ``leak`` of what the head gives it. ``auc``
     is the lowest the live head may have on labels it had not learned, and ``worse`` the share by which a new head's log
     loss may exceed its. Of the last day's rows, ``vectors`` is the least share whose item must have a vector in new
     embeddings, and ``cosine`` the least mean of that between an item's new vector, rotated, and its live one. ``ages``
@@ -33,6 +34,7 @@ class GuardConfig:
     missing: float = 0.75
     constant: float = 0.5
     drift: float = 5.0
+    leak: float = 0.25
     auc: float = 0.4
     worse: float = 0.05
     vectors: float = 0.3
@@ -51,7 +53,7 @@ class GuardConfig:
             bounds = getattr(self, key)
             if len(bounds) != 2 or not 0 <= bounds[0] < 1 < bounds[1]:
                 raise ConfigError(f"[guard] {key} must be two numbers around 1, such as [0.5, 2.0]")
-        shares = ("missing", "constant", "vectors", "cosine", "keyless", "repeated", "unmatched", "late")
+        shares = ("missing", "constant", "leak", "vectors", "cosine", "keyless", "repeated", "unmatched", "late")
         others = (("drift", math.inf), ("auc", 0.5), ("worse", math.inf))
         for key, most in (*((share, 1.0) for share in shares), *others):
             if not 0 <= getattr(self, key) <= most:

@@ -89,6 +89,7 @@ class Fresh:
         return [
             *guards.given(base, self.as_live, as_of, config.guard),
             *guards.contradiction(self.judged(base), config.guard),
+            *guards.leaks(self.judged(base), config.guard),
         ]
 
     def judged(self, base: Release) -> list[tuple[Head, Parts[Codes]]]:

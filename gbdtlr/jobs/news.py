@@ -146,12 +146,14 @@ class News:
     def checks(self, base: Release, ledger: Ledger, run: Run) -> list[guards.Check]:
         """What may speak against learning these at all."""
         config, tally = run.config, self.window.tally
+        judged = [(head, known) for head, known, _ in self.judged(base)]
         return [
             *guards.joined(tally.joined, config.guard),
             *guards.too_few(ledger.learned_since_full, config.guard),
             *guards.given(base, self.as_live, run.as_of, config.guard),
             *guards.ages(tally, config),
-            *guards.contradiction([(head, known) for head, known, _ in self.judged(base)], config.guard),
+            *guards.contradiction(judged, config.guard),
+            *guards.leaks(judged, config.guard),
         ]
 
     def unfinal(self, run: Run) -> Unfinal:

@@ -12,6 +12,7 @@ from gbdtlr.compute.threads import n_threads
 from gbdtlr.config import Config
 from gbdtlr.errors import GbdtlrError, Refused, StoreUnavailable
 from gbdtlr.head import DenseColumn, DenseColumns, pieces
+from gbdtlr.head.codes import happened_from
 from gbdtlr.jobs import guards, hindsight, then
 from gbdtlr.jobs.by import NOBODY, By
 from gbdtlr.jobs.coding import code_window, start_of
@@ -32,6 +33,7 @@ from gbdtlr.release import Embedded, Release, Slow
 from gbdtlr.release.slow import DENSE
 from gbdtlr.samples import Samples, at_snapshots
 from gbdtlr.store import Entry
+from gbdtlr.times import to_us
 from gbdtlr.trees import train
 from gbdtlr.values.vectors import is_list
 
@@ -327,4 +329,22 @@ def _checks(draft: Draft, rival: _Rival) -> list[guards.Check]:
         bare = draft.fitted.unlearned or draft.model.bare().head
         worse = draft.worse(bare, parts, "the new head is worse than its bare trees")
     ages = guards.ages(draft.window.tally, draft.run.config)
-    return [*ages, *worse, *draft.calibration(draft.as_of - NEWEST)]
+    return [*ages, *worse, *draft.calibration(draft.as_of - NEWEST), *_leaks(draft, rival)]
+
+
+def _leaks(draft: Draft, rival: _Rival) -> list[guards.Check]:
+    """What may speak against dense columns that the live head has not: with a head that does not know the newest day.
+
+    Those that it has are judged by what they add on what it has not learned, at every update.
+    """
+    config, since = draft.run.config, draft.as_of - NEWEST
+    known = () if rival.release is None else rival.release.head.dense.names
+    if {*draft.fitted.head.dense.names} <= {*known}:
+        return []
+    older = draft.window.known_by(since)
+    newer = draft.window.known_after(since).derive(happened_from, to_us(since))
+    if min(rows.sum(len, zero=0) for rows in (older, newer)) < config.guard.min_samples:
+        return []
+    with draft.run.say.timed("head.hold_out"):
+        held_out = method_of(config, draft.slow).full(Lesson(older, draft.slow.trees, since)).head
+    return list(guards.leaks([(held_out, newer)], config.guard))
