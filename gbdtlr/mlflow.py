@@ -82,6 +82,7 @@ def _written(how: str, store: str | os.PathLike[str] | Store, release: int | Non
         data = os.path.join(folder, "store")  # MLflow names the data in its model by this
         copy_release(loaded.store, entry.number, Store.open(data))
         about = {"release": entry.number, "trees": entry.trees, "head": entry.head}
+        about |= {} if entry.embeddings is None else {"embeddings": entry.embeddings}
         given = {
             "pip_requirements": [f"gbdtlr=={gbdtlr.__version__}"],
             **options,

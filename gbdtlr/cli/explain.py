@@ -113,6 +113,10 @@ def _diff_text(found: dict[str, Any], session: Session) -> str:
     parts = [f"release {found['a']} to {found['b']}, on {tables.count(found['rows'], 'sample')}"]
     if found["trees_differ"]:
         parts[0] += "; the trees are new, so their leaves cannot be compared"
+    if found["embeddings"] is not None:
+        from gbdtlr.inspect.embeddings import embeddings_in_words
+
+        parts.append(embeddings_in_words(found["embeddings"]))
     if found["probability_a"] is not None and found["probability_b"] is not None:
         parts.append(f"mean probability {found['probability_a']:.4f} before, {found['probability_b']:.4f} after")
     for kinds, header in ((("leaf", "bias"), "where"), (("id",), "id"), (("dense",), "dense column")):

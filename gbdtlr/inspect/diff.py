@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.errors import NoReleaseError
+from gbdtlr.inspect.embeddings import embeddings_moved
 from gbdtlr.inspect.moves import Move, bias_move, dense_moves, leaf_moves, most_common_first, wide_moves
 from gbdtlr.inspect.rows import window_samples
 from gbdtlr.metrics import sigmoid
@@ -29,6 +30,7 @@ def diff(store: Store, a: int | None = None, b: int | None = None, top: int = 20
     Returns
     -------
     ``a``, ``b`` : numbers; ``trees_differ`` : whether they stand on different trees, whose leaves cannot be compared
+    ``embeddings`` : what :func:`embeddings_moved` tells, None where they are the same
     ``rows`` : samples the effects are taken over, at most the newest ``rows.MAX_ROWS``
     ``probability_a``, ``probability_b`` : mean over these rows
     ``moves`` : the largest, each with its ``kind``, ``leaf``, ``id``, ``dense`` or ``bias``, ``what`` in words,
@@ -46,6 +48,7 @@ def diff(store: Store, a: int | None = None, b: int | None = None, top: int = 20
         "a": old.entry.number,
         "b": new.entry.number,
         "trees_differ": old.entry.trees != new.entry.trees,
+        "embeddings": embeddings_moved(old, new),
         "rows": 0 if samples is None else len(samples),
         "probability_a": None,
         "probability_b": None,

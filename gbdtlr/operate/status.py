@@ -52,16 +52,16 @@ def status(store: AnyStore, now: datetime) -> dict[str, Any]:
     }
 
 
-def ages_of(entry: Entry, now: datetime) -> dict[str, float]:
-    """``trees_age_s`` and ``head_age_s`` of an entry's pair, by the names of its versions."""
-    return {"trees_age_s": _age_s(entry.trees, now), "head_age_s": _age_s(entry.head, now)}
+def ages_of(entry: Entry, now: datetime) -> dict[str, float | None]:
+    """``trees_age_s``, ``head_age_s`` and ``embeddings_age_s`` of an entry, by the names of its versions."""
+    names = {"trees": entry.trees, "head": entry.head, "embeddings": entry.embeddings}
+    return {f"{part}_age_s": None if name is None else _age_s(name, now) for part, name in names.items()}
 
 
 def _values(entry: Entry, now: datetime) -> dict[str, Any]:
     """An entry of a pair and its ages; what stands after it is told of the newest alone."""
     values = {name: value for name, value in values_of(entry).items() if name not in ("live", "candidate", "held")}
-    embeddings_age_s = None if entry.embeddings is None else _age_s(entry.embeddings, now)
-    return {**values, **ages_of(entry, now), "embeddings_age_s": embeddings_age_s}
+    return {**values, **ages_of(entry, now)}
 
 
 def _age_s(version: str, now: datetime) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 from gbdtlr import tables
 from gbdtlr.errors import GbdtlrError, NoReleaseError
 from gbdtlr.inspect.diff import diff
+from gbdtlr.inspect.embeddings import embeddings_in_words
 from gbdtlr.inspect.importance import importance
 from gbdtlr.inspect.rows import window_samples
 from gbdtlr.metrics import Quality
@@ -45,7 +46,9 @@ def store_page(store: Store, last: int = 500) -> str:
     days = [of_day(told, i) for i in range(len(told))]
     body = [
         f"<header><small>gbdtlr report</small><h1>{escape(_headline(live, days, timezone))}</h1>",
-        page.words(f"{store.url}: {len(entries):,} releases, live is {live.number}.", "soft"),
+        page.words(
+            f"{store.url}: {len(entries):,} releases, live is {live.number}{_embeddings(release, timezone)}.", "soft"
+        ),
         "</header>",
         page.heading("Releases over time"),
         page.figures(_charts(told, days, entries, timezone))
@@ -61,6 +64,12 @@ def store_page(store: Store, last: int = 500) -> str:
         _table(entries[-30:], timezone),
     ]
     return page.page(f"gbdtlr report: release {live.number}", body)
+
+
+def _embeddings(release: Release, timezone: str) -> str:
+    """The age of a release's embeddings, as the end of a sentence; empty where there are none."""
+    found = release.embeddings
+    return "" if found is None else f", with embeddings as of {_when(found.as_of, timezone)}"
 
 
 def _headline(live: Entry, days: Sequence[Mapping[str, Any]], timezone: str) -> str:
@@ -226,6 +235,8 @@ def changes(found: Mapping[str, Any]) -> list[str]:
         )
     if found["trees_differ"]:
         parts.append(page.words("The trees are new, so their leaves cannot be compared with the ones before."))
+    if found["embeddings"] is not None:
+        parts.append(page.words(f"{embeddings_in_words(found['embeddings']).capitalize()}."))
     for kinds, header in ((("leaf", "bias"), "where"), (("id",), "id"), (("dense",), "dense column")):
         rows = [
             [m["what"], f"{m['before']:+.4f}", f"{m['after']:+.4f}", f"{m['rows']:,}", f"{100 * m['effect']:+.2g}%"]
@@ -251,18 +262,18 @@ def _features(release: Release) -> list[str]:
 
 
 def _table(entries: Sequence[Entry], timezone: str) -> str:
+    parts = ["trees", *(["embeddings"] if any(entry.embeddings for entry in entries) else []), "head"]
     rows = [
         [
             str(entry.number),
             _when(entry.as_of, timezone),
             _made_by(entry),
             *(fixed(_progressive(entry).get(key)) for key in ("ne", "calibration", "rate")),
-            entry.trees.rpartition("-")[2],
-            entry.head.rpartition("-")[2],
+            *((getattr(entry, part) or tables.NONE).rpartition("-")[2] for part in parts),
         ]
         for entry in reversed(entries)
     ]
-    header = ["release", "as of", "made by", "NE", "calibration", "share of positives", "trees", "head"]
+    header = ["release", "as of", "made by", "NE", "calibration", "share of positives", *parts]
     return page.table(header, rows)
 
 

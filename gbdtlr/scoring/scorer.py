@@ -234,13 +234,15 @@ class Scorer:
         Returns
         -------
         health : ``release``, ``trees``, ``head``; ``trees_as_of``, ``head_as_of`` and their ages ``trees_age_s``,
-            ``head_age_s``; ``pinned``; ``refreshing``, whether a background thread does; ``checked_age_s``, since the
+            ``head_age_s``; ``embeddings``, ``embeddings_as_of`` and ``embeddings_age_s``, None where there are none;
+            ``pinned``; ``refreshing``, whether a background thread does; ``checked_age_s``, since the
             store last confirmed the release; ``failures``, refreshes failed since; ``error``, the last one's or None;
             ``candidate``, number of the one that stood then, and ``held``, of the hold; None where there was none;
             ``users``, how many states were ``known``, and how many began as a new user's by the reason
         """
         now = now or datetime.now(UTC)
         release, refresher, standing = self._serving.release, self._refresher, self._pointer.standing
+        embeddings = release.embeddings
         return {
             "release": release.entry.number,
             "trees": release.entry.trees,
@@ -249,6 +251,9 @@ class Scorer:
             "head_as_of": format_time(release.head_as_of),
             "trees_age_s": (now - release.trees_as_of).total_seconds(),
             "head_age_s": (now - release.head_as_of).total_seconds(),
+            "embeddings": None if embeddings is None else embeddings.name,
+            "embeddings_as_of": None if embeddings is None else format_time(embeddings.as_of),
+            "embeddings_age_s": None if embeddings is None else (now - embeddings.as_of).total_seconds(),
             "pinned": self._pinned,
             "refreshing": refresher is not None and refresher.is_alive(),
             "checked_age_s": round(time.monotonic() - self._checked_s, 3),

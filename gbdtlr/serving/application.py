@@ -267,7 +267,10 @@ class Application:
     def _tell_gauges(self, health: dict[str, Any] | None = None) -> None:
         health = health or self._scorer.health()
         moments = {
-            f"{part}_as_of_s": to_us(parse_time(health[f"{part}_as_of"])) // 1_000_000 for part in ("head", "trees")
+            f"{part}_as_of_s": 0
+            if (as_of := health[f"{part}_as_of"]) is None
+            else to_us(parse_time(as_of)) // 1_000_000
+            for part in ("head", "trees", "embeddings")
         }
         self._metrics.own.set(release=health["release"], **moments)
 

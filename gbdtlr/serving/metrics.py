@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr.scoring.user import BEGAN
+
 TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 ROUTES = (
     "/", "/score", "/explain", "/invocations", "/ping", "/v2", "/v2/health", "/v2/models", "/v2/ready", "/v2/infer",
@@ -31,7 +33,10 @@ PROBABILITIES = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07),
     *(0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
 )
-GAUGES = ("pid", "release", "head_as_of_s", "trees_as_of_s", "refresh_failing", "requests_in_flight")
+GAUGES = (
+    *("pid", "release", "head_as_of_s", "trees_as_of_s", "embeddings_as_of_s"),
+    *("refresh_failing", "requests_in_flight"),
+)
 _CELL = 8
 _N_DURATIONS, _N_PROBABILITIES = len(DURATIONS_S) + 1, len(PROBABILITIES) + 1
 _ROUTE_CELLS = len(CODES) + _N_DURATIONS
@@ -41,7 +46,8 @@ _CODE = {code: i for i, code in enumerate(CODES)}
 _IN_FLIGHT = GAUGES.index("requests_in_flight")
 _FAILURES = len(GAUGES)
 _ROWS = _FAILURES + 1
-_PREDICTIONS = _ROWS + 1
+_USERS = _ROWS + 1
+_PREDICTIONS = _USERS + len(BEGAN)
 _REQUESTS = _PREDICTIONS + _N_PROBABILITIES
 _SECONDS = _REQUESTS + len(ROUTES) * _ROUTE_CELLS
 _PREDICTED = _SECONDS + len(ROUTES)
@@ -65,6 +71,10 @@ class Slot:
         whole[start + _CODE[code]] += 1
         whole[start + len(CODES) + bisect_left(DURATIONS_S, seconds)] += 1
         self._real[place] += seconds
+
+    def user(self, began: str) -> None:
+        """A user's state was given, or none; what became of it."""
+        self._whole[_USERS + BEGAN.index(began)] += 1
 
     def predicted(self, probability: float) -> None:
         """A row was scored."""
@@ -141,6 +151,7 @@ class Sums:
     ----------
     requests : of each route with any: by code, by bucket of its duration, and their seconds
     rows, failures : rows scored, refreshes failed
+    users : users' states by what became of them
     predictions : by bucket of the probability
     predicted : sum of the probabilities
     living : gauges of each living worker
@@ -149,6 +160,7 @@ class Sums:
     requests: Mapping[str, tuple[dict[int, int], list[int], float]]
     rows: int
     failures: int
+    users: Mapping[str, int]
     predictions: list[int]
     predicted: float
     living: list[dict[str, int]]
@@ -169,6 +181,7 @@ class Sums:
             requests,
             whole[_ROWS],
             whole[_FAILURES],
+            dict(zip(BEGAN, whole[_USERS:_PREDICTIONS], strict=True)),
             whole[_PREDICTIONS:_REQUESTS],
             real[_PREDICTED - _SECONDS],
             [each for each in gauges if each["pid"]],
@@ -216,6 +229,8 @@ def prometheus(sums: Sums, now_s: float) -> bytes:
         "gbdtlr_request_duration_seconds", "histogram", "From a request's headers to its answer.", durations
     )
     lines += _single("gbdtlr_rows_total", "counter", "Rows scored.", sums.rows)
+    users = (f'gbdtlr_users_total{{began="{began}"}} {n}' for began, n in sums.users.items())
+    lines += _family("gbdtlr_users_total", "counter", "Users' states: known, or why they began anew.", users)
     predictions = _histogram("gbdtlr_prediction", "", PROBABILITIES, sums.predictions, sums.predicted)
     lines += _family("gbdtlr_prediction", "histogram", "Probabilities given.", predictions)
     failed = "Refreshes that failed: the store did not answer, or its live release cannot be trusted."
@@ -229,10 +244,12 @@ def prometheus(sums: Sums, now_s: float) -> bytes:
         lines += _single("gbdtlr_refresh_failing", "gauge", told, failing)
         release = min(each["release"] for each in living)
         lines += _single("gbdtlr_release", "gauge", "Release that scores; of several workers the oldest.", release)
-        for part in ("head", "trees"):
-            age = now_s - min(each[f"{part}_as_of_s"] for each in living)
-            told = f"Since the moment up to which the {part} knows labels."
-            lines += _single(f"gbdtlr_{part}_age_seconds", "gauge", told, age)
+        with_embeddings = [each for each in living if each["embeddings_as_of_s"]]
+        for part, of in (("head", living), ("trees", living), ("embeddings", with_embeddings)):
+            if of:
+                age = now_s - min(each[f"{part}_as_of_s"] for each in of)
+                told = f"Since the moment up to which the {part} knows labels."
+                lines += _single(f"gbdtlr_{part}_age_seconds", "gauge", told, age)
     return ("\n".join(lines) + "\n").encode()
 
 

@@ -60,6 +60,7 @@ class Own(Handlers):
         return Answer(self.encoder.encode({"probability": probability, "release": release}), 200, JSON, release)
 
     def _for_user(self, found: Answered) -> Answer:
+        self.metrics.own.user(found.began)
         return self.json(found.document, found.release)
 
     def _score_arrow(self, request: Request) -> Answer | Aside:

@@ -86,7 +86,7 @@ def status(columns: Columns, history: History, health: Mapping[str, Any], counte
     entries = history.entries(columns.number)
     example = history.example(live)
     now = parse_time(health["head_as_of"]) + timedelta(seconds=health["head_age_s"])
-    ages = {"trees_age_s": health["trees_age_s"], "head_age_s": health["head_age_s"]}
+    ages = {name: health[name] for name in ("trees_age_s", "head_age_s", "embeddings_age_s")}
     role = "live" if live.kind == "release" else live.kind
     cards = [_card(role, live, ages)]
     candidate = history.candidate(health["candidate"])
@@ -103,7 +103,7 @@ def status(columns: Columns, history: History, health: Mapping[str, Any], counte
     }
 
 
-def _card(role: str, entry: Entry, ages: Mapping[str, float]) -> dict[str, Any]:
+def _card(role: str, entry: Entry, ages: Mapping[str, float | None]) -> dict[str, Any]:
     """One release that serves in some role, as the page heads it."""
     return {
         "role": role,
@@ -114,6 +114,7 @@ def _card(role: str, entry: Entry, ages: Mapping[str, float]) -> dict[str, Any]:
         "forced": entry.forced,
         "trees": entry.trees,
         "head": entry.head,
+        "embeddings": entry.embeddings,
         **ages,
     }
 

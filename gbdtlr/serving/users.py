@@ -69,11 +69,13 @@ class Answered:
     probability : float64 (n,)
     release : number of the one release all is of
     document : the whole of it, in JSON's types
+    began : what became of the state that was given; see ``scoring.user.BEGAN``
     """
 
     probability: NDArray[np.float64]
     release: int
     document: dict[str, Any]
+    began: str
 
 
 def answered(service: Service, asked: ForUser, refuse_unknown: bool) -> Answered:
@@ -106,7 +108,7 @@ def answered(service: Service, asked: ForUser, refuse_unknown: bool) -> Answered
         }
         if asked.vectors:
             document |= {"margin": margins.without.tolist(), "vector": _packed(margins), "rule": user.rule}
-        return Answered(probability, user.release, document)
+        return Answered(probability, user.release, document, user.began)
 
 
 def _learn(user: User, events: Sequence[Mapping[str, Any]]) -> None:

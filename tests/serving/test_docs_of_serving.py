@@ -94,7 +94,7 @@ def test_every_route_it_lists_is_there_and_every_status(store: str) -> None:
 
 def test_every_metric_it_lists_is_there_and_no_other() -> None:
     metrics = Metrics.alone()
-    metrics.own.set(release=1, head_as_of_s=1, trees_as_of_s=1)
+    metrics.own.set(release=1, head_as_of_s=1, trees_as_of_s=1, embeddings_as_of_s=1)
     metrics.own.request("/score", 200, 0.1)
     text = prometheus(metrics.sums(), 2).decode()
     table = PAGE[PAGE.index("## Metrics") : PAGE.index("## Running it")]

@@ -136,6 +136,23 @@ def test_what_a_dead_worker_counted_stays_and_its_gauges_go() -> None:
     assert found["gbdtlr_release"] == 4  # one that has not loaded its release yet tells none
 
 
+def test_embeddings_are_told_where_there_are_any_and_users_by_what_became_of_their_states() -> None:
+    memory = mmap.mmap(-1, 2 * SLOT_BYTES)
+    workers = [Metrics(memory, 2, index) for index in range(2)]
+    for worker in workers:
+        worker.own.set(release=4, head_as_of_s=1, trees_as_of_s=1)
+        worker.own.user("older")
+    workers[1].own.user("known")
+    found = samples(prometheus(workers[0].sums(), 100).decode())
+    assert "gbdtlr_embeddings_age_seconds" not in found
+    assert found['gbdtlr_users_total{began="older"}'] == 2
+    assert found['gbdtlr_users_total{began="known"}'] == 1
+    assert found['gbdtlr_users_total{began="new"}'] == 0
+    for n, worker in enumerate(workers):  # of the one that is yet to go over, nothing
+        worker.own.set(embeddings_as_of_s=40 * n)
+    assert samples(prometheus(workers[0].sums(), 100).decode())["gbdtlr_embeddings_age_seconds"] == 60
+
+
 def test_slots_do_not_overlap() -> None:
     memory = mmap.mmap(-1, 2 * SLOT_BYTES)
     first, second = (Metrics(memory, 2, index).own for index in range(2))

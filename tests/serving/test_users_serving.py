@@ -181,3 +181,26 @@ def test_the_key_of_states_comes_from_a_file(made: Made, tmp_path: Path) -> None
     assert ask(other, "/healthz").json["users"]["signature"] == 1
     assert "a long random" not in json.dumps(ask(signing, "/status.json").json)
     signing.close()
+
+
+def test_the_age_of_the_vectors_and_what_became_of_states_are_told(made: Made) -> None:
+    config, rows = made
+    app = application(config.store)
+    assert ask(app, "/score", {"rows": rows[:1], "user": "AQcICQAA"}).status == 200
+    assert ask(app, "/score", {"rows": rows[:1], "user": None}).status == 200
+    health = ask(app, "/healthz", method="GET").json
+    embeddings = Scorer.open(config.store).loaded.embeddings
+    assert embeddings is not None
+    assert health["embeddings"] == embeddings.name
+    assert health["embeddings_as_of"].startswith("2024-03-02T14:24")
+    assert health["embeddings_age_s"] > health["head_age_s"]
+    assert sum(health["users"].values()) == 2
+    text = ask(app, "/metrics", method="GET").body.decode()
+    assert 'gbdtlr_users_total{began="new"} 1' in text
+    assert f'gbdtlr_users_total{{began="foreign"}} {health["users"]["foreign"]}' in text
+    assert health["users"]["new"] == 1
+    (age,) = (float(line.split()[1]) for line in text.splitlines() if line.startswith("gbdtlr_embeddings_age_seconds"))
+    assert age == pytest.approx(health["embeddings_age_s"], abs=3600)
+    (card,) = ask(app, "/status.json", method="GET").json["releases"]
+    assert card["embeddings"] == embeddings.name
+    assert card["embeddings_age_s"] > card["head_age_s"]
