@@ -106,6 +106,7 @@ class Slow:
     def at(self, stream: Stream, model: Model, as_of: datetime) -> tuple[Any, Any, tuple[NDArray[Any], NDArray[Any]]]:
         """Network, optimiser, and the centre and scale of its numbers, trained when ``model`` was."""
         import torch
+        from torch import nn
 
         if self._of is None or self._of[0] is not model:
             self.inputs = Inputs.of(stream) if self.inputs is None else self.inputs
@@ -115,6 +116,8 @@ class Slow:
             numbers = self.inputs.numbers[rows].astype(np.float64)
             scales = np.nanmean(numbers, axis=0), np.maximum(np.nanstd(numbers, axis=0), 1e-6)
             net = network(numbers.shape[1], self.inputs.n_deep, self.inputs.n_ids)
+            rate = float(np.clip(stream.samples.label[rows].mean(), 1e-6, 1 - 1e-6))
+            nn.init.constant_(net.last.bias, np.log(rate / (1 - rate)))  # else rare positives take all it has to learn
             optimiser = torch.optim.Adam(net.parameters(), RATE)
             for turn in range(PASSES):
                 self.step(net, optimiser, scales, stream, np.random.default_rng([SEED, turn]).permutation(rows))
