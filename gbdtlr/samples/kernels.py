@@ -45,7 +45,7 @@ def sort_outcomes(key: Any, stamp: Any, weight: Any, shift: Any, next_: Any, sto
             if own != b:
                 _swap(key, stamp, weight, np.int64(next_[b]), np.int64(next_[own]))
             next_[own] += np.uint32(1)
-    start = 0
+    start: Any = 0
     for b in range(len(stop)):
         end = np.int64(stop[b])
         if end - start <= _SHORT:
@@ -197,7 +197,9 @@ def _is_before(key: Any, stamp: Any, i: Any, asked: Any, event_us: Any) -> Any:
 def _first_from(key: Any, stamp: Any, asked: Any, event_us: Any) -> Any:
     """The first place that is not before a key and a time: sought from where it is likely, in growing steps."""
     n = len(key)
-    low, high, step = 0, n, 8
+    step = 8
+    low: Any = 0
+    high: Any = n
     likely = np.int64(((asked >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32))
     if _is_before(key, stamp, likely, asked, event_us):
         low = likely + 1
