@@ -9,7 +9,8 @@ w the weights of a kind and h their curvature, the next ridge is::
     (sum of h / (h + a) + 1) / (sum of w^2 + 1 / a0)
 
 the count of weights that the samples determine over the sum of their squares; a0, what is believed before there are
-samples, counts as one weight, so that a kind of few weights stays near it. One step is made an update.
+samples, counts as one weight, so that a kind of few weights stays near it. Some steps are made an update, each with the
+weights ``w (h + a) / (h + a')`` that the ridge a' of the step before would give where no two weights said the same.
 
 Source
 ------
@@ -35,6 +36,9 @@ WIDE = "wide "
 """What the kinds of wide columns begin with."""
 LOW, HIGH = 1e-2, 1e6
 """Least and largest ridge that is found."""
+STEPS = 3
+"""Of the formula at each update: what the weights would be with the ridge of one, the diagonal of the curvature tells
+the next. Without that a store needs as many updates more to find out."""
 FACTOR = 10.0
 """What a ridge changes by at most in one step: its curvature is a diagonal, which many weights that say the same
 outgrow."""
@@ -153,9 +157,12 @@ class Ridges:
                 lane = own[self.values[LEAVES, own].argmax()]
                 ridge = float(values[k, lane])
                 held = curvature[group, where.start - layout.n_leaves : where.stop - layout.n_leaves].astype(np.float64)
-                counted = float((held / (held + ridge)).sum())
-                squares = float(np.square(lines[where, lane].astype(np.float64)).sum())
-                step = (counted + 1.0) / (squares + 1.0 / prior.start_of(kind))
+                moved = lines[where, lane].astype(np.float64) * (held + ridge)
+                step = ridge
+                for _ in range(STEPS):
+                    counted = float((held / (held + step)).sum())
+                    squares = float(np.square(moved / (held + step)).sum())
+                    step = (counted + 1.0) / (squares + 1.0 / prior.start_of(kind))
                 step = min(max(step, ridge / FACTOR), ridge * FACTOR)
                 values[k, own] = min(max(step, LOW), HIGH)
         return Ridges(self.kinds, values)
