@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from gbdtlr.codec.documents import table
 from gbdtlr.config import Config, GuardConfig
-from gbdtlr.errors import GbdtlrError, Refused, StoreUnavailable
+from gbdtlr.errors import Refused
 from gbdtlr.head import DenseColumn, DenseColumns, pieces
 from gbdtlr.head.codes import happened_from
 from gbdtlr.jobs import guards, hindsight, then
@@ -18,7 +17,7 @@ from gbdtlr.jobs.coding import code_window, start_of
 from gbdtlr.jobs.counting import Counting
 from gbdtlr.jobs.dealt_grounds import DealtGrounds, grounds_of
 from gbdtlr.jobs.draft import Draft
-from gbdtlr.jobs.fresh import NEWEST, Fresh
+from gbdtlr.jobs.fresh import NEWEST
 from gbdtlr.jobs.grounds import Grounds
 from gbdtlr.jobs.hindsight import Hindsight
 from gbdtlr.jobs.ledger import Ledger
@@ -26,14 +25,14 @@ from gbdtlr.jobs.methods import Lesson, anchored, dense_of, method_of, wide_of
 from gbdtlr.jobs.placed import places_of
 from gbdtlr.jobs.publishing import chosen_since, no_candidate_first
 from gbdtlr.jobs.result import JobResult, OnEvent
+from gbdtlr.jobs.rival import Rival
 from gbdtlr.jobs.run import Run, running
 from gbdtlr.jobs.unfinal import DelayCounter, OfRows, Unfinal
-from gbdtlr.jobs.user_scores import UserScores, played
+from gbdtlr.jobs.user_scores import played
 from gbdtlr.jobs.versions import versions
-from gbdtlr.release import Embedded, Release, Slow
+from gbdtlr.release import Slow
 from gbdtlr.release.slow import DENSE
 from gbdtlr.samples import Samples, at_snapshots
-from gbdtlr.store import Entry
 from gbdtlr.times import to_us
 from gbdtlr.values.vectors import is_list
 
@@ -100,7 +99,7 @@ def train_trees(
                     *guards.ages(grounds.tally, config),
                 ]
             )
-            rival = _Rival.look(run, live)
+            rival = Rival.look(run, live)
             if reason := rival.is_as_new(run):
                 return run.ended("superseded", live, reason, n_samples)
             if rival.release is not None and rival.fresh is not None:
@@ -124,85 +123,6 @@ def _check_may_publish(run: Run) -> None:
     if run.candidate and live is None:
         raise no_candidate_first(run.store)
     run.check_not_held(live)
-
-
-@dataclass(frozen=True)
-class _Rival:
-    """The live release, beside which new trees are judged, and what it has not learned.
-
-    Attributes
-    ----------
-    entry : the live one; None before the first
-    release : it, loaded; None if it is beyond use, which new trees are the cure for
-    fresh : what it has not learned; None where the samples cannot be given to its trees
-    as_of : the moment a new head is to know labels up to
-    embeddings : its own, which new trees carry along
-    """
-
-    entry: Entry | None
-    release: Release | None
-    fresh: Fresh | None
-    as_of: datetime
-    embeddings: Embedded | None = None
-
-    @classmethod
-    def look(cls, run: Run, live: Entry | None) -> _Rival:
-        release = _load(run, live)
-        if release is None:
-            return cls(live, None, None, run.as_of, _embeddings(run, live))
-        as_of = max(run.as_of, release.head_as_of)
-        gone = sorted(set(release.trees.schema.names) - set(run.config.samples.features))
-        if gone:
-            run.say.say("release.incomparable", release=release.entry.number, columns=", ".join(gone))
-            return cls(live, release, None, as_of, release.embeddings)
-        fresh = Fresh.of(run.config, run.store, release, as_of, run.engine)
-        return cls(live, release, fresh, as_of, release.embeddings)
-
-    def is_as_new(self, run: Run) -> str:
-        """Why trees of the run's moment are not worth having any more; empty if they are, as all are that are tried."""
-        if self.release is None or run.candidate or self.release.trees_as_of < run.as_of:
-            return ""
-        return f"release {self.release.entry.number} has trees as new as these"
-
-    def users(self, config: Config) -> UserScores | None:
-        """What works out users' scores, where these are: those that it knows."""
-        if not config.users.replay:
-            return None
-        known = None if self.fresh is None else self.fresh.users
-        return UserScores(config.samples, config.samples.features) if known is None else known
-
-    def checks(self, run: Run) -> list[guards.Check]:
-        """Checks of the samples it has not learned."""
-        if self.release is None or self.fresh is None:
-            return []
-        return self.fresh.checks(run.config, self.release, self.as_of)
-
-
-def _load(run: Run, live: Entry | None) -> Release | None:
-    if live is None:
-        return None
-    try:
-        release = Release.load(run.store, live)
-        release.check_learned()
-        return release
-    except StoreUnavailable:
-        raise  # it may be whole
-    except GbdtlrError as error:
-        run.say.say("release.unusable", release=live.number, error=str(error))
-        return None
-
-
-def _embeddings(run: Run, live: Entry | None) -> Embedded | None:
-    """Those of a live release that is beyond use, unless they are so themselves."""
-    if live is None or live.embeddings is None:
-        return None
-    try:
-        return Embedded.load(run.store, live.embeddings)
-    except StoreUnavailable:
-        raise
-    except GbdtlrError as error:
-        run.say.say("embeddings.unusable", embeddings=live.embeddings, error=str(error))
-        return None
 
 
 def _grow(run: Run, grounds: Grounds | DealtGrounds, progress: Progress | None) -> Slow:
@@ -248,7 +168,7 @@ def constants_of(samples: Samples, config: Config) -> DenseColumns:
     return DenseColumns(tuple(columns))
 
 
-def _release(run: Run, slow: Slow, rival: _Rival, reason: str, n_samples: int, past: Hindsight | None) -> JobResult:
+def _release(run: Run, slow: Slow, rival: Rival, reason: str, n_samples: int, past: Hindsight | None) -> JobResult:
     """Publish the trees with their first head, which is fitted and judged anew whenever another release comes first.
 
     Parameters
@@ -266,7 +186,7 @@ def _release(run: Run, slow: Slow, rival: _Rival, reason: str, n_samples: int, p
             if live != before:
                 if live is not None and before is not None and (chosen := chosen_since(run.store, before, live)):
                     return run.ended("superseded", live, f"release {chosen.number} {chosen.did} meanwhile", n_samples)
-                rival = _Rival.look(run, live)
+                rival = Rival.look(run, live)
                 if newer := rival.is_as_new(run):
                     return run.ended("superseded", live, newer, n_samples)
                 gate.judge(rival.checks(run))
@@ -286,7 +206,7 @@ def _release(run: Run, slow: Slow, rival: _Rival, reason: str, n_samples: int, p
 
 
 def _draft(
-    run: Run, slow: Slow, rival: _Rival, gate: guards.Gate, metrics: dict[str, Any], past: Hindsight | None
+    run: Run, slow: Slow, rival: Rival, gate: guards.Gate, metrics: dict[str, Any], past: Hindsight | None
 ) -> Draft:
     """The trees with a head of their own, fitted on the whole window."""
     config, fresh, as_of = run.config, rival.fresh, rival.as_of
@@ -328,7 +248,7 @@ def _draft(
     )
 
 
-def _checks(draft: Draft, rival: _Rival) -> list[guards.Check]:
+def _checks(draft: Draft, rival: Rival) -> list[guards.Check]:
     """What may speak against a new pair, beside the live one on the same rows; against a first one, its bare trees."""
     parts, fresh = draft.window.parts, rival.fresh
     if fresh is not None:
@@ -342,7 +262,7 @@ def _checks(draft: Draft, rival: _Rival) -> list[guards.Check]:
     return [*ages, *worse, *draft.calibration(draft.as_of - NEWEST), *_leaks(draft, rival)]
 
 
-def _leaks(draft: Draft, rival: _Rival) -> list[guards.Check]:
+def _leaks(draft: Draft, rival: Rival) -> list[guards.Check]:
     """What may speak against dense columns that the live head has not: with a head that does not know the newest day.
 
     Those that it has are judged by what they add on what it has not learned, at every update.
