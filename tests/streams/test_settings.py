@@ -140,6 +140,6 @@ def test_errors_that_may_pass_do_not_pass_for_answers(cluster: MockCluster) -> N
     opened._consumer = _Between(opened._consumer, **answers)
     opened._heard_at -= 6.0
     assert opened.read(0.0) == []
-    with pytest.raises(StreamError, match="no broker of .* answered within 5 s"):
+    with pytest.raises(StreamError, match=r"no broker of .* answered within 5 s"):
         opened.look("silent")
     opened.close()
