@@ -230,6 +230,12 @@ def _nothing(window: Window, cfg: SamplesConfig, as_of: datetime, known_after: d
             f"{told.impressions} impressions {window} whose windows are over, but {told.keyless} have no key, and "
             f"{told.repeated} have one that another had shortly before; check [samples] key"
         )
+    if tally.n_mature and cfg.negative_keep_rate < 1:
+        return (
+            f"{tally.n_mature} samples {window} whose label is known, but all are negatives, of which [samples] "
+            f"negative_keep_rate leaves {cfg.negative_keep_rate:g}: none of these; raise it, or give the window more "
+            "time"
+        )
     if tally.n_in_window or tally.next_known_us is not None:
         after = f" after {format_time(known_after)}" if known_after is not None else ""
         if tally.next_known_us is None:

@@ -213,7 +213,7 @@ class Window:
         return Moments(event_us, finality, has_event, inside, mature)
 
     def select(self, batch: pa.RecordBatch, cfg: SamplesConfig, faults: Faults, tally: Tally) -> Samples | None:
-        """Rows of ``batch`` that are in the window and mature; None where there are none, or unsound ones."""
+        """Rows of ``batch`` that are in the window and mature; None where none are left, or there are unsound ones."""
         event_us, finality, _, inside, mature = self.moments(batch, cfg, faults, tally)
         tally.mature[faults.path] = tally.mature.get(faults.path, 0) + int(mature.sum())
         every_us = event_us[inside]
@@ -234,7 +234,8 @@ class Window:
             return None
         table = feature_table(batch, cfg, faults.path)
         samples = Samples(table, label, weight, event_us, finality.known_us, outcome_us)
-        return thin_negatives(samples, cfg.negative_keep_rate, cfg.numeric, cfg.linear)
+        thinned = thin_negatives(samples, cfg.negative_keep_rate, cfg.numeric, cfg.linear)
+        return thinned if len(thinned) else None
 
     def _mature(
         self, inside: npt.NDArray[np.bool_], known_us: npt.NDArray[np.int64], tally: Tally

@@ -202,6 +202,8 @@ class Cluster:
 
     def sent_from(self, topic: str, numbers: Sequence[int], us: int) -> dict[int, int]:
         """Offset of the first message of each partition that was sent at a time or later; of none, the end's."""
+        # Asked for before, or what comes in between would be passed over.
+        ends = {number: self.bounds((topic, number))[1] for number in numbers}
         asked = [self._at((topic, number), max(0, us // 1000)) for number in numbers]
         try:
             answers = self._consumer.offsets_for_times(asked, timeout=self._timeout_s)
@@ -211,7 +213,7 @@ class Cluster:
         for each in answers:
             if each.error is not None:
                 raise StreamError(f"{topic}[{each.partition}] cannot be read: {self._told(each.error)}")
-            found[each.partition] = each.offset if each.offset >= 0 else self.bounds((topic, each.partition))[1]
+            found[each.partition] = each.offset if each.offset >= 0 else ends[each.partition]
         return found
 
     def assign(self, starts: Mapping[Partition, int]) -> None:
@@ -253,7 +255,8 @@ class Cluster:
             kind, sent_ms = each.timestamp()
             sent_us = None if kind == self._kafka.TIMESTAMP_NOT_AVAILABLE else sent_ms * 1000
             found.append(Message((each.topic(), each.partition()), each.offset(), each.value(), sent_us))
-        self._heard_at = time.monotonic()
+        if found:  # what the client says of itself is no answer
+            self._heard_at = time.monotonic()
         return found
 
     def _end(self, message: Any, error: Any) -> list[End]:

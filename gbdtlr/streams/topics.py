@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 from gbdtlr.errors import StreamError
 from gbdtlr.streams.asked import AS_OF, EARLIEST, LATEST, Asked
@@ -43,12 +44,19 @@ class Topics:
         """Let the connections go."""
         self._cluster.close()
 
-    def begin(self, places: Places | None, as_of: datetime, back_us: Mapping[str, int]) -> dict[Partition, Place]:
+    def begin(
+        self,
+        places: Places | None,
+        as_of: datetime,
+        back_us: Mapping[str, int],
+        until_us: Mapping[str, int] = MappingProxyType({}),
+    ) -> dict[Partition, Place]:
         """Go on from these places; raises as :meth:`gbdtlr.streams.source.Source.begin`.
 
         Parameters
         ----------
         back_us : how long before ``as_of`` to begin in each topic that the places do not know
+        until_us : up to when what happened is learned in such a topic, if it is begun there
 
         Returns
         -------
@@ -69,7 +77,7 @@ class Topics:
                     raise StreamError(f"{why}; begin it anew with --lost earliest, or --lost latest")
                 topic = self._anew(name, self._asked.lost, as_of, 0)
             elif known is None:
-                topic = self._anew(name, self._asked.start, as_of, back_us[name])
+                topic = self._anew(name, self._asked.start, as_of, back_us[name], until_us.get(name))
             else:
                 topic = self._on(name, known)
             self._begun[name] = topic
@@ -103,14 +111,17 @@ class Topics:
             )
         return ""
 
-    def _anew(self, name: str, start: str, as_of: datetime, back_us: int) -> TopicPlaces:
-        """Places in a topic that is begun; in all partitions, so that those that appear later are known by that."""
+    def _anew(self, name: str, start: str, as_of: datetime, back_us: int, until_us: int | None = None) -> TopicPlaces:
+        """Places in a topic that is begun; in all partitions, so that those that appear later are known by that.
+
+        Those that another stream will read have what the live head knows of them, too: it is another one by then.
+        """
         numbers = self._cluster.partitions(name)
         if start == AS_OF:
             offsets = self._cluster.sent_from(name, numbers, to_us(as_of) - back_us)
         else:
-            offsets = {each: self._cluster.bounds((name, each))[start == LATEST] for each in numbers}
-        return TopicPlaces({str(each): Place(offsets[each]) for each in numbers}, self._ids[name])
+            offsets, until_us = {each: self._cluster.bounds((name, each))[start == LATEST] for each in numbers}, None
+        return TopicPlaces({str(each): Place(offsets[each], until_us=until_us) for each in numbers}, self._ids[name])
 
     def _on(self, name: str, known: TopicPlaces) -> TopicPlaces:
         """Places in a topic that is gone on with."""

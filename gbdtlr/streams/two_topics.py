@@ -15,7 +15,7 @@ from typing import Any
 from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError
 from gbdtlr.samples import Joined
-from gbdtlr.streams.asked import AS_OF, Asked
+from gbdtlr.streams.asked import Asked
 from gbdtlr.streams.kafka import Message, Partition
 from gbdtlr.streams.places import Place, Places
 from gbdtlr.streams.source import Piece
@@ -33,7 +33,7 @@ class TwoTopics(FromKafka):
 
     Attributes
     ----------
-    ask_every_s : how often partitions that have nothing more are asked for more, while impressions wait
+    ask_every_s : how often partitions that have nothing more are asked for more, while anything waits
     """
 
     joins = True
@@ -84,20 +84,15 @@ class TwoTopics(FromKafka):
         self._paused = set()
         self._before = self._topics.own(places)
         back_us = 2 * self._window_us + self._grace_us
-        found = self._topics.begin(places, as_of, {self._impressions: back_us, self._outcomes: back_us})
+        # The live head has learned in files what is older, whoever reads which partitions.
+        learned_us = {self._impressions: to_us(as_of) - self._window_us}
+        found = self._topics.begin(places, as_of, dict.fromkeys(self._asked.names, back_us), learned_us)
         numbers = {topic: {number for name, number in found if name == topic} for topic in self._asked.names}
         if self._asked.partitions is not None and numbers[self._impressions] != numbers[self._outcomes]:
             raise ConfigError(
                 "--partitions names partitions that only one of the topics has; both must be partitioned by the key, "
                 "and alike"
             )
-        is_known = places is not None and places.of_topic(self._impressions) is not None
-        if not is_known and self._asked.start == AS_OF:
-            # The live head has learned these in files.
-            until_us = to_us(as_of) - self._window_us
-            for partition, place in found.items():
-                if partition[0] == self._impressions:
-                    found[partition] = replace(place, until_us=until_us)
         self._begun = found
         self._waiting = self._waiting_from(found)
         self._progress = dict.fromkeys(found, _NEVER)
@@ -126,7 +121,7 @@ class TwoTopics(FromKafka):
 
     def _ask(self) -> None:
         """Note of partitions that have nothing more up to when that is so."""
-        if not len(self._waiting) or time.monotonic() - self._asked_at < self.ask_every_s:
+        if not self._waiting.holds_any or time.monotonic() - self._asked_at < self.ask_every_s:
             return
         self._asked_at = time.monotonic()
         now_us = to_us(self._clock())

@@ -92,6 +92,11 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._open)
 
+    @property
+    def holds_any(self) -> bool:
+        """Whether any impression waits, or any outcome, which is let go as time goes on."""
+        return bool(self._open or self._order)
+
     def _is_new_impression(self, message: Message) -> bool:
         return _is_new(self.places[0].get(message.partition[1]), message)
 

@@ -132,6 +132,50 @@ def test_by_default_it_begins_where_files_end(
     assert sought == [(NOW + HOUR).timestamp() * 1e6 - 10e6] * 2, "two windows and the grace before"
 
 
+def test_streams_that_share_partitions_all_begin_where_files_end(
+    folder: Path, cluster: MockCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes second finds the topic in the live head, and there what had been learned in files of it."""
+    logs = two_logs(360, NOW, 6 * HOUR)  # the same rows as in files
+    send(cluster, ("shown-7", "clicks-7"), logs)
+    c = trained(folder, "shared")
+    assert update_lr(c, NOW + 3 * HOUR).status == "published"
+    zeros = "gbdtlr.streams.kafka.Cluster.sent_from"
+    monkeypatch.setattr(zeros, lambda _, __, numbers, ___: dict.fromkeys(numbers, 0))
+
+    def at_end(source: Any) -> bool:
+        return len(source._topics.at_end) == 2 and not source.metrics()["waiting"]
+
+    n = 0
+    for number in (0, 1):
+        own = asked(cluster, "shown-7", "clicks-7", start="as-of", partitions=frozenset({number}))
+        n += learn_from(c, own, at_end, Clock(NOW + 9 * HOUR)).samples
+    assert n == sum(row["at"] > (NOW + 2 * HOUR).timestamp() * 1e6 for row in as_rows(logs))
+
+
+def test_outcomes_are_let_go_though_no_impressions_come(folder: Path, cluster: MockCluster) -> None:
+    logs = two_logs(400, NOW, 2 * HOUR, 13)
+    outcomes = logs[1].slice(0, 30)
+    cluster.send("shown-8", [None], sent=[NOW])
+    c, clock = trained(folder, "lonely"), _Still(NOW + HOUR)
+    n, rounds = [1], list(range(4))
+
+    def until(source: Any) -> bool:
+        if counted(source) < sum(n) or source._waiting.holds_any:
+            return False
+        if rounds:
+            clock.now += 9 * HOUR
+            n.append(send(cluster, ("shown-8", "clicks-8"), (logs[0].slice(0, 0), outcomes)))
+            rounds.pop()
+            return False
+        return True
+
+    n[0] += send(cluster, ("shown-8", "clicks-8"), (logs[0].slice(0, 0), outcomes))
+    clock.now = NOW + 9 * HOUR
+    result = learn_from(c, asked(cluster, "shown-8", "clicks-8", most_waiting=40), until, clock)
+    assert (result.status, result.metrics["waiting"]) == ("unchanged", 0)
+
+
 def test_more_impressions_than_may_wait_end_it_after_it_has_published(folder: Path, cluster: MockCluster) -> None:
     send(cluster, ("shown-4", "clicks-4"), two_logs(120, NOW, 2 * HOUR, 9))
     c = trained(folder, "many")

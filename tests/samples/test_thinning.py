@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from samples_kit import DAY, FOREVER, config, rows, with_column, write
 
-from gbdtlr.samples import Samples, read, read_batches
+from gbdtlr.errors import NoSamplesError
+from gbdtlr.jobs.counted import Counted
+from gbdtlr.samples import Found, Samples, deal, read, read_batches, read_shares
 
 PINNED = [3, 5, 6, 7, 9, 10, 12, 17, 20, 23, 27, 43, 48, 50, 53, 55]
 
@@ -120,3 +122,14 @@ def test_dense_columns_count_and_lists_that_are_missing_do_so_alike_in_every_bat
     assert kept[0].column("vec").type == pa.list_(pa.float64(), 2)
     without = read(config(path, negative_keep_rate=0.3), DAY, FOREVER, FOREVER).table
     assert without["count"].to_pylist() != kept[0]["count"].to_pylist()
+
+
+def test_a_file_of_which_nothing_is_left_gives_no_batches(tmp_path):
+    write(stream(30, 0.0, 1), tmp_path / "a.parquet")
+    c = config(str(tmp_path), negative_keep_rate=1e-9)
+    assert list(read_batches(c, DAY, FOREVER, FOREVER)) == []
+    found = Found.of(c, DAY, FOREVER, FOREVER)
+    counted = [Counted.of(share.batches, c) for share in read_shares(deal(found.files), c, found.window)]
+    assert [len(each.chance) for each in counted] == [0]
+    with pytest.raises(NoSamplesError, match=r"30 samples .* all are negatives, of which .* leaves 1e-09"):
+        read(c, DAY, FOREVER, FOREVER)

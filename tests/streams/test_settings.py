@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from gbdtlr.errors import ConfigError
+from gbdtlr.errors import ConfigError, StreamError
 from gbdtlr.streams.asked import parse_partitions
 from gbdtlr.streams.kafka import Cluster
 from gbdtlr.streams.settings import OWN, read_settings, without_secrets
@@ -96,3 +97,49 @@ def test_partitions_are_lists_of_ranges() -> None:
     for wrong in ("", "a", "3-1", "-1", "1,,2", "1-", "0-999999999", "٣"):
         with pytest.raises(ConfigError, match="is no list of partitions"):
             parse_partitions(wrong)
+
+
+class _Between:
+    """A consumer to which something happens as it is asked."""
+
+    def __init__(self, consumer: Any, **answers: Any) -> None:
+        self._consumer, self._answers = consumer, answers
+
+    def __getattr__(self, name: str) -> Any:
+        return self._answers.get(name) or getattr(self._consumer, name)
+
+
+def test_what_is_sent_while_times_are_asked_for_is_not_passed_over(cluster: MockCluster) -> None:
+    cluster.send("meanwhile", [b"1", b"2"])
+    opened = Cluster(cluster.servers, {}, 5.0)
+
+    def none_yet(asked: Any, timeout: float) -> Any:  # noqa: ARG001 - the client's
+        cluster.send("meanwhile", [b"3"])
+        return [TopicPartition(each.topic, each.partition, -1) for each in asked]
+
+    opened._consumer = _Between(opened._consumer, offsets_for_times=none_yet)
+    assert opened.sent_from("meanwhile", [0], 10**15) == {0: 2}
+    opened.close()
+
+
+def test_errors_that_may_pass_do_not_pass_for_answers(cluster: MockCluster) -> None:
+    cluster.send("silent", [b"1"])
+    opened = Cluster(cluster.servers, {}, 5.0)
+
+    class Down:
+        def error(self) -> KafkaError:
+            return KafkaError(KafkaError._ALL_BROKERS_DOWN)
+
+        def topic(self) -> None:
+            return None
+
+    def nobody(*_: Any, timeout: float) -> Any:  # noqa: ARG001 - the client's
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+    answers = {"poll": lambda _: Down(), "consume": lambda *_: [], "list_topics": nobody}
+    opened._consumer = _Between(opened._consumer, **answers)
+    opened._heard_at -= 6.0
+    assert opened.read(0.0) == []
+    with pytest.raises(StreamError, match=r"no broker of .* answered within 5 s"):
+        opened.look("silent")
+    opened.close()
