@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -64,3 +65,21 @@ def test_scores_are_the_same_from_workers(run, filled, tmp_path):
     rows = {engine: result["rows"] for engine, (result, _) in told.items()}
     assert rows["local"] == rows["ray"] == 2 * 5 * 400
     assert untimed(told["ray"][1]) == untimed(told["local"][1])
+
+
+def test_a_replay_on_workers_tells_each_step_in_order(run, tmp_path):
+    told = {}
+    for engine in ("local", "ray"):
+        period = ("--start", "2024-03-03T00:00Z", "--end", "2024-03-04T00:00Z")
+        cadence = ("--trees-every", "1d", "--lr-every", "12h,6h", "--strategy", "stale-trees")
+        out = tmp_path / f"out-{engine}"
+        told[engine] = run(engine, "replay", *period, *cadence, "--strategy", "lightgbm-refit", "--out", str(out))
+    figures = {}
+    for engine, (result, _) in told.items():
+        text = re.sub(r'"(\w*seconds\w*)": [\d.e+-]+', r'"\1": 0', json.dumps(result))
+        figures[engine] = {**json.loads(text), "cost": None}
+    assert figures["ray"] == figures["local"]
+    assert untimed(told["ray"][1]) == untimed(told["local"][1])
+    done = [line["done"] for line in told["ray"][1] if line["event"] == "replay.progress"]
+    assert len(done) > 5
+    assert done == sorted(done)
