@@ -13,6 +13,8 @@ UNFINAL = ("wait", "weigh")
 AT_ONCE = "labels-at-once"
 """What a replay compares these with, and no config file can ask for: every label known as its row happens."""
 
+_MOST_OUTCOMES = 2**32  # they are counted in 32 bits where they are sorted
+
 
 @dataclass(frozen=True)
 class OutcomesConfig:
@@ -43,6 +45,8 @@ class OutcomesConfig:
             raise ConfigError("[outcomes] window must be above zero: it is how long an outcome is waited for")
         check_unfinal("outcomes", self.unfinal)
         at_least("[outcomes] max_outcomes", self.max_outcomes, 1)
+        if self.max_outcomes >= _MOST_OUTCOMES:
+            raise ConfigError(f"[outcomes] max_outcomes must be below {_MOST_OUTCOMES}, not {self.max_outcomes}")
         columns = [name for name in (self.key, self.time, self.value, self.weight) if name]
         if twice := sorted({name for name in columns if columns.count(name) > 1}):
             raise ConfigError(f"[outcomes] names {', '.join(twice)} for two things; key, time, value and weight differ")

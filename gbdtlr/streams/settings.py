@@ -15,7 +15,7 @@ OWN = (
     "metadata.broker.list",
 )
 """Properties that gbdtlr sets itself: where it reads on is in the head's manifest alone."""
-_SECRET = ("password", "secret", "key.pem", "oauthbearer.config", "token")
+_SECRET = ("password", "secret", "key.pem", "oauthbearer.config", "token", "passphrase")
 _SHORTEST = 4  # letters of a secret that is blotted out: a shorter one would be found in any word
 
 

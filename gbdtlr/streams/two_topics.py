@@ -114,8 +114,9 @@ class TwoTopics(FromKafka):
         self._waiting.add_outcomes(in_topic(messages, self._outcomes))
         self._waiting.add_impressions(in_topic(messages, self._impressions))
         for message in messages:
-            if message.sent_us is not None:
-                # Others that were sent in the same millisecond may follow, and some clocks are ahead.
+            # Others that were sent in the same millisecond may follow, and some clocks are ahead: what is off by more
+            # than outcomes may be on their way says nothing about when the others were sent.
+            if message.sent_us is not None and message.sent_us <= now_us + self._grace_us:
                 sent_us = min(message.sent_us - 1, now_us)
                 self._progress[message.partition] = max(self._progress[message.partition], sent_us)
 

@@ -21,7 +21,9 @@ from gbdtlr.jobs.learn import learn
 from gbdtlr.release import Release
 from gbdtlr.store import Store
 from gbdtlr.streams import Places
-from tests.streams.kafka_kit import MockCluster, asked, counted, learn_from, lines_of
+from gbdtlr.streams.kafka import Message
+from gbdtlr.times import to_us
+from tests.streams.kafka_kit import MockCluster, asked, counted, learn_from, lines_of, opened
 
 HERE = Path(__file__).parent
 
@@ -200,6 +202,23 @@ def test_nobody_decides_while_outcomes_are_behind(folder: Path, cluster: MockClu
 
     result = learn_from(c, asked(cluster, "shown-5", "clicks-5"), until, clock)
     assert (result.samples, result.metrics["joined"]["positives"]) == (60, len(logs[1]))
+
+
+def test_a_clock_that_is_far_ahead_says_nothing_of_how_far_a_partition_is_read(
+    folder: Path, cluster: MockCluster
+) -> None:
+    send(cluster, ("shown-9", "clicks-9"), two_logs(10, NOW, HOUR, 14))
+    c = trained(folder, "clocks")
+    with opened(c, asked(cluster, "shown-9", "clicks-9"), lambda _: True, Clock(NOW), []) as source:
+        source.begin(None, NOW)
+        now_us, at = to_us(NOW), ("clicks-9", 0)
+        progress = source._progress  # type: ignore[attr-defined]  # of two topics
+        before = progress[at]
+        for i, ahead_us in enumerate((86_400_000_000, 10_001_000)):
+            source._take([Message(at, i, b"", now_us + ahead_us)], now_us)  # type: ignore[attr-defined]
+        assert progress[at] == before
+        source._take([Message(at, 2, b"", now_us + 10_000_000)], now_us)  # type: ignore[attr-defined]
+        assert progress[at] == now_us
 
 
 class _Still(Clock):

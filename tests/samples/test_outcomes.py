@@ -8,12 +8,15 @@ import tracemalloc
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable
+from datetime import timedelta
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gbdtlr.config import OutcomesConfig
+from gbdtlr.errors import ConfigError
 from gbdtlr.samples.outcomes import Gathering, Outcomes
 from gbdtlr.samples.repeats import Repeats
 from gbdtlr.samples.window import NEVER
@@ -36,6 +39,11 @@ def index(keys: list[int], times: list[int], ones: list[bool], weights: list[flo
 
 def hashed(keys: list[int]) -> np.ndarray:
     return mix(np.array(keys, np.uint64))
+
+
+def test_there_may_be_no_more_than_can_be_numbered() -> None:
+    with pytest.raises(ConfigError, match="max_outcomes must be below 4294967296, not 4294967296"):
+        OutcomesConfig(("x",), "k", "t", timedelta(hours=1), max_outcomes=2**32)
 
 
 row = st.tuples(st.integers(0, 6), st.integers(-9, 9), st.booleans(), st.floats(0, 9, width=16))

@@ -52,10 +52,11 @@ def test_secrets_are_blotted_out() -> None:
         "ssl.key.password": "tuna fish",
         "sasl.oauthbearer.client.secret": "herring",
         "ssl.key.pem": "-----BEGIN",
+        "sasl.oauthbearer.assertion.private.key.passphrase": "halibut",
         "sasl.username": "nobody",
     }
-    text = "nobody said swordfish, tuna fish, herring and -----BEGIN"
-    assert without_secrets(text, settings) == "nobody said ***, ***, *** and ***"
+    text = "nobody said swordfish, tuna fish, herring, halibut and -----BEGIN"
+    assert without_secrets(text, settings) == "nobody said ***, ***, ***, *** and ***"
 
 
 @pytest.mark.parametrize(
