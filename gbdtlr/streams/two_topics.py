@@ -111,8 +111,10 @@ class TwoTopics(FromKafka):
 
     def _take(self, messages: list[Message], now_us: int) -> None:
         self._values(messages)  # counts tombstones
-        self._waiting.add_outcomes(in_topic(messages, self._outcomes))
-        self._waiting.add_impressions(in_topic(messages, self._impressions))
+        try:
+            self._waiting.add_outcomes(in_topic(messages, self._outcomes))
+        finally:  # what was learned is published though there is no place for more: all that counts as read must wait
+            self._waiting.add_impressions(in_topic(messages, self._impressions))
         for message in messages:
             # Others that were sent in the same millisecond may follow, and some clocks are ahead: what is off by more
             # than outcomes may be on their way says nothing about when the others were sent.

@@ -221,6 +221,25 @@ def test_a_clock_that_is_far_ahead_says_nothing_of_how_far_a_partition_is_read(
         assert progress[at] == now_us
 
 
+def test_what_comes_beside_too_many_outcomes_is_read_again(folder: Path, cluster: MockCluster) -> None:
+    """What was learned is published then, with places that must not be behind what nobody has taken."""
+    shown, clicks = two_logs(200, NOW, HOUR, 15)
+    send(cluster, ("shown-10", "clicks-10"), (shown.slice(0, 3), clicks.slice(0, 9)), partitions=1)
+    c = trained(folder, "beside")
+    few = asked(cluster, "shown-10", "clicks-10", most_waiting=5)
+    with opened(c, few, lambda _: True, Clock(NOW + HOUR), []) as source:
+        source.begin(None, NOW)
+        messages: list[Message] = []
+        while len(messages) < 12:
+            messages += source._topics.read(1.0)
+        with pytest.raises(StreamError, match="more than 5 outcomes are in memory"):
+            source._take(messages, to_us(NOW))  # type: ignore[attr-defined]  # of two topics
+        places = source.places()
+        assert places is not None
+        found = [places.topics[name].partitions["0"] for name in ("shown-10", "clicks-10")]
+        assert [(each.offset, each.next) for each in found] == [(0, 3), (0, 9)]
+
+
 class _Still(Clock):
     """Stands still until it is set."""
 
