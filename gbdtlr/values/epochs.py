@@ -58,11 +58,13 @@ def _unit(numbers: Numbers) -> npt.NDArray[np.intp]:
 
 def _counted(numbers: Numbers) -> Us:
     unit = _unit(numbers)
-    if numbers.dtype.kind == "f":
-        factor = np.array([1e6, 1e3, 1.0, 1e-3])[unit]
-        rounded: Us = np.rint(np.clip(numbers * factor, -(2.0**62), 2.0**62)).astype(np.int64)
-        return rounded
     factors = np.array([1_000_000, 1000, 1, 0])
+    if numbers.dtype.kind == "f":
+        # Whole seconds and milliseconds apart from the rest: a product of theirs may be beyond what a float can tell.
+        whole = np.where(unit < 2, np.trunc(numbers), 0.0)
+        rest = (numbers - whole) * np.array([1e6, 1e3, 1.0, 1e-3])[unit]
+        rounded: Us = np.rint(np.clip(rest, -(2.0**62), 2.0**62)).astype(np.int64)
+        return whole.astype(np.int64) * factors[unit] + rounded
     return np.where(unit == 3, (numbers // 1000).astype(np.int64), numbers.astype(np.int64) * factors[unit])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gbdtlr.errors import SchemaError
@@ -237,6 +237,7 @@ numbers = st.one_of(
 )
 
 
+@example(value=72057594037929, zone=UTC, late=False)  # milliseconds whose microseconds no float64 holds
 @given(value=numbers, zone=zones, late=st.booleans())
 def test_a_number_is_one_time_whatever_type_it_comes_in(value, zone, late):
     def read(column):
