@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from gbdtlr.cli.session import Function, Session, duration, wall_clock
 from gbdtlr.errors import ConfigError
@@ -37,7 +38,7 @@ def options(function: Function) -> Function:
         max_waiting: int,
         **others: Any,
     ) -> Any:
-        if (kafka is None) != (topic is None) or (kafka is None and (outcomes_topic or partitions or kafka_config)):
+        if (kafka is None) != (topic is None) or (kafka is None and _given()):
             raise ConfigError(f"--kafka, --topic and what goes with them {_NEED}")
         asked = None
         if kafka is not None and topic is not None:
@@ -54,6 +55,13 @@ def options(function: Function) -> Function:
     return functools.reduce(lambda made, option: option(made), reversed(_OPTIONS), command)
 
 
+def _given() -> bool:
+    """Whether an option was written that only topics have."""
+    context = click.get_current_context()
+    return any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in _OF_TOPICS)
+
+
+_OF_TOPICS = ("outcomes_topic", "partitions", "start", "lost", "kafka_config", "kafka_timeout", "grace", "max_waiting")
 _OPTIONS: tuple[Callable[[Function], Function], ...] = (
     click.option("--kafka", metavar="HOST:PORT", help="Learn from a topic of this Kafka cluster."),
     click.option("--topic", metavar="NAME", help="The topic of lines, or of impressions."),

@@ -152,6 +152,8 @@ class DealtGrounds:
             )
         few = whole.limit(max(N_ROWS, growing.n_for_bins))
         few = min([each for each in (few, limit) if each is not None], default=None)
+        if few is not None and not whole.n_below(few):
+            raise whole.all_alike()
         cut_us = None
         if trees.early_stopping_rounds is not None:
             cut_us = max(whole.counted.map(last_of)) - trees.validation // timedelta(microseconds=1)
