@@ -624,6 +624,8 @@ def test_replay_names_the_strategies_there_are(run: Run) -> None:
         ("train-trees -c", "requires an argument"),
         ("train-trees -c model.toml --as-of yesterday", "--as-of: 'yesterday' is not an iso 8601 time"),
         ("train-trees -c nothing.toml", "cannot read the config nothing.toml"),
+        ("train-trees -c nothing.toml", "gbdtlr init writes one"),
+        ("embeddings", "missing command; try gbdtlr embeddings --help"),
         ("status", "add -c file or --store url"),
         ("status --store store --max-head-age 3", "'3' is not a duration"),
         ("rollback --store store two", "'two' is not a valid integer"),

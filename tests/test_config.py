@@ -117,6 +117,10 @@ MISTAKES = [
     (LEAST.replace('event_time = "ts"', ""), r"\[samples\] event_time is missing"),
     (LEAST.replace('label_delay = "2h"', ""), "exactly one of label_time"),
     (LEAST + 'label_time = "known"', "exactly one of label_time"),
+    (
+        LEAST.replace('label_delay = "2h"', "") + '[outcomes]\npath = "c"\nkey = "k"\ntime = "t"\nwindow = "1h"',
+        r"or key, where \[outcomes\] gives labels",
+    ),
     (LEAST.replace('"2h"', "2"), r"\[samples\] label_delay must be a duration in quotes"),
     (LEAST.replace('"2h"', '"2 hours"'), r"\[samples\] label_delay: '2 hours' is not a duration"),
     (LEAST.replace('["x"]', "[]"), "needs features"),

@@ -9,7 +9,7 @@ from gbdtlr.cli.session import Session, as_of, by, reason, with_store
 from gbdtlr.errors import ConfigError
 
 
-@click.group("embeddings")
+@click.group("embeddings", no_args_is_help=False)
 def embeddings() -> None:
     """Change the live embeddings by hand: delete items.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gbdtlr.streams.topic import FromKafka
 
 _STARTS = ("as-of", "earliest", "latest")
-_NEED = "need --kafka HOST:PORT and --topic T, or nothing of both for standard input"
+_NEED = "need --kafka HOST:PORT and --topic T; for standard input leave all of their options out"
 
 
 def options(function: Function) -> Function:
@@ -39,7 +39,7 @@ def options(function: Function) -> Function:
         **others: Any,
     ) -> Any:
         if (kafka is None) != (topic is None) or (kafka is None and _given()):
-            raise ConfigError(f"--kafka, --topic and what goes with them {_NEED}")
+            raise ConfigError(f"topics of Kafka {_NEED}")
         asked = None
         if kafka is not None and topic is not None:
             from gbdtlr.streams.asked import Asked, parse_partitions

@@ -137,7 +137,8 @@ class Config:
             with open(path, "rb") as file:
                 table = tomllib.load(file)
         except OSError as error:
-            raise ConfigError(f"cannot read the config {path}: {error.strerror}") from None
+            hint = "; gbdtlr init writes one" if isinstance(error, FileNotFoundError) else ""
+            raise ConfigError(f"cannot read the config {path}: {error.strerror}{hint}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is not valid TOML: {error}") from None
         try:

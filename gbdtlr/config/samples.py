@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import ClassVar
 
 from gbdtlr.config.checks import check_lengths
 from gbdtlr.config.outcomes import OutcomesConfig, check_unfinal
@@ -22,6 +23,9 @@ class SamplesConfig:
     that an outcome can no longer come. With ``key`` the files hold impressions, which have no label: ``[outcomes]``
     gives them theirs. ``user`` and ``item`` are the columns that say who was shown what.
     """
+
+    table: ClassVar[str] = "samples"
+    """The config's table that names the columns, for those who are told of a wrong one."""
 
     path: tuple[str, ...]
     event_time: str
@@ -55,7 +59,8 @@ class SamplesConfig:
         elif (self.label_time is None) == (self.label_delay is None):
             raise ConfigError(
                 "[samples] needs exactly one of label_time (the column saying when the label became known) "
-                'and label_delay (such as "2h": how long after event_time it is final)'
+                'and label_delay (such as "2h": how long after event_time it is final), '
+                "or key, where [outcomes] gives labels"
             )
         self._check_deadline()
         if not 0 < self.negative_keep_rate <= 1:

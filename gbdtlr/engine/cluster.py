@@ -107,6 +107,10 @@ class RayCluster:
         self.own.close()
 
 
+MOST_HERE = 32
+"""Processors that a cluster begun on this machine may pretend to have, each of which has a process."""
+
+
 def call_together(address: str | None, n_threads: int | None, n_workers: int | None) -> RayCluster:
     """Actors on a cluster, each with so many threads, ready to work.
 
@@ -171,6 +175,11 @@ def _connect(address: str | None, own: contextlib.ExitStack, n_wanted: int) -> N
                 warnings.simplefilter("ignore")  # that it took its time, beside the error that says so
                 ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
             return
+        if n_wanted > (most := max(MOST_HERE, cores())):
+            raise EngineError(
+                f"workers of {n_wanted} processors in all are asked for on this machine, which has {cores()}; ask for "
+                f"{most} at most, or for a cluster of others by its address"
+            )
         folder = _short_folder(own)
         own.callback(ray.shutdown)
         n_cpus = max(cores(), n_wanted)

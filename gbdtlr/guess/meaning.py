@@ -150,7 +150,10 @@ def event_time_of(look: Look, name: str | None, unsure: list[str]) -> Column:
         return column
     found = [column for column in look.columns.values() if is_a_time(column) and column.share > 0.999]
     if not found:
-        raise SchemaError(f"no column has a time in every row: {_told(look)}; name it with --event-time")
+        raise SchemaError(
+            f"no column has a time in every row: {_told(look)}; "
+            "name it with --event-time, or the paths of one log alone, or of two: impressions, and their outcomes"
+        )
 
     def order(column: Column) -> tuple[bool, int, int]:
         assert column.us is not None
@@ -171,7 +174,7 @@ def _label(look: Look, name: str | None, at: Column, unsure: list[str]) -> Colum
     if name is not None:
         column = _given(look, name, "--label")
         if column.truth is None:
-            raise SchemaError(f"--label {name}: it holds other values than 0 and 1, or true and false")
+            raise SchemaError(f"--label {name}: it holds other values than 0 and 1, or true and false; write it so")
         return column
     found = [
         column
@@ -181,7 +184,7 @@ def _label(look: Look, name: str | None, at: Column, unsure: list[str]) -> Colum
     if not found:
         raise SchemaError(
             f"no column holds both 0 and 1 in the {len(look)} rows that were looked at: {_told(look)}; "
-            "name the label with --label, or files with labels"
+            "a label is 0 or 1, true or false: write it so, or name its column with --label, or files that have both"
         )
     best, *others = sorted(found, key=lambda column: _rank(column.name, _LABELS))
     rank = _rank(best.name, _LABELS)

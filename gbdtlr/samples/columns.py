@@ -61,7 +61,7 @@ def check_columns(schema: pa.Schema, cfg: SamplesConfig, file: str) -> None:
             for name, want in _expected(cfg).items()
             if schema.names.count(name) == 1 and not _serves(schema.field(name).type, name, cfg)
         ]
-    _none(faults, file)
+    _none(faults, file, cfg)
 
 
 def check_types(batch: pa.RecordBatch, cfg: SamplesConfig, file: str) -> None:
@@ -77,7 +77,7 @@ def check_types(batch: pa.RecordBatch, cfg: SamplesConfig, file: str) -> None:
         for name, want in _expected(cfg).items()
         if not _serves(batch.column(name).type, name, cfg) and has_value(batch.column(name))
     ]
-    _none(faults, file)
+    _none(faults, file, cfg)
 
 
 def _serves(kind: pa.DataType, name: str, cfg: SamplesConfig) -> bool:
@@ -105,9 +105,9 @@ def _expected(cfg: SamplesConfig) -> dict[str, str]:
     return expected
 
 
-def _none(faults: list[str], file: str) -> None:
+def _none(faults: list[str], file: str, cfg: SamplesConfig) -> None:
     if faults:
-        raise SchemaError(f"{file}: {'; '.join(faults)}; mend the file, or [samples] in the config")
+        raise SchemaError(f"{file}: {'; '.join(faults)}; mend the file, or [{cfg.table}] in the config")
 
 
 def to_text_dictionary(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
@@ -137,7 +137,7 @@ def feature_table(batch: pa.RecordBatch, cfg: SamplesConfig, file: str) -> pa.Ta
             columns.append(dense_column(column) if is_vector else feature_column(column, name in numeric, name in wide))
         except SchemaError as error:
             faults.append(f"{name} {error}")
-    _none(faults, file)
+    _none(faults, file, cfg)
     return pa.table(columns, names=list(cfg.features))
 
 

@@ -31,6 +31,8 @@ _BATCH_ROWS = 65536
 class _Columns(SamplesConfig):
     """Columns of outcomes, in the places of those that samples have."""
 
+    table = "outcomes"
+
     def __post_init__(self) -> None:
         """Whatever is to be checked has been, where the outcomes were."""
 

@@ -139,7 +139,9 @@ class Cluster:
         found = metadata.topics.get(topic)
         if found is None or not found.partitions:
             reason = "it has no such topic" if found is None or found.error is None else self._told(found.error)
-            raise StreamError(f"topic {topic} cannot be read at {self._servers}: {reason}")
+            raise StreamError(
+                f"topic {topic} cannot be read at {self._servers}: {reason}; name another, or make it there first"
+            )
         return sorted(found.partitions)
 
     def look(self, topic: str) -> list[int] | None:

@@ -83,7 +83,8 @@ class Topics:
             self._begun[name] = topic
             own = {int(number): place for number, place in topic.partitions.items() if self._asked.is_own(int(number))}
             if not own:
-                raise StreamError(f"topic {name} has none of the partitions that --partitions names")
+                there = ", ".join(sorted(topic.partitions, key=int))
+                raise StreamError(f"topic {name} has none of the partitions that --partitions names, but {there}")
             for number, place in own.items():
                 found[name, number] = place
                 starts[name, number] = max(place.first, self._cluster.bounds((name, number))[0])

@@ -202,8 +202,9 @@ def test_weights_vectors_truths_and_epochs(tmp_path):
 @pytest.mark.parametrize(
     ("change", "given", "words"),
     [
-        ({"when": None}, {}, "no column has a time in every row"),
-        ({"clicked": [2] * 2000}, {}, "no column holds both 0 and 1"),
+        ({"when": None}, {}, r"no column has a time in every row.*or of two: impressions, and their outcomes"),
+        ({"clicked": [2] * 2000}, {}, "no column holds both 0 and 1.*true or false: write it so"),
+        ({"clicked": ["yes", "no"] * 1000}, {"label": "clicked"}, "true and false; write it so"),
         ({}, {"label": "price"}, "--label price: it holds other values than 0 and 1"),
         ({}, {"label": "y"}, "--label y: there is no such column, but request_id, when"),
         ({}, {"event_time": "shop"}, "--event-time shop: it holds no times but text"),

@@ -237,7 +237,7 @@ def test_outcomes_that_land_after_their_samples_were_learned_are_late(
         ("keyless", {"request": "none"}, "impressions have no key; [guard] keyless allows 0.1"),
         ("repeated", {"request": "one"}, "impressions have a key that one shortly before them had; [guard] repeated"),
         ("unmatched", {"request": "other"}, "outcomes have a key of no impression before them; [guard] unmatched"),
-        ("late", {"clicked_at": "later"}, "outcomes came after the window; [guard] late allows 0.5"),
+        ("late", {"clicked_at": "later"}, "allows 0.5 of them; make [outcomes] window longer, or --grace"),
     ],
 )
 def test_guards_object_to_logs_that_do_not_belong_together(

@@ -359,9 +359,13 @@ def test_the_config_and_the_topics_must_agree_on_labels(log: Path, cluster: Mock
         learn_from(c, asked(cluster, "a", "b"), 1, Clock())
     for _ in range(2):  # asking makes none
         with pytest.raises(
-            StreamError, match=r"topic nowhere cannot be read .*: (Broker: Unknown topic|it has no such)"
+            StreamError,
+            match=r"topic nowhere cannot be read .*: (Broker: Unknown topic|it has no such).*; name another",
         ):
             learn_from(c, asked(cluster, "nowhere"), 1, Clock())
+    cluster.send("parted", ["{}"])
+    with pytest.raises(StreamError, match="none of the partitions that --partitions names, but 0, 1, 2, 3"):
+        learn_from(c, asked(cluster, "parted", partitions=frozenset({9})), 1, Clock())
     with pytest.raises(ConfigError, match="choose one of ftrl, rda, fobos"):
         learn_from(config(log, "refit", store="agree"), asked(cluster, "a"), 1, Clock())
 

@@ -94,9 +94,11 @@ def test_outcomes_that_cannot_be_are_errors(tmp_path, wrong):
     write(clicks(minutes(5), ["a"], yes=[-2]), tmp_path / "clicks/a.parquet")
     with pytest.raises(SamplesError, match=r"clicks/a\.parquet: 1 rows with a yes"):
         joined(tmp_path, outcomes=wrong)
-    with pytest.raises(SchemaError, match=r"clicks/a\.parquet: no is missing, expected text or whole numbers"):
+    with pytest.raises(
+        SchemaError, match=r"clicks/a\.parquet: no is missing, expected text.*or \[outcomes\] in the config"
+    ):
         joined(tmp_path, outcomes={"key": "no"})
-    with pytest.raises(SchemaError, match=r"shown/a\.parquet: no is missing"):
+    with pytest.raises(SchemaError, match=r"shown/a\.parquet: no is missing.*or \[samples\] in the config"):
         joined(tmp_path, samples={"key": "no"})
 
 

@@ -41,7 +41,13 @@ def joined(counts: Joined | None, guard: GuardConfig) -> Iterator[Check]:
             "outcomes have a key of no impression before them",
             "see whether [samples] path has all impressions, and both keys are of one kind",
         ),
-        ("late", counts.late, single, "outcomes came after the window", "make [outcomes] window longer"),
+        (
+            "late",
+            counts.late,
+            single,
+            "outcomes came after the window",
+            "make [outcomes] window longer, or --grace of gbdtlr learn where a topic has them late",
+        ),
     )
     for key, n, total, what, remedy in shares:
         most = getattr(guard, key)
