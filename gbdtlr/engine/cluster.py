@@ -41,6 +41,8 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "
 TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 """Variables that give a token of a cluster, or name its file."""
 REMEDY = "install it there too, such as by runtime_env or in the image"
+MOST_HERE = 32
+"""Processors that a cluster begun on this machine may pretend to have, each of which has a process."""
 
 
 class Actor:
@@ -105,10 +107,6 @@ class RayCluster:
 
     def close(self) -> None:
         self.own.close()
-
-
-MOST_HERE = 32
-"""Processors that a cluster begun on this machine may pretend to have, each of which has a process."""
 
 
 def call_together(address: str | None, n_threads: int | None, n_workers: int | None) -> RayCluster:

@@ -63,8 +63,9 @@ def _counted(numbers: Numbers) -> Us:
         # Whole seconds and milliseconds apart from the rest: a product of theirs may be beyond what a float can tell.
         whole = np.where(unit < 2, np.trunc(numbers), 0.0)
         rest = (numbers - whole) * np.array([1e6, 1e3, 1.0, 1e-3])[unit]
-        rounded: Us = np.rint(np.clip(rest, -(2.0**62), 2.0**62)).astype(np.int64)
-        return whole.astype(np.int64) * factors[unit] + rounded
+        rounded = np.rint(np.clip(rest, -(2.0**62), 2.0**62)).astype(np.int64)
+        us: Us = whole.astype(np.int64) * factors[unit] + rounded
+        return us
     return np.where(unit == 3, (numbers // 1000).astype(np.int64), numbers.astype(np.int64) * factors[unit])
 
 
