@@ -74,7 +74,9 @@ def run(bench: Bench) -> None:
             for times in TIMES if part in asked else ():
                 jobs(bench, site, files.taken(times), n * times, what)
         if {"passes", "clusters"} & {*asked}:
-            with contextlib.closing(open_engine("ray", threads=1, workers=WORKERS)) as engine:
+            opened = open_engine("ray", threads=1, workers=WORKERS)
+            # Workers begin with their first task, and in the folder that the process is in then.
+            with contextlib.chdir(site.folder), contextlib.closing(opened) as engine:
                 files.taken(1)
                 for what in CONFIGS:
                     if "passes" in asked:
@@ -204,6 +206,7 @@ def passes(bench: Bench, engine: Engine, site: Site, what: str) -> None:
 
 def clusters(bench: Bench, engine: Engine, site: Site, what: str) -> None:
     """A fit on the workers, and what that makes of more rows on more machines."""
+    Place.of(engine, site, what)  # what workers import and compile is not of the rows
     read_s, place = _cpu_of(lambda: Place.of(engine, site, what), engine)
     n, layout, crew = len(place.window), place.objective.layout, engine.crew  # type: ignore[attr-defined]
     sent, received = crew.sent, crew.received
