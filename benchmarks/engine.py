@@ -208,7 +208,7 @@ def clusters(bench: Bench, engine: Engine, site: Site, what: str) -> None:
     """A fit on the workers, and what that makes of more rows on more machines."""
     Place.of(engine, site, what)  # what workers import and compile is not of the rows
     read_s, place = _cpu_of(lambda: Place.of(engine, site, what), engine)
-    n, layout, crew = len(place.window), place.objective.layout, engine.crew  # type: ignore[attr-defined]
+    n, layout, crew = len(place.window), place.objective.layout, engine.crew  # type: ignore[attr-defined]  # as above
     sent, received = crew.sent, crew.received
     pass_s = min(_cpu_of(place.step, engine)[0] for _ in range(3))
     sent, received = (crew.sent - sent) / 3 / WORKERS, (crew.received - received) / 3 / WORKERS

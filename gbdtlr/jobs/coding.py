@@ -164,11 +164,11 @@ def code_window(
     engine : where they are read, coded and kept
     users : gives rows their users' scores, where these are worked out
     """
-    start, end = start_of(config, as_of, known_after), as_of + MOMENT
+    span = start_of(config, as_of, known_after), as_of + MOMENT
     read = WindowParts.read(
         engine,
         config.samples if users is None else users.reading,
-        (start, end),
+        span,
         as_of,
         CodedShare.of,
         model,

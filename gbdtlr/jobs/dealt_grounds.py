@@ -23,8 +23,9 @@ from gbdtlr.config import SamplesConfig
 from gbdtlr.engine.seats import Seat, Together, address, seats
 from gbdtlr.errors import ConfigError, EngineError, SamplesError
 from gbdtlr.jobs import guards
+from gbdtlr.jobs.coding import is_dealt
 from gbdtlr.jobs.counted import last_of
-from gbdtlr.jobs.grounds import Dealt, Grounds, Whole, in_shares
+from gbdtlr.jobs.grounds import Dealt, Grounds, Whole
 from gbdtlr.jobs.looked import PARTS, Choice, end_to_end, in_one, look, sizes_of, weighed
 from gbdtlr.jobs.run import Run
 from gbdtlr.samples import Samples, Share, Tally, Window, check_both_classes, deal, read_shares
@@ -47,7 +48,7 @@ def grounds_of(run: Run) -> Grounds | DealtGrounds:
     trees, samples = run.config.trees, run.config.samples
     if trees.learn_on == "here" or not run.engine.n_workers:
         return Grounds.read(run)
-    if not in_shares(samples):
+    if not is_dealt(samples):
         if trees.learn_on == "workers":
             raise ConfigError(
                 '[trees] learn_on = "workers" is not for rows that are put together of several files; leave it out, '

@@ -146,7 +146,7 @@ class Whole:
     def counted_by(cls, run: Run) -> Whole:
         """The window of a run's trees; raise NoSamplesError if there are no rows."""
         config, window = run.config, run.config.trees.window
-        dealt = Dealt.of(run) if in_shares(config.samples) else Joined.of(run)
+        dealt = Dealt.of(run) if is_dealt(config.samples) else Joined.of(run)
         counted, tally = dealt.counted()
         n, weight, positives = counted.sum(sums_of, zero=(0, 0.0, 0.0))
         if not n:
@@ -236,11 +236,6 @@ class Joined:
 
     def _read(self, make: Make[Part], *broadcast: Any) -> WindowParts[Part]:
         return WindowParts.read(self.engine, self.cfg, (self.start, self.as_of), self.as_of, make, *broadcast)
-
-
-def in_shares(samples: SamplesConfig) -> bool:
-    """Whether the engine reads the rows share by share, and not this process one after the other."""
-    return is_dealt(samples)
 
 
 class Room:

@@ -133,7 +133,7 @@ def test_what_cannot_be_learned_together_is_told_before_any_rank_begins(config, 
 
 
 def test_rows_that_are_put_together_of_several_files_are_learned_here(config, on, monkeypatch):
-    monkeypatch.setattr("gbdtlr.jobs.dealt_grounds.in_shares", lambda _: False)
+    monkeypatch.setattr("gbdtlr.jobs.dealt_grounds.is_dealt", lambda _: False)
     with on(pretended(2)), pytest.raises(ConfigError, match="put together of several files; leave it out"):
         train_trees(asked(config), AT)
     with on(pretended(2)):

@@ -84,3 +84,31 @@ def config(folder: Path, method: str, *, store: str = "store", samples: Any = No
             "guard": {"min_samples": 20, "calibration": [0.1, 10.0], "volume": [0.0, 1000.0]},
         }
     )
+
+
+def toml(log: Path, c: Config, name: str) -> Path:
+    """The same config as a file, for the commands."""
+    file = log / f"{name}.toml"
+    file.write_text(
+        f"""
+        store = "{c.store}"
+        threads = 1
+        [samples]
+        path = "{c.samples.path[0]}"
+        event_time = "at"
+        label_time = "known_at"
+        numeric = ["x"]
+        categorical = ["kind"]
+        wide = ["shop"]
+        [head]
+        window = "1d"
+        method = "ftrl"
+        half_lives = ["6h", "1d"]
+        l2 = [3, 30]
+        wide_buckets = 64
+        [guard]
+        min_samples = 20
+        calibration = [0.1, 10.0]
+        """
+    )
+    return file

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from methods_kit import DAY, HOUR, ONLINE, START, config, rows, write_log
+from methods_kit import DAY, HOUR, ONLINE, START, config, rows, toml, write_log
 
 from gbdtlr.cli import main
 from gbdtlr.cli.learn import _pieces
@@ -419,29 +419,7 @@ def test_the_command_stops_cleanly(log: Path, number: int | None) -> None:
     name = f"stop-{number}"
     c = config(log, "ftrl", store=name)
     train_trees(c, NOW)
-    file = log / f"{name}.toml"
-    file.write_text(
-        f"""
-        store = "{c.store}"
-        threads = 1
-        [samples]
-        path = "{c.samples.path[0]}"
-        event_time = "at"
-        label_time = "known_at"
-        numeric = ["x"]
-        categorical = ["kind"]
-        wide = ["shop"]
-        [head]
-        window = "1d"
-        method = "ftrl"
-        half_lives = ["6h", "1d"]
-        l2 = [3, 30]
-        wide_buckets = 64
-        [guard]
-        min_samples = 20
-        calibration = [0.1, 10.0]
-        """
-    )
+    file = toml(log, c, name)
     command = [sys.executable, "-m", "gbdtlr", "learn", "-c", str(file), "--json", "--publish-samples", "50"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "bufsize": 0}
     with subprocess.Popen(command, cwd=ROOT, **pipes) as process:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from methods_kit import DAY, HOUR, START, config, rows, write_log
+from methods_kit import DAY, HOUR, START, config, rows, toml, write_log
+from topics_kit import live
 
 from gbdtlr.cli import main
 from gbdtlr.config import Config
@@ -23,7 +24,6 @@ from gbdtlr.errors import ConfigError, StreamError
 from gbdtlr.jobs import train_trees, update_lr
 from gbdtlr.jobs.learn import learn
 from gbdtlr.operate.rollback import rollback
-from gbdtlr.release import Release
 from gbdtlr.store import Store
 from gbdtlr.streams import PLACES, Place, Places
 from gbdtlr.streams.kafka import Cluster
@@ -68,12 +68,6 @@ def trained(log: Path, store: str) -> Config:
     c = config(log, "ftrl", store=store)
     shutil.copytree(base.store, c.store)
     return c
-
-
-def live(c: Config) -> Release:
-    release = Release.live(Store.open(c.store))
-    assert release is not None
-    return release
 
 
 def state(c: Config) -> bytes:
@@ -371,33 +365,6 @@ def test_the_config_and_the_topics_must_agree_on_labels(log: Path, cluster: Mock
 
 
 # The command
-
-
-def toml(log: Path, c: Config, name: str) -> Path:
-    file = log / f"{name}.toml"
-    file.write_text(
-        f"""
-        store = "{c.store}"
-        threads = 1
-        [samples]
-        path = "{c.samples.path[0]}"
-        event_time = "at"
-        label_time = "known_at"
-        numeric = ["x"]
-        categorical = ["kind"]
-        wide = ["shop"]
-        [head]
-        window = "1d"
-        method = "ftrl"
-        half_lives = ["6h", "1d"]
-        l2 = [3, 30]
-        wide_buckets = 64
-        [guard]
-        min_samples = 20
-        calibration = [0.1, 10.0]
-        """
-    )
-    return file
 
 
 @pytest.fixture

@@ -13,13 +13,11 @@ from typing import Any
 
 import pytest
 from methods_kit import HOUR, config, rows, write_log
-from topics_kit import NOW, Clock, as_rows, raw_config, send, two_logs
+from topics_kit import NOW, Clock, as_rows, live, raw_config, send, two_logs
 
 from gbdtlr.errors import ConfigError, StreamError
 from gbdtlr.jobs import train_trees, update_lr
 from gbdtlr.jobs.learn import learn
-from gbdtlr.release import Release
-from gbdtlr.store import Store
 from gbdtlr.streams import Places
 from gbdtlr.streams.kafka import Message
 from gbdtlr.times import to_us
@@ -45,12 +43,6 @@ def trained(folder: Path, store: str) -> Any:
     c = raw_config(folder, store)
     shutil.copytree(base.store, c.store)
     return c
-
-
-def live(c: Any) -> Release:
-    release = Release.live(Store.open(c.store))
-    assert release is not None
-    return release
 
 
 def all_of(n: int) -> Any:

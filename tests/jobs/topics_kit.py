@@ -13,6 +13,8 @@ from methods_kit import DAY, HOUR, START, config, rows
 from pyarrow import parquet
 
 from gbdtlr.config import Config
+from gbdtlr.release import Release
+from gbdtlr.store import Store
 from gbdtlr.times import from_us, to_us
 from tests.streams.kafka_kit import MockCluster, lines_of
 
@@ -85,3 +87,10 @@ def as_rows(logs: tuple[pa.Table, pa.Table]) -> list[dict[str, Any]]:
     clicked = set(clicks["request"].to_pylist())
     table = shown.sort_by("at")
     return [{**row, "label": int(row["request"] in clicked), "at": to_us(row["at"])} for row in table.to_pylist()]
+
+
+def live(c: Config) -> Release:
+    """What is live in the config's store."""
+    release = Release.live(Store.open(c.store))
+    assert release is not None
+    return release
