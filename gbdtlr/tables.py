@@ -54,6 +54,13 @@ def cell(value: Any) -> str:
     return str(value)
 
 
+def listed(names: Iterable[str], most: int) -> str:
+    """Names with commas between them, so many at most and how many more there are."""
+    shown = list(names)
+    more = f" and {len(shown) - most} more" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more
+
+
 def count(n: int, noun: str) -> str:
     """So many of something: ``1 row``, ``1,200 rows``."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"

@@ -126,6 +126,7 @@ MISTAKES = [
     (LEAST.replace('["x"]', "[]"), "needs features"),
     (LEAST.replace('["x"]', "[1]"), r"\[samples\] numeric must be text in quotes, not 1"),
     (LEAST.replace('"data"', "[]"), r"\[samples\] path is empty"),
+    (LEAST.replace('"data"', "['x', '']"), r"\[samples\] path is empty"),
     (LEAST + 'categorical = ["x"]', "lists x more than once"),
     (LEAST + 'wide = ["a", "a"]', "wide lists a column more than once"),
     (LEAST + 'wide = ["a:b:a"]', "wide crosses a column with itself in 'a:b:a'; list each column once"),
@@ -180,6 +181,29 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "model.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match=r"model\.toml is not valid TOML"):
         Config.load(tmp_path / "model.toml")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("path = data/flights  # of 2013", '; put quotes around it: path = "data/flights"'),
+        ("label_delay = 1h", '; put quotes around it: label_delay = "1h"'),
+        ("path = s3://logs/*.parquet", '; put quotes around it: path = "s3://logs/*.parquet"'),
+        ("event_time = \u201cts\u201d", '; put quotes around it: event_time = "ts"'),
+        ("numeric = [price, size]", "; texts in a list stand in quotes"),
+        ("label =", "; a value is missing there"),
+    ],
+)
+def test_a_text_without_quotes_is_told_how_to_write_it(tmp_path: Path, line: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=r"is not valid TOML.*at line 2, column") as caught:
+        load(tmp_path, f"[samples]\n{line}\n")
+    assert str(caught.value).endswith(told)
+
+
+@pytest.mark.parametrize("line", ['path = "a', "path = 'a' 'b'", "[outcomes", 'path = "a\\q"', "path = { a = b }"])
+def test_other_faults_are_told_in_tomls_own_words(tmp_path: Path, line: str) -> None:
+    with pytest.raises(ConfigError, match=r"is not valid TOML: .*\)$"):
+        load(tmp_path, f"[samples]\n{line}\n")
 
 
 def test_replace_changes_a_copy(tmp_path: Path) -> None:

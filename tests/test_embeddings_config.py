@@ -37,7 +37,7 @@ def test_versions_without_an_item_say_nothing_of_them() -> None:
     ("embeddings", "told"),
     [
         ({"method": "svd"}, r"method is 'svd'; choose one of pmi, file"),
-        ({"method": "file"}, r"path names the vectors of method = \"file\""),
+        ({"method": "file"}, r"method = \"file\" needs path: parquet files of vectors"),
         ({"path": "v.parquet"}, "belongs to no other"),
         ({"dimensions": 0}, "dimensions must be at least 1"),
         ({"dimensions": 257}, "dimensions must be at most 256"),

@@ -50,7 +50,10 @@ export class User {
     return sigmoid(margin + this.weight * this.score(vector));
   }
 
-  learn(vector, label, margin) {
+  learn(vector, label, margin) { // nothing that would leave a state without numbers, and so without its user
+    if ((label !== 0 && label !== 1 && typeof label !== "boolean") || !Number.isFinite(margin)) {
+      throw new Error(`a label is 0 or 1 and a margin a finite number, not ${label} and ${margin}`);
+    }
     if (!vector.some(Boolean)) return; // an item without a vector says nothing
     const residual = sigmoid(margin + this.score(vector)) - label;
     this.weights.forEach((w, k) => {

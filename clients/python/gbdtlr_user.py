@@ -51,7 +51,13 @@ class User:
         return sigmoid(margin + self.weight * self.score(vector))
 
     def learn(self, vector: list[float], label: int, margin: float) -> None:
-        """Take in one event."""
+        """Take in one event; raise ValueError for another label than 0 and 1, and a margin that is no finite number."""
+        try:
+            is_sound = label in (0, 1) and math.isfinite(margin)
+        except TypeError:
+            is_sound = False
+        if not is_sound:
+            raise ValueError(f"a label is 0 or 1 and a margin a finite number, not {label!r} and {margin!r}")
         residual = sigmoid(margin + self.score(vector)) - label
         for k, x in enumerate(vector if any(vector) else []):  # an item without a vector says nothing
             if not self.is_mean:

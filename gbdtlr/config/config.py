@@ -17,6 +17,7 @@ from gbdtlr.config.guard import GuardConfig
 from gbdtlr.config.head import HeadConfig
 from gbdtlr.config.notify import NotifyConfig
 from gbdtlr.config.outcomes import AT_ONCE, UNFINAL, OutcomesConfig
+from gbdtlr.config.quotes import quotes_missing
 from gbdtlr.config.samples import SamplesConfig
 from gbdtlr.config.serve import ServeConfig
 from gbdtlr.config.tables import build, plain
@@ -133,14 +134,15 @@ class Config:
         ConfigError
             No such file, not TOML, or a key that is unknown, of the wrong type or impossible.
         """
+        text = ""
         try:
-            with open(path, "rb") as file:
-                table = tomllib.load(file)
+            text = Path(path).read_bytes().decode()
+            table = tomllib.loads(text)
         except OSError as error:
             hint = "; gbdtlr init writes one" if isinstance(error, FileNotFoundError) else ""
             raise ConfigError(f"cannot read the config {path}: {error.strerror}{hint}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not valid TOML: {error}") from None
+            raise ConfigError(f"{path} is not valid TOML: {error}{quotes_missing(text, str(error))}") from None
         try:
             return cls.from_dict(table)
         except ConfigError as error:

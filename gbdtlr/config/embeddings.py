@@ -32,7 +32,9 @@ class EmbeddingsConfig:
         check_lengths("embeddings", self)
         if self.method not in EMBEDDINGS:
             raise ConfigError(f"[embeddings] method is {self.method!r}; choose one of {', '.join(EMBEDDINGS)}")
-        if (self.method == "file") != (self.path is not None):
+        if self.method == "file" and not self.path:
+            raise ConfigError('[embeddings] method = "file" needs path: parquet files of vectors, with id and vector')
+        if self.method != "file" and self.path is not None:
             raise ConfigError('[embeddings] path names the vectors of method = "file", and belongs to no other')
         at_least("[embeddings] dimensions", self.dimensions, 1)
         if self.dimensions > MOST_DIMENSIONS:

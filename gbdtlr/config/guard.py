@@ -25,7 +25,7 @@ class GuardConfig:
     nothing: where the outcomes of the youngest rows are that far from what was expected, beside those of older ones,
     unfinal rows wait. Where outcomes are joined, ``keyless`` is the share of impressions, or outcomes, that may have no
     key, ``repeated`` the share of them that may be repeats of others, ``unmatched`` the share of outcomes that may have
-    no impression, ``late`` the share that may come after the window.
+    no impression, ``late`` the share that may come after the window, or after the deadlines of one log.
     """
 
     min_samples: int = 100

@@ -39,7 +39,7 @@ class OutcomesConfig:
 
     def __post_init__(self) -> None:
         check_lengths("outcomes", self)
-        if not self.path:
+        if not self.path or not all(each.strip() for each in self.path):
             raise ConfigError("[outcomes] path is empty; name files, folders or globs")
         if not self.window:
             raise ConfigError("[outcomes] window must be above zero: it is how long an outcome is waited for")

@@ -52,7 +52,7 @@ class SamplesConfig:
     def __post_init__(self) -> None:
         check_lengths("samples", self)
         zone(self.timezone)
-        if not self.path:
+        if not self.path or not all(each.strip() for each in self.path):
             raise ConfigError("[samples] path is empty; name files, folders or globs")
         if self.key is not None:
             self._check_key()

@@ -36,7 +36,9 @@ class UsersConfig:
         if self.method not in USERS:
             raise ConfigError(f"[users] method is {self.method!r}; choose one of {', '.join(USERS)}")
         if self.alpha is not None and not 0 < self.alpha < math.inf:
-            raise ConfigError(f"[users] alpha must be above zero and finite, not {self.alpha:g}; leave it out")
+            raise ConfigError(
+                f"[users] alpha must be above zero and finite, not {self.alpha:g}; leave it out for the usual"
+            )
         if self.method == "mean" and (self.l2 or (self.alpha or 0) > 1):
             raise ConfigError('[users] of method = "mean", alpha is a share of at most 1, and there is no l2')
         if not 0 <= self.l2 < math.inf:

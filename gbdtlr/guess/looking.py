@@ -85,6 +85,12 @@ class Look:
         return len(self.file_of)
 
 
+def is_named_like_values(name: str) -> bool:
+    """Whether the name of a column looks like a number or a time, as where a CSV has no header."""
+    column = pa.array([name])
+    return _kind(column, np.array([True]))[0] not in ("text", "truth")
+
+
 def look(paths: Sequence[str], most: int = FILES) -> Look:
     """Rows from the beginning of files all over the paths, of as many files at most.
 

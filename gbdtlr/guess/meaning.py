@@ -37,6 +37,8 @@ _ID = (
 )
 _WEIGHT = r"^(sample_?|importance_?)?weights?$"
 _SCORE = r"(^|_)(p|prob|probability|score|prediction|predicted|pred|margin|logit)(_|$)"
+_TIMES = "; times are texts such as 2024-06-01 13:05:00, timestamps, or numbers that count from 1970"
+_DAY_US = 86_400_000_000
 _NICE = [
     *(timedelta(minutes=n) for n in (1, 5, 10, 15, 30)),
     *(timedelta(hours=n) for n in (1, 2, 3, 6, 12)),
@@ -146,13 +148,13 @@ def event_time_of(look: Look, name: str | None, unsure: list[str]) -> Column:
     if name is not None:
         column = _given(look, name, "--event-time")
         if column.us is None:
-            raise SchemaError(f"--event-time {name}: it holds no times but {column.kind}")
+            raise SchemaError(f"--event-time {name}: it holds no times but {column.kind}{_TIMES}")
         return column
     found = [column for column in look.columns.values() if is_a_time(column) and column.share > 0.999]
     if not found:
         raise SchemaError(
-            f"no column has a time in every row: {_told(look)}; "
-            "name it with --event-time, or the paths of one log alone, or of two: impressions, and their outcomes"
+            f"no column has a time in every row: {_told(look)}; name it with --event-time, or the paths of one log "
+            f"alone, or of two: impressions, and their outcomes{_TIMES}"
         )
 
     def order(column: Column) -> tuple[bool, int, int]:
@@ -160,6 +162,11 @@ def event_time_of(look: Look, name: str | None, unsure: list[str]) -> Column:
         return bool(re.search(_OF_LABEL, column.name)), _rank(column.name, _EVENT), int(np.median(column.us))
 
     best, *others = sorted(found, key=order)
+    if best.us is not None and not (best.us[best.there] % _DAY_US).any() and best.n_distinct > 1:
+        unsure.append(
+            f"all times in {best.name} are midnights: rows of a day would have happened at one moment; if another "
+            "column has the time of the day, write both into one"
+        )
     if others and _rank(best.name, _EVENT) == _rank(others[0].name, _EVENT) and not order(others[0])[0]:
         unsure.append(f"{best.name} is taken for the time of the event, as it is before {others[0].name}")
     return best

@@ -18,6 +18,9 @@ _DAYS = (
 _HOUR = r"(?P<between>[/_T-]|/[A-Za-z_]+=)\d{2}(?!\d)"
 
 
+_NEAR_US = 2 * 86_400_000_000
+
+
 def partition_of(look: Look, event_time: str, timezone: str = "UTC") -> str | None:
     """A pattern that places all files, and every row that was looked at in the time it has; None if none does."""
     us = look.columns[event_time].us
@@ -31,6 +34,23 @@ def partition_of(look: Look, event_time: str, timezone: str = "UTC") -> str | No
             for span, own in ((span, us[look.file_of == i]) for i, span in enumerate(spans))
         )
         if all(inside):
+            return pattern
+    return None
+
+
+def partition_of_others(look: Look, event_time: str) -> str | None:
+    """A pattern that places all files within two days of their rows, if not in the times they have; None if none does.
+
+    So are paths that were written by the clocks of another zone, or when a file was.
+    """
+    us = look.columns[event_time].us
+    for pattern in _patterns(look.looked[0].path):
+        partition = Partition.of(pattern, "UTC")
+        spans = [partition.span_us(file.path) for file in look.looked]
+        if us is not None and all(
+            span is not None and bool(((own >= span[0] - _NEAR_US) & (own < span[1] + _NEAR_US)).all())
+            for span, own in ((span, us[look.file_of == i]) for i, span in enumerate(spans))
+        ):
             return pattern
     return None
 

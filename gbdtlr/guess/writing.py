@@ -6,16 +6,16 @@ import json
 import shlex
 import textwrap
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError
 from gbdtlr.guess.logs import logs_of, meaning_of_logs
-from gbdtlr.guess.looking import FILES, Look, look
+from gbdtlr.guess.looking import FILES, Look, is_named_like_values, look
 from gbdtlr.guess.meaning import Meaning, Outcomes, meaning_of
-from gbdtlr.guess.places import partition_of
+from gbdtlr.guess.places import partition_of, partition_of_others
 from gbdtlr.samples.finding import find_files
 from gbdtlr.times import format_duration, format_time, from_us
 
@@ -84,6 +84,7 @@ def write_config(
     looked = look(paths) if logs is None else logs.impressions
     meaning = meaning_of(looked, label, event_time) if logs is None else meaning_of_logs(logs, event_time)
     partition = partition_of(looked, meaning.event_time)
+    meaning.unsure += list(_doubts(looked, meaning, partition))
     if logs is None or meaning.outcomes is None:
         text = config_text(paths, meaning, partition, store)
     else:
@@ -98,9 +99,21 @@ def write_config(
     except FileExistsError:
         raise ConfigError(f"{output} is there already; name another file with -o, or move it away") from None
     except OSError as error:
-        raise ConfigError(f"cannot write {output}: {error.strerror}") from None
+        raise ConfigError(f"cannot write {output}: {error.strerror}; name another place with -o") from None
     command = f"gbdtlr train-trees -c {shlex.quote(output)} --as-of {_as_of(looked, meaning)}"
     return Guess(output, len(looked.files), len(looked.looked), len(looked), meaning, command)
+
+
+def _doubts(look: Look, meaning: Meaning, partition: str | None) -> Iterator[str]:
+    """What in the files themselves may not be as it was meant."""
+    texts = [file.path for file in look.looked if file.format == "csv"]
+    if texts and (odd := [name for name in look.columns if is_named_like_values(name)]):
+        yield f"columns are named {', '.join(odd)}: has {texts[0]} a header?"
+    if partition is None and (wrong := partition_of_others(look, meaning.event_time)) is not None:
+        yield (
+            f"paths have dates, as {wrong} has them, but rows that were looked at happened at other times in UTC; if "
+            "they are of another zone, write that as timezone, and partition"
+        )
 
 
 def _as_of(look: Look, meaning: Meaning) -> str:

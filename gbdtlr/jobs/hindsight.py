@@ -43,6 +43,11 @@ LONGEST = timedelta(days=3)
 FITS = 8
 """Times the candidates are fitted; bounds what hindsight costs beside the trees."""
 
+_BEGINS = (
+    f"nothing is on record of the blend: trying it {FITS} times on the window's own past (which the first time on a "
+    "machine compiles kernels)"
+)
+
 MICROSECOND = timedelta(microseconds=1)
 
 
@@ -79,6 +84,7 @@ def of_window(
     dense : the dense columns, with their centres and scales in these
     users : what works out users' scores, where these are
     """
+    run.say.say("head.hindsight.begin", message=f"{_BEGINS}, on trees of its older part")
     with run.say.timed("head.hindsight") as told:
         past: Hindsight | None
         past, found = ask(there, run.config, run.as_of, dense, users)
@@ -124,6 +130,7 @@ def of_head(run: Run, base: Release, window: Parts[Codes], as_of: datetime) -> H
     window : the head's up to ``as_of`` in pieces, as a new head reads them
     """
     head = run.config.head
+    run.say.say("head.hindsight.begin", message=f"{_BEGINS}, on the live trees")
     with run.say.timed("head.hindsight") as told:
         last_us = max(window.map(last_event), default=0)
         since_us = max(to_us(base.trees_as_of), int(last_us - LONGEST / MICROSECOND))

@@ -145,6 +145,7 @@ class News:
         judged = [(head, known) for head, known, _ in self.judged(base)]
         return [
             *guards.joined(tally.joined, config.guard),
+            *guards.late(tally, config.guard),
             *guards.too_few(ledger.learned_since_full, config.guard),
             *guards.given(base, self.as_live, run.as_of, config.guard),
             *guards.ages(tally, config),

@@ -17,6 +17,7 @@ from gbdtlr.jobs.guards import Check, Gate, told
 from gbdtlr.jobs.publishing import held_reason, note_refusal
 from gbdtlr.jobs.result import JobResult, OnEvent, Reporter
 from gbdtlr.samples.files import SQL
+from gbdtlr.samples.passwords import without_passwords
 from gbdtlr.store import Entry, Store
 
 
@@ -122,8 +123,9 @@ def _check_engine(config: Config) -> None:
         )
     if queries := [path for path in config.samples.path if path.startswith(SQL)]:
         raise ConfigError(
-            f'workers of engine = "{config.engine}" cannot share in the answer of a query ({queries[0]} in [samples] '
-            'path), which comes to one place; write it to files or a table first, or use engine = "local"'
+            f'workers of engine = "{config.engine}" cannot share in the answer of a query '
+            f"({without_passwords(queries[0])} in [samples] path), which comes to one place; write it to files or a "
+            'table first, or use engine = "local"'
         )
 
 

@@ -95,6 +95,7 @@ def train_trees(
             gate.judge(
                 [
                     *guards.joined(grounds.tally.joined, config.guard),
+                    *guards.late(grounds.tally, config.guard),
                     *guards.too_few(n_samples, config.guard),
                     *guards.ages(grounds.tally, config),
                 ]

@@ -216,6 +216,8 @@ def played(run: Run, slow: Slow, as_of: datetime, start: datetime) -> UserScores
     with run.say.timed("users.replay") as told:
         users = UserScores.of(run.config, slow, as_of, start)
         told.update(scores=0 if users is None else len(users.keys))
+        if users is not None and users.vectors is not None:
+            told.update(since=users.vectors.since, **({"cut": users.vectors.cut} if users.vectors.cut else {}))
     return users
 
 

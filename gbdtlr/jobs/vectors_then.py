@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gbdtlr.embeddings import Embeddings
 from gbdtlr.errors import GbdtlrError, StoreUnavailable
 from gbdtlr.release import Embedded
-from gbdtlr.times import to_us
+from gbdtlr.times import from_us, to_us
 
 MOST = 8
 """Versions that rows are looked up in, the newest: those of a bucket are fetched for it."""
@@ -32,10 +32,12 @@ class VectorsThen:
     ----------
     versions : they
     starts_us : int64 (n,), the moment up to which each knows labels, rising
+    cut : why rows before the oldest have no score though vectors were made before these; empty where none were
     """
 
     versions: tuple[Embeddings, ...]
     starts_us: NDArray[np.int64]
+    cut: str = ""
 
     @classmethod
     def of(cls, live: Embedded | None, start: datetime, most: int = MOST) -> VectorsThen | None:
@@ -52,15 +54,25 @@ class VectorsThen:
         """
         if live is None:
             return None
-        found = {live.as_of: live.vectors}
+        found, cut = {live.as_of: live.vectors}, ""
         for name in live.lineage[1:]:
-            if len(found) == most or min(found) <= start:
+            if min(found) <= start:
+                break
+            if len(found) == most:
+                cut = f"no more than {most} versions of embeddings are looked up"
                 break
             older = _opened(live, name)
-            if older is None:
+            if isinstance(older, str):
+                cut = older
                 break
             found.setdefault(older[0], older[1])  # what was made of the same labels later stands for it
-        return cls(tuple(found[at] for at in sorted(found)), np.array([to_us(at) for at in sorted(found)], np.int64))
+        starts_us = np.array([to_us(at) for at in sorted(found)], np.int64)
+        return cls(tuple(found[at] for at in sorted(found)), starts_us, cut)
+
+    @property
+    def since(self) -> datetime:
+        """The moment from which on rows can have a score."""
+        return from_us(int(self.starts_us[0]))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -103,14 +115,19 @@ class VectorsThen:
         return np.cumsum([0, *(len(each) + len(each.groups) for each in self.versions)])
 
 
-def _opened(live: Embedded, name: str) -> tuple[datetime, Embeddings] | None:
-    """An older version, and its moment; None where it is no longer there, or is looked up by other columns."""
+def _opened(live: Embedded, name: str) -> tuple[datetime, Embeddings] | str:
+    """An older version, and its moment; or why it cannot be used: it was pruned, or is looked up by other columns."""
     try:
         older = Embedded.load(live.store, name)
         vectors = older.vectors
     except StoreUnavailable:
         raise
-    except GbdtlrError:
-        return None
-    alike = vectors.columns == live.vectors.columns and vectors.dimensions == live.vectors.dimensions
-    return (older.as_of, vectors) if alike else None
+    except GbdtlrError as error:
+        if live.store.has_version("embeddings", name):
+            return str(error)
+        return f"embeddings/{name} are pruned; prune keeps older ones with --keep or --keep-after"
+    if vectors.columns != live.vectors.columns:
+        return f"embeddings/{name} are looked up by {', '.join(vectors.columns)}"
+    if vectors.dimensions != live.vectors.dimensions:
+        return f"embeddings/{name} have {vectors.dimensions} dimensions"
+    return older.as_of, vectors

@@ -10,7 +10,7 @@ from gbdtlr.config import AT_ONCE, UNFINAL, Config
 from gbdtlr.errors import ConfigError
 from gbdtlr.replay.rivals import RIVALS
 from gbdtlr.replay.timeline import Cadence, Segment, segments
-from gbdtlr.times import format_duration
+from gbdtlr.times import format_duration, format_time
 
 OURS = ("two-speed", "trees-on-schedule", "stale-trees")
 STRATEGIES = (*OURS, *RIVALS)
@@ -20,6 +20,9 @@ every label as its row happens. For samples whose rows have deadlines."""
 
 NO_STATES = "no-user-states"
 """Two-speed training without what users' states add: as for users that are all new."""
+
+MOST_STEPS = 100_000
+"""Moments of a replay at which a job runs; more are a slip of a unit, and would take days before it is seen."""
 
 Durations = timedelta | Sequence[timedelta]
 
@@ -68,6 +71,8 @@ class Plan:
             (each,) if isinstance(each, timedelta) else tuple(dict.fromkeys(each)) for each in (trees_every, lr_every)
         )
         cadences = tuple(Cadence(t, h, embeddings_every) for t in trees for h in heads)
+        for cadence in cadences:
+            check_cadence(cadence, start, end)
         ages = tuple(dict.fromkeys(user_state_ages))
         for each in (config, *others.values()):
             check_users(each, embeddings_every is not None, bool(ages) and each is config)
@@ -99,6 +104,21 @@ class Plan:
         """Ages to try: doubling, as long as two thirds of the period can be scored with the oldest."""
         most = (self.end - self.start) / 3
         return [every * 2**k for k in range(8) if every * 2**k <= most]
+
+
+def check_cadence(cadence: Cadence, start: datetime, end: datetime) -> None:
+    """Nothing, if the jobs of a cadence can run as often as it says over a period; ``ConfigError`` if not."""
+    often, shortest = cadence.embeddings_every, min(cadence.trees_every, cadence.lr_every)
+    if often is not None and often < shortest:
+        raise ConfigError(
+            f"--embeddings-every {format_duration(often)} is more often than any other job runs, and vectors are made "
+            f"beside these; give it {format_duration(shortest)} or longer"
+        )
+    if (end - start) / shortest > MOST_STEPS:
+        raise ConfigError(
+            f"a job every {format_duration(shortest)} from {format_time(start)} to {format_time(end)} is more than "
+            f"{MOST_STEPS:,} of them; give --lr-every or --trees-every more time, or a shorter period"
+        )
 
 
 def name_of_age(age: timedelta) -> str:

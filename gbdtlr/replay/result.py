@@ -6,6 +6,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,7 @@ def found(
         _cadence(plan.cadences[i], systems[i], compare.figures(rows, arrays[i]["two-speed"]))
         for i in range(len(plan.cadences))
     ]
+    costs = costs_of([[(done.job, done.seconds) for done in system.done] for system in systems[: len(cadences)]])
     return {
         "rows": len(rows),
         "strategies": _strategies(rows, margins, seconds, blocks),
@@ -83,7 +85,7 @@ def found(
         "jobs": _ends(systems[0]),
         "cost": _cost(systems[0], main),
         "cadences": cadences,
-        "enough": enough(cadences),
+        "enough": enough(cadences, costs),
         "worth": WORTH,
         "freshness": {
             "release": compare.freshness(
@@ -133,14 +135,31 @@ def _strategies(
     return told
 
 
-def enough(cadences: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def costs_of(jobs: Sequence[Sequence[tuple[str, float]]]) -> list[float]:
+    """What each cadence costs, in seconds: each of its jobs at the median of its kind over all cadences.
+
+    What a single job took tells how busy the machine was, too: of two cadences the one that has fewer jobs of every
+    kind is the cheaper one, whatever the clock says.
+
+    Parameters
+    ----------
+    jobs : of each cadence the name of each job that ran, and its seconds
+    """
+    spent: dict[str, list[float]] = {}
+    for name, seconds in chain.from_iterable(jobs):
+        spent.setdefault(name, []).append(seconds)
+    usual = {name: float(np.median(seconds)) for name, seconds in spent.items()}
+    return [sum(usual[name] for name, _ in each) for each in jobs]
+
+
+def enough(cadences: Sequence[Mapping[str, Any]], costs: Sequence[float]) -> dict[str, Any] | None:
     """The cheapest cadence that no other betters by more than ``WORTH`` of its NE; None where there is no choice."""
-    judged = [each for each in cadences if each["ne"] is not None]
+    judged = [(cost, each["ne"], i) for i, (cost, each) in enumerate(zip(costs, cadences, strict=True))]
+    judged = [each for each in judged if each[1] is not None]
     if len(judged) < 2:
         return None
-    best = min(each["ne"] for each in judged)
-    near = [each for each in judged if each["ne"] * (1 - WORTH) <= best]
-    return dict(min(near, key=lambda each: (each["seconds"], each["ne"])))
+    best = min(ne for _, ne, _ in judged)
+    return dict(cadences[min(each for each in judged if each[1] * (1 - WORTH) <= best)[-1]])
 
 
 def _cadence(cadence: Cadence, system: TwoSpeed, figures: Mapping[str, Any]) -> dict[str, Any]:

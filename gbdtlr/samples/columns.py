@@ -11,12 +11,14 @@ import pyarrow.types as pt
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SchemaError
 from gbdtlr.samples.lists import dense_column, serves
+from gbdtlr.tables import listed
 from gbdtlr.values.arrays import from_numpy, has_value, simple_type, with_nulls
 from gbdtlr.values.categories import is_text, text_dictionary, whole_array, written_of
 from gbdtlr.values.numbers import is_number, numbers_of
 from gbdtlr.values.times import is_time
 
 IDS = "text or whole numbers"
+_MOST_NAMES = 12
 TEXT_DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 
 
@@ -42,12 +44,13 @@ def check_columns(schema: pa.Schema, cfg: SamplesConfig, file: str) -> None:
     SchemaError
         Columns missing or of the wrong type; the message lists all of them with what was found and expected.
     """
-    faults = []
+    faults, is_strange = list[str](), False
     for name, want in _expected(cfg).items():
         count = schema.names.count(name)
         if count == 0:
             near = difflib.get_close_matches(name, schema.names, n=1)
             hint = f" (there is {near[0]})" if near else ""
+            is_strange |= not near
             faults.append(f"{name} is missing{hint}, expected {want}")
         elif count > 1:
             faults.append(f"{name} is there {count} times, expected once")
@@ -61,6 +64,8 @@ def check_columns(schema: pa.Schema, cfg: SamplesConfig, file: str) -> None:
             for name, want in _expected(cfg).items()
             if schema.names.count(name) == 1 and not _serves(schema.field(name).type, name, cfg)
         ]
+    if is_strange:
+        faults.append(f"its columns are {listed(schema.names, _MOST_NAMES) or 'none'}")
     _none(faults, file, cfg)
 
 

@@ -22,7 +22,7 @@ _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 def check_delimiter(file: File, header: Sequence[str], names: Collection[str]) -> None:
-    """Nothing, if the header has as many of the names between commas as between anything else.
+    """Nothing, if the header has as many of the names between commas as between anything else, or some, and no other.
 
     Raises
     ------
@@ -33,7 +33,8 @@ def check_delimiter(file: File, header: Sequence[str], names: Collection[str]) -
         if not any(delimiter in name for name in header):
             continue
         pieces = {piece.strip().strip('"') for name in header for piece in name.split(delimiter)}
-        if len(pieces & {*names}) > len({*header} & {*names}):
+        whole = len(header) == 1 and not {*names} & {*header}
+        if whole or len(pieces & {*names}) > len({*header} & {*names}):
             raise SchemaError(
                 f"{file.path}: the columns are separated by {words} ({delimiter!r}), expected commas; write it again"
             )

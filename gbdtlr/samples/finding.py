@@ -14,7 +14,9 @@ from gbdtlr.buckets.paths import native
 from gbdtlr.buckets.urls import SCHEMES, is_remote, place_of, plain_url
 from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError
 from gbdtlr.samples.files import COMPRESSIONS, READABLE, File, same_file
-from gbdtlr.samples.lakes import is_table, table_files
+from gbdtlr.samples.lakes import DELTA, is_table, table_files
+from gbdtlr.samples.passwords import without_passwords
+from gbdtlr.tables import listed
 
 if TYPE_CHECKING:
     from gbdtlr.buckets.objects import Found
@@ -25,6 +27,7 @@ _NEIGHBOURS = {
     ".yml", ".ini", ".log", ".crc", ".md5", ".sha1", ".sha256", ".lock", ".tmp", ".temp", ".part", ".partial",
     ".inprogress", ".swp", ".bak",
 }  # fmt: skip
+_DELTA_LOG = "_delta_log"
 _GLOB = re.compile(r"[*?\[]")
 _FILE_URL = re.compile(r"^file://(localhost)?(?=/)", re.IGNORECASE)
 
@@ -77,9 +80,11 @@ def find_files(paths: Sequence[str]) -> list[File]:
             foreign = foreign or [match.name for match in others]
         if foreign:
             more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
-            raise SamplesError(f"cannot read {foreign[0]}{more} as samples: expected {READABLE}")
+            is_iceberg = "/metadata/" in foreign[0] and foreign[0].endswith(".avro")
+            hint = "; an Iceberg table is named as iceberg+CATALOG:TABLE" if is_iceberg else ""
+            raise SamplesError(f"cannot read {foreign[0]}{more} as samples: expected {READABLE}{hint}")
         if not readable:
-            raise NoSamplesError(f"no files match {path!r}; {_nearby(pattern)}")
+            raise NoSamplesError(f"no files match {path!r}; {_as_a_table(path) or _nearby(pattern)}")
         found += sorted(readable)
     found.sort(key=lambda match: match.linked or "/../" in match.name or match.name.startswith("../"))
     return sorted([*_each_once(found), *tables.values()], key=lambda file: file.path)
@@ -114,10 +119,24 @@ def _plain(path: str) -> str:
     if is_remote(pattern):
         return plain_url(pattern)
     if "://" in pattern or "\0" in pattern:
-        raise ConfigError(f"[samples] path {path!r}: expected a path of this machine or a URL of {SCHEMES}")
+        hint = _as_a_table(path)
+        told = f"expected a path of this machine or a URL of {SCHEMES}" + (hint and f"; {hint}")
+        raise ConfigError(f"[samples] path {without_passwords(path)!r}: {told}")
     pattern = os.path.expanduser(pattern)
     parts = [part for part in pattern.split("/") if part not in ("", ".")]
     return ("/" if pattern.startswith("/") else "") + "/".join(parts)
+
+
+_LIKE_A_TABLE = re.compile(
+    r"(delta|iceberg|sql|duckdb|postgres(ql)?|mysql|jdbc)\s*[:+]|(select|with|from)\s", re.IGNORECASE
+)
+
+
+def _as_a_table(path: str) -> str:
+    """How a table or a query is named, where a path seems to be meant for one; else nothing."""
+    if _LIKE_A_TABLE.match(path.strip()) is None:
+        return ""
+    return "tables are named as delta+FOLDER or iceberg+CATALOG:TABLE, and queries as sql:SELECT ..."
 
 
 def _suffix(path: str) -> str:
@@ -176,6 +195,8 @@ class _Walk:
             entries = sorted(os.scandir(folder or "."), key=lambda entry: entry.name)
             for entry in entries:
                 path = [*inside, entry.name]
+                if entry.name == _DELTA_LOG and "**" in self.parts:
+                    raise is_a_table(folder or os.getcwd())
                 if entry.name.startswith((".", "_")):
                     continue
                 name, link = entry.path if folder else entry.name, entry.is_symlink()
@@ -218,10 +239,20 @@ def _matching_remote(root: str, parts: list[str]) -> Iterator[_Match]:
     folders = {found.key.rpartition("/")[0] for found in objects}
     for found in objects:
         path = found.key[n_root:].strip("/").split("/")
+        if _DELTA_LOG in path and "**" in parts:
+            raise is_a_table("/".join([root, *path[: path.index(_DELTA_LOG)]]))
         in_progress = any(part.startswith((".", "_")) for part in path)
         if not in_progress and _matches(path, parts) and (found.size or found.key not in folders):
             name = "/".join([root, *path])
             yield _Match(name, _listed_as(found), name)
+
+
+def is_a_table(folder: str) -> SamplesError:
+    """The error of a folder that is read as files and is a Delta table."""
+    return SamplesError(
+        f"{folder} is a Delta table, whose folder has rows that were deleted as well; name it as {DELTA}{folder}, or "
+        "its files of all versions, if that is meant, by a glob that ends in *.parquet"
+    )
 
 
 def _listed_as(found: Found) -> str:
@@ -258,13 +289,7 @@ def _names(folder: str, most: int = 5) -> str:
     except OSError as error:
         return f"what cannot be listed: {error.strerror}"
     in_progress = [name for name in names if name.startswith((".", "_"))]
-    text = _listed(names, most)
+    text = listed(names, most)
     if in_progress:
         text += " (names starting with . or _ are in progress and left alone)"
     return text
-
-
-def _listed(names: Iterable[str], most: int) -> str:
-    shown = list(names)
-    more = f" and {len(shown) - most} more" if len(shown) > most else ""
-    return ", ".join(shown[:most]) + more

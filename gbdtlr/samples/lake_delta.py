@@ -105,7 +105,7 @@ def _reading(path: str) -> Iterator[None]:
     except TableNotFoundError:
         raise NoSamplesError(f"there is no Delta table at {path}; check [samples] path") from None
     except (DeltaError, OSError, ValueError) as error:
-        words = " ".join(str(error).split())
+        words = re.split(r"\s0: ", " ".join(str(error).split()))[0]  # without the library's stack
         if "LogSegment end version" in words:
             raise NoSamplesError(
                 f"{path}: the table has no such version, or has it no more; leave out ?version= for the newest"

@@ -16,6 +16,7 @@ import pyarrow.types as pt
 from gbdtlr.buckets.urls import is_remote, plain_url
 from gbdtlr.errors import ConfigError, GbdtlrError, NoSamplesError, SamplesError
 from gbdtlr.samples.files import File
+from gbdtlr.samples.passwords import without_passwords
 from gbdtlr.samples.stored import Bounds, Stored
 
 _PATH = re.compile(
@@ -111,7 +112,7 @@ def _reading(path: str) -> Iterator[None]:
 
 
 def _words(error: Exception) -> str:
-    return " ".join(str(error).split())[:300].rstrip(".")
+    return without_passwords(" ".join(str(error).split())[:300].rstrip("."))
 
 
 def _files(path: str, place: _Place) -> tuple[File, ...]:

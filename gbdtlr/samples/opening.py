@@ -14,6 +14,7 @@ from gbdtlr.errors import ConfigError, SamplesError, SchemaError
 from gbdtlr.samples.batch import Samples
 from gbdtlr.samples.files import File
 from gbdtlr.samples.partition import Partition
+from gbdtlr.samples.passwords import hidden
 from gbdtlr.samples.texts import has_torn_end
 from gbdtlr.samples.window import Faults, Tally, Window
 from gbdtlr.times import to_us
@@ -116,6 +117,10 @@ class Reading(Generic[Item]):
         SamplesError
             The file cannot be read, or has unsound rows.
         """
+        with hidden(self.file):
+            yield from self._items()
+
+    def _items(self) -> Iterator[Item]:
         faults = Faults(self.file.path)
         try:
             for batch in self._batches():
@@ -126,6 +131,12 @@ class Reading(Generic[Item]):
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             reason = " ".join(str(error).split()).rstrip(".")
             remedy = "let this user read it" if isinstance(error, PermissionError) else "write it again or move it away"
+            if isinstance(error, FileNotFoundError):
+                remedy = "it was there a moment ago; run the command again"
+                if self.file.stored is not None:
+                    remedy = (
+                        "its table lists it all the same: was it vacuumed, or removed by hand? take a newer version"
+                    )
             raise SamplesError(f"cannot read {self.file.path}: {reason}; {remedy}") from None
         if self.file.format == "csv" and has_torn_end(self.file):
             self.tally.unfinished += 1

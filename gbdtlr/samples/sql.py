@@ -123,12 +123,12 @@ def _opened(file: File) -> Iterator[tuple[Any, str]]:
             connection.execute("SET TimeZone = 'UTC'")
             statements = connection.extract_statements(file.path.removeprefix(SQL))
             if not statements or statements[-1].type.name != "SELECT":
-                raise ConfigError(f"[samples] path {file.path!r}: the last statement must be a SELECT")
+                raise ConfigError(f"[samples] path {file.path}: the last statement must be a SELECT")
             *before, query = statements
             for statement in before:
                 if statement.type.name not in _BEFORE:
                     raise ConfigError(
-                        f"[samples] path {file.path!r}: {statement.type.name} may not stand before the query; "
+                        f"[samples] path {file.path}: {statement.type.name} may not stand before the query; "
                         f"only {', '.join(_BEFORE)} may"
                     )
                 connection.execute(statement)
@@ -147,9 +147,14 @@ def _asking(file: File) -> Iterator[None]:
     try:
         yield
     except duckdb.ParserException as error:
-        raise ConfigError(f"[samples] path {file.path!r}: {_words(error)}") from None
+        raise ConfigError(f"[samples] path {file.path}: {_words(error)}") from None
     except duckdb.Error as error:
-        raise SamplesError(f"{file.path}: {_words(error)}; mend the query, or what it reads") from None
+        words = _words(error)
+        missing = re.search(r"[Ee]xtension \"(\w+)\"", words)
+        remedy = (
+            "mend the query, or what it reads" if missing is None else f"fetch it once: INSTALL {missing[1]} in DuckDB"
+        )
+        raise SamplesError(f"{file.path}: {words}; {remedy}") from None
 
 
 def _words(error: Exception) -> str:

@@ -14,6 +14,7 @@ from gbdtlr.samples.common import common_schema
 from gbdtlr.samples.files import File
 from gbdtlr.samples.finding import find_files
 from gbdtlr.samples.json_columns import Role, role
+from gbdtlr.samples.passwords import without_passwords
 from gbdtlr.samples.stored import View, group_spans
 from gbdtlr.values.vectors import numbered
 
@@ -167,7 +168,8 @@ def _fits(source: Source, name: str, kind: pa.DataType) -> bool:
 
 def _open(file: File, roles: Mapping[str, Role], as_lines: bool) -> Source:
     if file.format == "sql":
-        raise SamplesError(f"cannot read {file.path} as rows to score; write its answer to a parquet file first")
+        query = without_passwords(file.path)
+        raise SamplesError(f"cannot read {query:.99}, a query; write its answer to a parquet file, and name that")
     if file.format == "parquet":
         return _Parquet.of(file, roles)
     if file.format == "csv":
@@ -239,7 +241,7 @@ class _Csv:
         twice = sorted({name for name in header if header.count(name) > 1})
         if twice:
             raise SamplesError(f"{file.path} has more than one column {', '.join(twice)}; give each its own name")
-        if {*roles} - {*header}:
+        if {*roles} - {*header} or len(header) == 1:
             check_delimiter(file, header, roles)
         dense = [name for name, role in roles.items() if role is Role.DENSE]
         numbers = {name for name, role in roles.items() if role in (Role.NUMBER, Role.DENSE)}

@@ -36,7 +36,8 @@ class Tally:
     ``mature`` holds the number of rows returned of each file that was opened (before negatives are thinned),
     ``unfinished`` in how many CSV files the last line had no end and was left alone, ``joined`` what came of it where
     outcomes gave the labels, ``ages`` how old rows were when their label became known, where each row says so and a
-    whole window was read, and ``newest_outcome_us`` when the newest outcome came, where unfinal rows were read.
+    whole window was read, and ``newest_outcome_us`` when the newest outcome came, where unfinal rows were read. Of rows
+    with deadlines ``outcomes`` counts labels of 1, and ``late`` those among them that came later, so that they are 0.
     """
 
     n_files: int = 0
@@ -50,6 +51,8 @@ class Tally:
     joined: Joined | None = None
     ages: Ages | None = None
     newest_outcome_us: int | None = None
+    outcomes: int = 0
+    late: int = 0
 
     @property
     def n_mature(self) -> int:
@@ -58,8 +61,9 @@ class Tally:
 
     def remarks(self) -> dict[str, int]:
         """What a job's log says of a reading, where there is something to say."""
-        unfinished = {"unfinished": self.unfinished} if self.unfinished else {}
-        return {**unfinished, **({} if self.joined is None else self.joined.remarks())}
+        odd = {"unfinished": self.unfinished, "late_outcomes": self.late}
+        told = {name: n for name, n in odd.items() if n}
+        return {**told, **({} if self.joined is None else self.joined.remarks())}
 
     def metrics(self) -> dict[str, dict[str, int]]:
         """What releases say of a reading."""
@@ -76,6 +80,8 @@ class Tally:
         self.n_rows += other.n_rows
         self.n_in_window += other.n_in_window
         self.unfinished += other.unfinished
+        self.outcomes += other.outcomes
+        self.late += other.late
         self.mature.update(other.mature)
         if other.first_us is not None and other.last_us is not None:
             self.spans(other.first_us, other.last_us)
@@ -221,7 +227,7 @@ class Window:
             batch = batch.filter(from_numpy(mature))
             event_us, finality = event_us[mature], finality.take(mature)
 
-        label, outcome_us = self._labels(batch, cfg, finality, faults)
+        label, outcome_us = self._labels(batch, cfg, finality, faults, tally)
         if self.unfinal and outcome_us is not None and label.any():
             tally.has_outcomes_until(int(outcome_us[label == 1].max()))
         if cfg.label_time and not cfg.has_deadline and self.known_after_us is None:
@@ -252,7 +258,7 @@ class Window:
         return known
 
     def _labels(
-        self, batch: pa.RecordBatch, cfg: SamplesConfig, finality: Finality, faults: Faults
+        self, batch: pa.RecordBatch, cfg: SamplesConfig, finality: Finality, faults: Faults, tally: Tally
     ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int64] | None]:
         """Labels of rows, and when their outcomes came, where they say so: what came by ``as_of`` and in time.
 
@@ -269,6 +275,8 @@ class Window:
             label[:] = _labels(batch.column(cfg.label), cfg.label, faults)
             never = int(((label == 1) & (outcome_us == NEVER)).sum())
             faults.add(f"a {cfg.label} of 1 and no {cfg.label_time}, which says when the outcome came", never)
+            tally.outcomes += int(label.sum())
+            tally.late += int(label[~there].sum())
             label[~there] = 0
         return label, np.where(label == 1, outcome_us, NEVER)
 

@@ -11,6 +11,7 @@ from gbdtlr.errors import ConfigError
 
 AS_OF, EARLIEST, LATEST = "as-of", "earliest", "latest"
 _RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
+_SERVER = re.compile(r"([a-z_]+://)?([\w.\-]+|\[[0-9a-fA-F:.%\w]+\]):(?P<port>\d{1,5})", re.ASCII | re.IGNORECASE)
 _MOST_PARTITIONS = 100_000
 
 
@@ -45,6 +46,10 @@ class Asked:
     most_waiting: int = 1_000_000
 
     def __post_init__(self) -> None:
+        for server in self.servers.split(","):
+            match = _SERVER.fullmatch(server.strip())
+            if match is None or not 0 < int(match["port"]) < 65536:
+                raise ConfigError(f"--kafka {server.strip()!r} is no broker; write HOST:PORT, such as broker-1:9092")
         if self.topic == self.outcomes_topic:
             raise ConfigError("--topic and --outcomes-topic are the same; impressions and outcomes are two topics")
 

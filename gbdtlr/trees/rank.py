@@ -146,7 +146,8 @@ def main() -> None:
             inbox.say(getattr(rank, what)(*arguments))
     except (lgb.basic.LightGBMError, ValueError, TypeError) as error:
         inbox.say(Refusal(str(error), is_passing(str(error))))
-        inbox.next()  # who told it has heard, and ends it
+        while True:  # who tells it rows hears of it when all are told, and then ends it
+            inbox.next()
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ class State:
         """
         if label not in (0, 1):
             raise ValueError(f"a label is 0 or 1, not {label!r:.60}")
-        if not math.isfinite(margin):
+        if not _is_finite(margin):
             raise ValueError(f"a margin is a finite number, not {margin!r:.60}")
         self.rule.learn(self.weights, self.squares, vector, int(label), float(margin))
 
@@ -153,3 +153,10 @@ class State:
 
 def _signature(key: bytes, data: bytes) -> bytes:
     return hmac.digest(key, data, "sha256")[:SIGNATURE_BYTES]
+
+
+def _is_finite(margin: object) -> bool:
+    try:
+        return math.isfinite(margin)  # type: ignore[arg-type]  # which is what is asked
+    except TypeError:
+        return False

@@ -228,6 +228,50 @@ def test_files_without_rows_and_folders_without_files(tmp_path):
         write_config([str(tmp_path)], str(tmp_path / "none" / "x.toml"))
 
 
+@pytest.mark.parametrize(("delimiter", "words"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+def test_a_text_of_other_delimiters_is_told(tmp_path, delimiter, words):
+    lines = [delimiter.join(["when", "price", "clicked"]), delimiter.join(["2024-05-01 10:00:00", "3,5", "1"])]
+    (tmp_path / "log.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(SchemaError, match=f"the columns are separated by {words}"):
+        look([str(tmp_path / "log.csv")])
+
+
+def as_csv(table: dict[str, list], path: Path, header: bool = True) -> str:
+    with open(path, "w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerows([[*table], *zip(*table.values(), strict=True)] if header else zip(*table.values(), strict=True))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "header", "words"),
+    [
+        ({"when": "%Y-%m-%d"}, True, ["all times in when are midnights"]),
+        ({"when": "%Y-%m-%d %H:%M"}, False, ["columns are named 2024-05-01 00:00, 0.", "log.csv a header?"]),
+        ({"when": "%Y-%m-%d %H:%M"}, True, []),
+    ],
+)
+def test_what_looks_odd_is_doubted(tmp_path, monkeypatch, capsys, change, header, words):
+    table = columns()
+    table["when"] = [at.strftime(change["when"]) for at in table["when"]]
+    _, told = written([as_csv(table, tmp_path / "log.csv", header)], tmp_path, monkeypatch, capsys)
+    doubts = [each for each in told["unsure"] if "midnight" in each or "header" in each or "paths" in each]
+    assert len(doubts) == bool(words)
+    assert all(word in doubts[0] for word in words)
+
+
+def test_paths_that_have_the_days_of_another_zone_are_doubted(tmp_path, monkeypatch, capsys):
+    table = columns()
+    for hours in range(0, 34, 24):
+        some = {name: values[hours * 60 : hours * 60 + 1440] for name, values in table.items()}
+        some["when"] = [at - timedelta(hours=2) for at in some["when"]]
+        (tmp_path / f"log/dt=2024-05-{1 + hours // 24:02}").mkdir(parents=True)
+        write(some, tmp_path / f"log/dt=2024-05-{1 + hours // 24:02}/x.parquet")
+    config, told = written(["log"], tmp_path, monkeypatch, capsys)
+    assert config.samples.partition is None
+    assert any(each.startswith("paths have dates, as dt=%Y-%m-%d has them") for each in told["unsure"])
+
+
 @pytest.mark.parametrize(
     ("path", "pattern"),
     [

@@ -114,3 +114,17 @@ def test_a_log_of_outcomes_alone_is_told_what_to_write(folder: Path, tmp_path: P
     assert "if a row without an outcome has no known, write [samples] label_window" in result.reason
     done = train_trees(config(tmp_path, "deadline", label_deadline="stay"), NOW)
     assert done.status == "published"
+
+
+@pytest.mark.parametrize("deadline", [{"label_window": "1h"}, {"label_deadline": "at"}], ids=["short", "over"])
+def test_deadlines_that_most_outcomes_come_after_are_refused(folder: Path, deadline: dict[str, str]) -> None:
+    told: dict[str, Any] = {}
+    c = config(folder, f"late-{next(iter(deadline))}", **deadline)
+    result = train_trees(c, NOW, on_event=lambda name, **said: told.update({name: said}))
+    assert result.status == "refused"
+    late = told["samples.read"]["late_outcomes"]
+    assert f"{late} of " in result.reason
+    assert "labels of 1 came after the deadline of their row, so that they count as 0; [guard] late allows 0.5" in (
+        result.reason
+    )
+    assert result.guards["late"]["value"] > 0.9

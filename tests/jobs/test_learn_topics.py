@@ -467,6 +467,7 @@ def test_no_broker_is_one_line_and_exit_1(
         (["--outcomes-topic", "t"], "need --kafka HOST:PORT and --topic T"),
         (["--from", "latest"], "need --kafka HOST:PORT and --topic T"),
         (["--grace", "5s"], "need --kafka HOST:PORT and --topic T"),
+        (["--kafka", "clicks.jsonl", "--topic", "t"], "'clicks.jsonl' is no broker; write HOST:PORT"),
         (["--kafka", "h:1", "--topic", "t", "--partitions", "3-1"], "'3-1' is no list of partitions"),
         (["--kafka", "h:1", "--topic", "t", "--partitions", "a"], "'a' is no list of partitions"),
         (["--kafka", "h:1", "--topic", "t", "--outcomes-topic", "t"], "are the same"),

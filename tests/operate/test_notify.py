@@ -225,7 +225,12 @@ def test_both_are_told_and_one_does_not_hinder_the_other(tmp_path: Path) -> None
     ("table", "told"),
     [
         ({"on": ["finished"]}, r"\[notify\] on has 'finished'; choose of published, refused, rolled_back, error"),
+        ({"on": [], "url": "https://example.com"}, r"\[notify\] on is empty, so that nobody would be told"),
         ({"url": "ftp://x"}, r"\[notify\] url must begin with http"),
+        ({"url": "https:///hook"}, r"\[notify\] url must begin with http.* and name a host"),
+        ({"url": "https://a b/hook"}, r"\[notify\] url must begin with http.* and name a host"),
+        ({"command": [" "]}, r"\[notify\] command is empty; name a program"),
+        ({"command": "/bin/tell my team"}, r'is no program; write it as a list: \["/bin/tell", "my", "team"\]'),
         ({"secret_file": "x"}, r"\[notify\] secret_file signs what is sent to url"),
         ({"timeout": "6m"}, r"\[notify\] timeout must be above zero and at most 5m"),
         ({"program": "x"}, r"unknown key \[notify\] program"),

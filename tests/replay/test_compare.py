@@ -11,7 +11,7 @@ from replay_kit import config, stream, write
 
 from gbdtlr.metrics import Quality, sigmoid
 from gbdtlr.replay.compare import Blocks, freshness, over_time, reliability
-from gbdtlr.replay.result import enough
+from gbdtlr.replay.result import costs_of, enough
 from gbdtlr.replay.rivals import Choice
 from gbdtlr.replay.rows import Rows, read_all
 from gbdtlr.trees import train
@@ -120,9 +120,18 @@ def test_the_option_that_did_best_on_known_labels_is_live() -> None:
 
 
 def test_enough_is_the_cheapest_of_those_that_are_as_good() -> None:
-    cadences = [{"ne": ne, "seconds": s} for ne, s in [(0.9, 100.0), (0.901, 50.0), (0.92, 10.0), (None, 1.0)]]
-    assert enough(cadences) == cadences[1]
-    assert enough(cadences[:1]) is None
+    costs = [100.0, 50.0, 10.0, 1.0]
+    cadences = [{"ne": ne, "which": i} for i, ne in enumerate([0.9, 0.901, 0.92, None])]
+    assert enough(cadences, costs) == cadences[1]
+    assert enough(cadences[:1], costs[:1]) is None
+    assert enough(cadences[:2], [2.0, 2.0]) == cadences[0], "of two that cost the same, the better"
+
+
+def test_fewer_jobs_of_each_kind_cost_less_however_busy_the_machine_was() -> None:
+    jobs = [[("train-trees", 9.0)] + [("update-lr", 0.1)] * 8, [("train-trees", 30.0)] + [("update-lr", 5.0)] * 4]
+    costs = costs_of(jobs)
+    assert sum(s for _, s in jobs[0]) < sum(s for _, s in jobs[1])
+    assert costs == pytest.approx([19.5 + 0.8, 19.5 + 0.4])
 
 
 def test_refitted_leaf_values_are_lightgbms(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gbdtlr.errors import ConfigError
+from gbdtlr.replay.plan import check_cadence
 from gbdtlr.replay.timeline import Cadence, segments
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
@@ -38,6 +39,28 @@ def test_a_training_and_an_update_at_once_are_one_step() -> None:
     (first, second) = segments(START, START + 12 * hour, Cadence(6 * hour, 3 * hour))
     assert [step.at.hour for step in first.steps] == [0, 3]
     assert [step.at.hour for step in second.steps] == [6, 9]
+
+
+@pytest.mark.parametrize(
+    ("cadence", "told"),
+    [
+        (
+            Cadence(timedelta(1), timedelta(hours=3), timedelta(seconds=1)),
+            "--embeddings-every 1s .* give it 3h or longer",
+        ),
+        (Cadence(timedelta(hours=1), timedelta(1), timedelta(minutes=59)), "give it 1h or longer"),
+        (Cadence(timedelta(1), timedelta(seconds=1)), "a job every 1s from 2020-01-01.* is more than 100,000"),
+        (Cadence(timedelta(seconds=2), timedelta(1)), "a job every 2s from 2020-01-01.* is more than 100,000"),
+    ],
+)
+def test_a_cadence_that_no_job_can_keep_is_refused(cadence: Cadence, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        check_cadence(cadence, START, START + timedelta(days=7))
+
+
+@pytest.mark.parametrize("embeddings", [None, timedelta(hours=3), timedelta(days=2)])
+def test_one_that_they_can_keep_is_not(embeddings: timedelta | None) -> None:
+    check_cadence(Cadence(timedelta(1), timedelta(hours=3), embeddings), START, START + timedelta(days=365))
 
 
 def test_an_empty_period() -> None:

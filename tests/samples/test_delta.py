@@ -16,7 +16,7 @@ import pytest
 from pyarrow import parquet
 from samples_kit import DAY, FOREVER, config, rows
 
-from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError
+from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError, SchemaError
 from gbdtlr.samples import Samples, Tally, files_of, read
 from gbdtlr.samples.finding import find_files
 from gbdtlr.samples.lakes import at_snapshots, pinned
@@ -238,10 +238,40 @@ def test_what_is_no_table_is_told(tmp_path, path, error, words):
         find_files([path.format(tmp_path)])
 
 
+def test_a_column_that_was_renamed_is_looked_for_among_those_there_are(tmp_path):
+    deltalake.write_deltalake(str(tmp_path / "t"), rows(4).rename_columns({"shop": "merchant"}))
+    with pytest.raises(SchemaError, match=r"shop is missing, expected.*; its columns are at, known_at, .*merchant"):
+        read(config(f"delta+{tmp_path / 't'}"), DAY, DAY + HOUR, FOREVER)
+
+
+def test_a_file_that_is_gone_and_a_log_that_is_damaged_are_told(tmp_path):
+    place = tmp_path / "t"
+    deltalake.write_deltalake(str(place), rows(4))
+    cfg = config(f"delta+{place}")
+    next(place.glob("*.parquet")).unlink()
+    with pytest.raises(SamplesError, match="its table lists it all the same: was it vacuumed"):
+        read(cfg, DAY, DAY + HOUR, FOREVER)
+    log_of(place).write_text("{oops")
+    with pytest.raises(SamplesError, match=r"cannot read delta\+.*; check the table and .samples. path") as error:
+        read(cfg, DAY, DAY + HOUR, FOREVER)
+    assert "unknown" not in str(error.value)
+
+
 def test_an_empty_table_is_told(tmp_path):
     deltalake.DeltaTable.create(str(tmp_path / "t"), rows(1).schema)
     with pytest.raises(NoSamplesError, match="has no files in version 0"):
         find_files([f"delta+{tmp_path / 't'}"])
+
+
+@pytest.mark.parametrize("path", ["{}", "{}/t", "{}/**", "{}/**/*.parquet"])
+def test_a_table_read_as_a_folder_of_files_is_told(tmp_path, path):
+    """Its folder has what was deleted, too, and what was written again."""
+    place = tmp_path / "t"
+    for mode in ("overwrite", "overwrite"):
+        deltalake.write_deltalake(str(place), rows(4), mode=mode)
+    with pytest.raises(SamplesError, match=rf"{place} is a Delta table.* name it as delta\+{place}, or"):
+        find_files([path.format(tmp_path)])
+    assert len(find_files([f"{place}/*.parquet"])) == 2, "as somebody who knows of it asks"
 
 
 def test_tables_stand_beside_files(tmp_path):
@@ -267,6 +297,8 @@ def test_a_table_in_a_bucket(bucket, tmp_path):
     found = read(config("delta+s3://lake/a/t"), DAY, DAY + 99 * HOUR, FOREVER)
     same(found, in_files(table, tmp_path))
     assert pinned("delta+s3://lake/a/t") == "delta+s3://lake/a/t?version=0"
+    with pytest.raises(SamplesError, match=r"s3://lake/a/t is a Delta table.* delta\+s3://lake/a/t, or"):
+        find_files(["s3://lake/a"])
 
 
 @pytest.fixture

@@ -220,6 +220,9 @@ def test_names_that_are_not_utf8_are_found(tmp_path):
         ("2024/*.parquet", r"no files match '2024/\*.parquet'; 2024 has 01, 02, _temporary \(names starting with"),
         ("2026/*.parquet", r"no files match .*; there is no 2026, but \. has 2024, 2025, z.ndjson.zst"),
         ("2025/q/r.csv", r"there is no 2025/q, but 2025 has README.md, SUCCESS, x.jsonl, y.csv.tmp"),
+        ("delta:lake/clicks", r"no files match .*; tables are named as delta\+FOLDER or iceberg"),
+        ("select * from x", r"no files match .* and queries as sql:SELECT"),
+        ("delta/x.csv", "there is no delta, but"),
         ("2025/README.md", r"cannot read 2025/README.md as samples: expected .parquet, .csv"),
         ("2025/*.tmp", r"cannot read 2025/y.csv.tmp as samples"),
     ],
@@ -247,6 +250,8 @@ def test_unknown_schemes_are_named():
         find_files(["a\0b"])
     with pytest.raises(ConfigError, match="'ftp://host/x': expected a path of this machine or a URL of s3://"):
         find_files(["ftp://host/x"])
+    with pytest.raises(ConfigError, match=r"'postgres://me:\*\*\*@db/x': .* queries as sql:SELECT"):
+        find_files(["postgres://me:swordfish@db/x"])
 
 
 @pytest.mark.parametrize(

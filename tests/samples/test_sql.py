@@ -15,9 +15,10 @@ import pyarrow as pa
 import pytest
 from samples_kit import DAY, FOREVER, config, rows, write
 
-from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError, SchemaError
+from gbdtlr.errors import ConfigError, GbdtlrError, NoSamplesError, SamplesError, SchemaError
 from gbdtlr.samples import Samples, Tally, read, read_batches
 from gbdtlr.samples.files import File
+from gbdtlr.samples.passwords import without_passwords
 from gbdtlr.samples.tables import open_sources
 
 HOUR = timedelta(hours=1)
@@ -28,6 +29,31 @@ def same(a: Samples, b: Samples) -> None:
     assert a.known_us.tolist() == b.known_us.tolist()
     assert a.label.tolist() == b.label.tolist()
     assert a.table.to_pydict() == b.table.to_pydict()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "ATTACH 'host=db user=me password=hunter2' AS pg (READ_ONLY); SELECT * FROM pg.x",
+        "ATTACH 'host=db passwd=''hunt er2''' AS my (READ_ONLY); SELECT 1",
+        "CREATE SECRET (TYPE s3, KEY_ID 'me', SECRET 'hunter2'); SELECT * FROM nowhere",
+        "SELECT * FROM nowhere WHERE password = 'hunter2' OR " + "price > 1 OR " * 99 + "true",
+        "SELEC 'password=hunter2'",
+    ],
+)
+def test_an_error_tells_the_beginning_of_the_query_and_no_password(query):
+    with pytest.raises(GbdtlrError) as error:
+        read(config(f"sql:{query}"), DAY, DAY + HOUR, FOREVER)
+    told = str(error.value)
+    assert "hunt" not in told
+    assert query.split()[0] in told
+    assert len(told) < 700
+
+
+def test_what_looks_like_a_secret_and_is_none_is_told():
+    query = "CREATE SECRET (TYPE s3); SELECT token FROM password WHERE secret IS NULL"
+    assert without_passwords(query) == query
+    assert without_passwords("ATTACH 'postgres://me:hunter2@db/shop'") == "ATTACH 'postgres://me:***@db/shop'"
 
 
 @pytest.fixture
@@ -139,7 +165,7 @@ def test_an_empty_window_tells_what_there_is(database):
 
 
 def test_a_query_is_no_file_to_score(database):
-    with pytest.raises(SamplesError, match="write its answer to a parquet file first"):
+    with pytest.raises(SamplesError, match="write its answer to a parquet file, and name that"):
         open_sources([File(database[0])], {})
 
 

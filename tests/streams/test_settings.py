@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from gbdtlr.errors import ConfigError, StreamError
-from gbdtlr.streams.asked import parse_partitions
+from gbdtlr.streams.asked import Asked, parse_partitions
 from gbdtlr.streams.kafka import Cluster
 from gbdtlr.streams.settings import OWN, read_settings, without_secrets
 from tests.streams.kafka_kit import MockCluster
@@ -144,3 +144,11 @@ def test_errors_that_may_pass_do_not_pass_for_answers(cluster: MockCluster) -> N
     with pytest.raises(StreamError, match=r"no broker of .* answered within 5 s"):
         opened.look("silent")
     opened.close()
+
+
+def test_brokers_are_hosts_and_ports() -> None:
+    for right in ("broker-1:9092", "a.b_c:1, 10.0.0.1:65535", "[::1]:9092", "SASL_SSL://h:9"):
+        assert Asked(right, "t").servers == right
+    for wrong in ("", "h", "h:", "h:0", "h:65536", "logs/x.jsonl", "h:1,", "h:1 h:2", "s3://bucket/x", "h:٣"):
+        with pytest.raises(ConfigError, match="is no broker; write HOST:PORT, such as broker-1:9092"):
+            Asked(wrong, "t")

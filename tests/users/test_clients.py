@@ -156,6 +156,32 @@ def test_clients_refuse_what_they_cannot_learn() -> None:
             assert "another kind" in told
 
 
+@pytest.mark.parametrize(
+    ("label", "margin"), [("null", "0"), ("2", "0"), ("0.5", "0"), ("1", "null"), ("1", "NaN"), ("0", "Infinity")]
+)
+def test_what_would_undo_a_state_is_refused_and_changes_nothing(label: str, margin: str) -> None:
+    state = base64.b64encode(bytes([1, 0, 0, 0]) + bytes(8)).decode()
+    values = {"null": None, "NaN": math.nan, "Infinity": math.inf}
+    given = [values.get(each, float(each) if each not in values else None) for each in (label, margin)]
+    user = client().User(state)
+    server = State.from_text(state, Rule(), 2, [bytes(3)])
+    for one in (user, server):
+        with pytest.raises(ValueError, match=r"label is 0 or 1|margin is a finite number"):
+            one.learn([0.5, 0.5], *given)
+        assert list(one.weights) == [0.0, 0.0]
+    if NODE is not None:
+        told = node(
+            "--input-type=module",
+            "-e",
+            f"""import {{ User }} from {json.dumps(MODULE.as_uri())};
+            const user = new User({json.dumps(state)});
+            try {{ user.learn([0.5, 0.5], {label}, {margin}); }} catch (error) {{ console.log(error.message); }}
+            console.log(String(user));""",
+        )
+        assert told.splitlines()[0].startswith("a label is 0 or 1")
+        assert told.splitlines()[1] == state
+
+
 def test_clients_are_short_and_need_nothing() -> None:
     javascript, python = MODULE.read_text(), (CLIENTS / "python" / "gbdtlr_user.py").read_text()
     assert "import " not in javascript

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,26 @@ def test_without_vectors_there_is_a_column_of_nothing(shop: Path) -> None:
     assert update_lr(config, SECOND).status == "published"
     assert 0.9 < live(config).head.dense_weights[0] <= 1.0  # the blend may mix in the background
     assert all(row[USER_SCORE] is None for row in live(config).golden.rows)
+
+
+def test_the_log_says_from_when_on_rows_have_scores_and_why_no_earlier(shop: Path) -> None:
+    def told(moment: Any) -> dict[str, Any]:
+        events: dict[str, dict[str, Any]] = {}
+        assert (
+            update_lr(config, moment, on_event=lambda name, **said: events.update({name: said})).status == "published"
+        )
+        return events["users.replay"]
+
+    config = begun(config_of(shop, "store-pruned"))
+    whole = told(NOW)
+    assert whole["since"] == FIRST
+    assert "cut" not in whole
+    older = next(each for each in Path(config.store, "embeddings").iterdir() if each.name.startswith("20240303T00"))
+    shutil.rmtree(older)
+    pruned = told(NOW + HOUR)
+    assert pruned["since"] == SECOND
+    assert pruned["cut"] == f"embeddings/{older.name} are pruned; prune keeps older ones with --keep or --keep-after"
+    assert pruned["scores"] < whole["scores"]
 
 
 def test_rows_that_are_not_final_are_given_theirs(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from gbdtlr.jobs.guards.ages import ages
 from gbdtlr.jobs.guards.check import Check, nearest, objections, told
 from gbdtlr.jobs.guards.columns import Profile
 from gbdtlr.jobs.guards.early import early
-from gbdtlr.jobs.guards.joined import joined
+from gbdtlr.jobs.guards.joined import joined, late
 from gbdtlr.jobs.guards.leaks import leaks
 from gbdtlr.jobs.guards.quality import Judged, calibration, contest, contests, contradiction, worse
 from gbdtlr.jobs.guards.seen import Observer, Seen, logged, profile_of
@@ -49,6 +49,7 @@ __all__ = [
     "given",
     "given_to_trees",
     "joined",
+    "late",
     "leaks",
     "logged",
     "not_finite",

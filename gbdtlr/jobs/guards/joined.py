@@ -1,4 +1,4 @@
-"""Joined: whether impressions and outcomes are those of each other."""
+"""Joined: whether impressions and outcomes are those of each other, and outcomes come while they are waited for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gbdtlr.config import GuardConfig
 from gbdtlr.jobs.guards.check import Check
-from gbdtlr.samples import Joined
+from gbdtlr.samples import Joined, Tally
 
 ENOUGH = 100
 """Impressions, or outcomes, that a share of them is told by."""
@@ -54,3 +54,15 @@ def joined(counts: Joined | None, guard: GuardConfig) -> Iterator[Check]:
         if total >= ENOUGH:
             objection = f"{n} of {total} {what}; [guard] {key} allows {most:g} of them; {remedy}"
             yield Check(key, n / total, high=most, objection=objection if n > most * total else "")
+
+
+def late(tally: Tally, guard: GuardConfig) -> Iterator[Check]:
+    """Check of rows of which too many have an outcome after their deadline, as where that is in another zone's time."""
+    if tally.outcomes < ENOUGH:
+        return
+    objection = (
+        f"{tally.late} of {tally.outcomes} labels of 1 came after the deadline of their row, so that they count as 0; "
+        f"[guard] late allows {guard.late:g} of them; make [samples] label_window longer, or see label_deadline"
+    )
+    is_late = tally.late > guard.late * tally.outcomes
+    yield Check("late", tally.late / tally.outcomes, high=guard.late, objection=objection if is_late else "")
