@@ -40,6 +40,10 @@ class Own(Handlers):
             return self._score_arrow(request)
         if kind not in (JSON, b""):
             raise unsupported(request, JSON.decode(), ARROW.decode())
+        if not (request.query_string or request.wants_arrow):
+            plain = self.service.plain_row(request.body)
+            if plain is not None:
+                return self._one(*plain)
         value = self.decoded(request.body)
         refuse = self.refuses_unknown(request)
         if type(value) is dict and len(value) == 1:
@@ -56,9 +60,13 @@ class Own(Handlers):
             self.limit_rows(max(len(asked.rows), len(asked.events)))
             return self.scored(len(asked.rows), partial(answered, self.service, asked, refuse), self._for_user)
         probability, release = self.service.row(value, refuse)
-        self.metrics.own.predicted(probability)
-        if request.wants_arrow():
+        if request.wants_arrow:
+            self.metrics.own.predicted(probability)
             return self._arrow(np.array([probability]), release)
+        return self._one(probability, release)
+
+    def _one(self, probability: float, release: int) -> Answer:
+        self.metrics.own.predicted(probability)
         return Answer(self.encoder.encode({"probability": probability, "release": release}), 200, JSON, release)
 
     def _for_user(self, found: Answered) -> Answer:
@@ -72,7 +80,7 @@ class Own(Handlers):
 
     def _many(self, request: Request, scored: Scored) -> Answer:
         probability, release = scored
-        if request.wants_arrow():
+        if request.wants_arrow:
             return self._arrow(probability, release)
         return self.json({"probability": probability.tolist(), "release": release}, release)
 

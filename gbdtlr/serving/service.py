@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr.metrics import row_sigmoid
 from gbdtlr.scoring import Scored, Scorer
 from gbdtlr.serving.answer import Refusal
 from gbdtlr.serving.arrow import Rows
@@ -55,6 +56,14 @@ class Service:
                 raise refused(columns, columns.of_row(row), error) from None
             if scored.release == columns.number:  # else another has come between the two
                 return scored
+
+    def plain_row(self, body: bytes) -> Scored | None:
+        """Probability of one row in JSON that has exactly the release's columns; None of another, for :meth:`row`."""
+        columns = self.columns
+        if columns.json_rows is None:
+            return None
+        margin = columns.json_rows.margin(body)
+        return None if margin is None else Scored(row_sigmoid(margin), columns.number)
 
     def rows(self, rows: Sequence[Any], refuse_unknown: bool) -> Scored:
         """Probabilities, float64 (n,), of rows that are mappings; each the same as alone.
