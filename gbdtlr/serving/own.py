@@ -14,6 +14,7 @@ from gbdtlr.scoring.users import Users
 from gbdtlr.serving.answer import ARROW, JSON, Answer, Refusal, problem_document
 from gbdtlr.serving.arrow import ScoreStreams, Streams
 from gbdtlr.serving.columns import UNREADABLE
+from gbdtlr.serving.forms import check_form, form_of
 from gbdtlr.serving.handlers import Aside, Handlers, Route, most_values, unsupported
 from gbdtlr.serving.request import Request
 from gbdtlr.serving.users import Answered, ForUser, answered
@@ -56,6 +57,7 @@ class Own(Handlers):
                 self.limit_rows(n_rows)
                 work = partial(self.service.lists, columns, refuse)
                 return self.scored(n_rows, work, partial(self._many, request))
+        check_form(value, self.service.columns)
         if asked := ForUser.of(value):
             self.limit_rows(max(len(asked.rows), len(asked.events)))
             return self.scored(len(asked.rows), partial(answered, self.service, asked, refuse), self._for_user)
@@ -91,6 +93,8 @@ class Own(Handlers):
         """The terms that make the margin of one row."""
         self.json_only(request)
         row = self.decoded(request.body)
+        if form := form_of(row, self.service.columns):
+            raise Refusal(422, f"{form} are not explained; send one row, an object of names and values")
         self.service.row(row, self.refuses_unknown(request))  # what is wrong with it is told as for /score
         return Aside(
             partial(_explained, self.service, row), lambda explained: self.json(explained, explained["release"])
