@@ -34,6 +34,13 @@ class Own(Handlers):
             "/explain": Route("/explain", {"POST": self.explain}, problem_document),
         }
 
+    def warm(self) -> None:
+        """Load and compile now what only :meth:`explain` needs: the first request for it would wait for seconds."""
+        import gbdtlr.inspect.explain  # noqa: F401 - of use when it is imported again
+
+        trees = self.service.scorer.loaded.trees
+        trees.encode_row(dict.fromkeys(trees.schema.names))
+
     def score(self, request: Request) -> Answer | Aside:
         """One row, ``{"rows": [...]}``, ``{"columns": {...}}``, or an Arrow stream."""
         kind = request.kind
