@@ -26,6 +26,12 @@ def sigmoid(margin: NDArray[np.float64]) -> NDArray[np.float64]:
     return probability
 
 
+def row_sigmoid(margin: float) -> float:
+    """:func:`sigmoid` of one number, by the same exponential: ``math.exp`` may round otherwise."""
+    e = float(np.exp(-abs(margin)))
+    return 1.0 / (1.0 + e) if margin >= 0 else e / (1.0 + e)
+
+
 def weighted_sum(weight: NDArray[np.float64], values: NDArray[Any]) -> float:
     """``weight @ values``, (n,) each, the same to the last bit whatever the number of BLAS's threads."""
     return float((weight * values).sum())

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.errors import ConfigError, SchemaError
-from gbdtlr.metrics import sigmoid
+from gbdtlr.metrics import row_sigmoid, sigmoid
 from gbdtlr.release import Release
 from gbdtlr.scoring.pointer import CANDIDATE, Pointer
 from gbdtlr.scoring.refresher import Refresher
@@ -186,15 +186,15 @@ class Scorer:
             Names missing or values of the wrong type; the message lists them.
         """
         if user is None:
-            return _sigmoid(self._serving.row_margin(row, names))
-        return _sigmoid(float(self.user(user).margins_of_rows([_named(row, names)]).margin[0]))
+            return row_sigmoid(self._serving.row_margin(row, names))
+        return row_sigmoid(float(self.user(user).margins_of_rows([_named(row, names)]).margin[0]))
 
     def score_row_with_release(
         self, row: Mapping[str, Any] | Sequence[Any] | NDArray[Any], names: Names | None = None
     ) -> Scored:
         """As :meth:`score_row`, with the number of the release that the probability came from."""
         serving = self._serving
-        return Scored(_sigmoid(serving.row_margin(row, names)), serving.number)
+        return Scored(row_sigmoid(serving.row_margin(row, names)), serving.number)
 
     def refresh(self) -> bool:
         """Go over to the live release, whole and checked; True if that is another than before.
@@ -322,9 +322,3 @@ def _named(row: Any, names: Names | None) -> Mapping[str, Any]:
     if named is None:
         raise SchemaError("the values of a row have no names: give them as names, columns are found by name")
     return named
-
-
-def _sigmoid(margin: float) -> float:
-    """:func:`gbdtlr.metrics.sigmoid` of one number, by the same exponential: ``math.exp`` may round otherwise."""
-    e = float(np.exp(-abs(margin)))
-    return 1.0 / (1.0 + e) if margin >= 0 else e / (1.0 + e)

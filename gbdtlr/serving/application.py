@@ -79,8 +79,10 @@ class Application:
         self._executor = _threads()
         shared = Service(scorer), settings, metrics, self.state
         self._inference = Inference(*shared)
+        own = Own(*shared)
+        own.warm()
         self._routes: dict[str, Route] = {
-            **Own(*shared).routes(),
+            **own.routes(),
             **Operations(*shared).routes(),
             **Mlflow(*shared).routes(),
             **self._inference.routes(),

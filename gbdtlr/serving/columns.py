@@ -12,6 +12,7 @@ from gbdtlr.errors import SchemaError
 from gbdtlr.head import DenseColumns, WideColumns
 from gbdtlr.release import Release
 from gbdtlr.scoring.users import Users
+from gbdtlr.serving.json_rows import JsonRows
 from gbdtlr.trees.schema import Feature, Schema
 
 MAX_TOLD = 100
@@ -33,6 +34,7 @@ class Columns:
     ids : those that are only hashed into the head
     dense : the dense columns, by name, but those that are numbers of the trees too, and the user's score
     names : all of them
+    json_rows : what reads rows of them that are plain, None where they cannot be
     """
 
     def __init__(self, release: Release) -> None:
@@ -50,6 +52,7 @@ class Columns:
         of_features = (feature.name for feature in self.features if feature.vocabulary is None)
         self.numeric = frozenset((*of_features, *numbers))
         self._wide = frozenset(parts)
+        self.json_rows = JsonRows.of(release.model)
 
     def ordered(self) -> tuple[str, ...]:
         """The names as people expect them: the trees' features, then the ids, then the dense columns."""

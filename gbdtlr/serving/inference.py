@@ -182,7 +182,7 @@ def _check_outputs(outputs: Any) -> None:
     if outputs is None or outputs == []:
         return
     if type(outputs) is not list or not all(type(each) is dict and each.get("name") == OUTPUT for each in outputs):
-        raise Refusal(422, f"the only output is {OUTPUT}")
+        raise Refusal(422, f'the only output is {OUTPUT}: outputs must be [{{"name": "{OUTPUT}"}}], or left out')
 
 
 def _lists(tensor: dict[str, Any], size: int) -> list[Any]:

@@ -67,7 +67,8 @@ class Mlflow(Handlers):
             self.limit_rows(n_rows)
             return self.scored(n_rows, partial(self.service.lists, frame, refuse), self._predictions)
         if type(value) is not list:
-            raise Refusal(400, f"{name} must be a list of objects")
+            lists = "an object of lists, one for each column, or " if name == "inputs" else ""
+            raise Refusal(400, f"{name} must be {lists}a list of objects, one for each row")
         if value and type(value[0]) is not dict:
             raise Refusal(422, "columns are found by name: send each row as an object, or dataframe_split")
         self.limit_rows(len(value))

@@ -14,6 +14,7 @@ from gbdtlr.scoring.users import Users
 from gbdtlr.serving.answer import ARROW, JSON, Answer, Refusal, problem_document
 from gbdtlr.serving.arrow import ScoreStreams, Streams
 from gbdtlr.serving.columns import UNREADABLE
+from gbdtlr.serving.forms import check_form, form_of
 from gbdtlr.serving.handlers import Aside, Handlers, Route, most_values, unsupported
 from gbdtlr.serving.request import Request
 from gbdtlr.serving.users import Answered, ForUser, answered
@@ -33,6 +34,13 @@ class Own(Handlers):
             "/explain": Route("/explain", {"POST": self.explain}, problem_document),
         }
 
+    def warm(self) -> None:
+        """Load and compile now what only :meth:`explain` needs: the first request for it would wait for seconds."""
+        import gbdtlr.inspect.explain  # noqa: F401 - of use when it is imported again
+
+        trees = self.service.scorer.loaded.trees
+        trees.encode_row(dict.fromkeys(trees.schema.names))
+
     def score(self, request: Request) -> Answer | Aside:
         """One row, ``{"rows": [...]}``, ``{"columns": {...}}``, or an Arrow stream."""
         kind = request.kind
@@ -40,6 +48,10 @@ class Own(Handlers):
             return self._score_arrow(request)
         if kind not in (JSON, b""):
             raise unsupported(request, JSON.decode(), ARROW.decode())
+        if not (request.query_string or request.wants_arrow):
+            plain = self.service.plain_row(request.body)
+            if plain is not None:
+                return self._one(*plain)
         value = self.decoded(request.body)
         refuse = self.refuses_unknown(request)
         if type(value) is dict and len(value) == 1:
@@ -52,13 +64,18 @@ class Own(Handlers):
                 self.limit_rows(n_rows)
                 work = partial(self.service.lists, columns, refuse)
                 return self.scored(n_rows, work, partial(self._many, request))
+        check_form(value, self.service.columns)
         if asked := ForUser.of(value):
             self.limit_rows(max(len(asked.rows), len(asked.events)))
             return self.scored(len(asked.rows), partial(answered, self.service, asked, refuse), self._for_user)
         probability, release = self.service.row(value, refuse)
-        self.metrics.own.predicted(probability)
-        if request.wants_arrow():
+        if request.wants_arrow:
+            self.metrics.own.predicted(probability)
             return self._arrow(np.array([probability]), release)
+        return self._one(probability, release)
+
+    def _one(self, probability: float, release: int) -> Answer:
+        self.metrics.own.predicted(probability)
         return Answer(self.encoder.encode({"probability": probability, "release": release}), 200, JSON, release)
 
     def _for_user(self, found: Answered) -> Answer:
@@ -72,7 +89,7 @@ class Own(Handlers):
 
     def _many(self, request: Request, scored: Scored) -> Answer:
         probability, release = scored
-        if request.wants_arrow():
+        if request.wants_arrow:
             return self._arrow(probability, release)
         return self.json({"probability": probability.tolist(), "release": release}, release)
 
@@ -83,6 +100,8 @@ class Own(Handlers):
         """The terms that make the margin of one row."""
         self.json_only(request)
         row = self.decoded(request.body)
+        if form := form_of(row, self.service.columns):
+            raise Refusal(422, f"{form} are not explained; send one row, an object of names and values")
         self.service.row(row, self.refuses_unknown(request))  # what is wrong with it is told as for /score
         return Aside(
             partial(_explained, self.service, row), lambda explained: self.json(explained, explained["release"])

@@ -1,7 +1,8 @@
 """HTTP on one connection: uvicorn's protocol, with a short way for small requests, and bounds where it has none.
 
 The short way: a request whose body is small is answered where it was parsed, once it is whole. ASGI's scope, task and
-events take longer than scoring a row; they are for all other requests, and for other servers.
+events take longer than scoring a row; they are for all other requests, and for other servers. Shorter still is that of
+a request that comes in one piece and begins with a head that has come before: it is not parsed.
 
 The bounds: a client may be slow with its headers, send headers without end, never read its answer, or close its half
 of the connection before it has the answer. None of these may hold memory, a place among the requests, or the loop.
@@ -22,6 +23,7 @@ from gbdtlr.config import ServeConfig
 from gbdtlr.serving.answer import Answer
 from gbdtlr.serving.application import Application
 from gbdtlr.serving.handlers import Route
+from gbdtlr.serving.known import Heads, Known, head_of
 from gbdtlr.serving.request import Request
 
 SHORT_BYTES = 256 * 1024
@@ -37,10 +39,16 @@ class BoundedProtocol(HttpToolsProtocol):
     Attributes
     ----------
     application, settings : set by a subclass for each server, as uvicorn makes the connections
+    heads : those that any of its connections has parsed
     """
 
     application: Application
     settings: ServeConfig
+    heads: Heads
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.heads = Heads()
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -51,6 +59,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stuck_since: float | None = None
         self._head_bytes = 0
         self._piece_bytes = 0
+        self._is_between = True
+        """Whether what was parsed ended with a request, and nothing of the next one has come."""
+        self._head = b""
+        """What the last piece began with, if that was the beginning of a request."""
         self._held: tuple[str, bool] | None = None
         """Version and keep-alive of a request whose headers are there, and which may yet go the short way."""
         self._pieces: list[bytes] = []
@@ -60,7 +72,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._begin_s = 0.0
         self._every: list[tuple[bytes, bytes]] = []
         self._heads: dict[tuple[int, bytes, int], bytes] = {}
-        """Beginnings of answers, which but for their length are mostly the same."""
+        """Beginnings of answers, up to their length; mostly they are the same."""
 
     # What comes from the client.
 
@@ -70,6 +82,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._piece_bytes = len(data)
+        self._head = head_of(data) if self._is_between else b""
+        if (known := self.heads.of.get(self._head)) is not None and self._answer_known(known, data):
+            return
         super().data_received(data)
         if self._held is not None and self.parser is not None:
             self._await_the_rest()
@@ -82,6 +97,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """As uvicorn's, but for the scope, which only the long way needs."""
         self.url = b""
         self.headers = []
+        self._is_between = False
         self._head_since = self.loop.time()
         self._idle_since = None
         self._head_bytes = 0
@@ -112,6 +128,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._take_the_long_way()
 
     def on_message_complete(self) -> None:
+        self._is_between = True
         if self._held is not None:
             self._answer_here()
         elif self.cycle is not None:
@@ -175,28 +192,48 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_header(name, value)
         super().on_headers_complete()
 
+    def _answer_known(self, known: Known, data: bytes) -> bool:
+        """Answer a request whose head has come before; False where the parser is to see it."""
+        n_head = len(self._head)
+        if len(data) != n_head + known.n_bytes or not self._is_free():
+            return False
+        self._unset_keepalive_if_required()
+        self._head_since = None
+        known.request.body = data[n_head:]
+        answered = self._answer(known.request, known.route, True, time.perf_counter())
+        known.request.body = b""
+        return answered
+
     def _answer_here(self) -> None:
         """Answer the request, which is whole; or, where that takes long or cannot be, hand it over."""
         assert self._held is not None
-        application, (_, keep_alive) = self.application, self._held
+        _, keep_alive = self._held
         method = self.parser.get_method().decode("latin-1")
-        path, query, route = application.plain_urls.get(self.url) or self._parsed_url()
+        path, query, route = self.application.plain_urls.get(self.url) or self._parsed_url()
         body = self._let_go()
         request = Request(method, path, query, self.headers, body)
-        refused = application.refused_at_once(request, route, application.in_flight + 1)
-        answer = refused or application.answer(request, route)
-        if not isinstance(answer, Answer):
+        if not self._answer(request, route, keep_alive, self._begin_s):
             self._begin_the_long_way()
             super().on_body(body)
             super().on_message_complete()
-            return
+        elif keep_alive and len(self._head) + len(body) == self._piece_bytes:  # nothing else was in the piece
+            self.heads.add(self._head, Known(request, route, len(body)))
+
+    def _answer(self, request: Request, route: Route, keep_alive: bool, begin_s: float) -> bool:
+        """Answer a request that is whole; False where that takes long, and nothing has been done."""
+        application = self.application
+        refused = application.refused_at_once(request, route, application.in_flight + 1)
+        answer = refused or application.answer(request, route)
+        if not isinstance(answer, Answer):
+            return False
         keep_alive = keep_alive and not answer.closes and not application.state.draining
-        application.count(route, answer.status, time.perf_counter() - self._begin_s)
-        self.transport.write(self._head(answer, keep_alive) + (b"" if method == "HEAD" else answer.body))
+        application.count(route, answer.status, time.perf_counter() - begin_s)
+        self.transport.write(self._message(answer, keep_alive, with_body=request.method != "HEAD"))
         if keep_alive:
             self._idle_since = self.loop.time()
         else:
             self.transport.close()
+        return True
 
     def _parsed_url(self) -> tuple[str, bytes, Route]:
         url = httptools.parse_url(self.url)
@@ -204,8 +241,8 @@ class BoundedProtocol(HttpToolsProtocol):
         path, route = self.application.route_of(unquote(asked) if "%" in asked else asked)
         return path, url.query or b"", route
 
-    def _head(self, answer: Answer, keep_alive: bool) -> bytes:
-        """Status line and headers."""
+    def _message(self, answer: Answer, keep_alive: bool, with_body: bool) -> bytes:
+        """Status line, headers and body."""
         release = answer.release or self.application.release
         every = self.server_state.default_headers
         if every is not self._every:  # the date is another, once a second
@@ -214,11 +251,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if begin is None:
             headers = (*every, (b"content-type", answer.kind), (b"gbdtlr-release", b"%d" % release))
             lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-            begin = self._heads[answer.status, answer.kind, release] = _STATUS[answer.status] + lines
+            begin = _STATUS[answer.status] + lines + b"content-length: "
+            self._heads[answer.status, answer.kind, release] = begin
         more = b"".join(b"%b: %b\r\n" % header for header in answer.headers) if answer.headers else b""
         if not (keep_alive or answer.closes):
             more += b"connection: close\r\n"
-        return b"%b%bcontent-length: %d\r\n\r\n" % (begin, more, len(answer.body))
+        return b"%b%d\r\n%b\r\n%b" % (begin, len(answer.body), more, answer.body if with_body else b"")
 
     # What the client does not do.
 

@@ -15,10 +15,12 @@ class Request:
     ----------
     method, path : as the client sent them, the path below where the application is mounted
     headers : values by name in lower case
+    kind : content type of the body, without parameters, in lower case; empty if none is given
+    wants_arrow : whether the answer should be an Arrow stream: as the client accepts, else as it sent
     body : all of it
     """
 
-    __slots__ = ("body", "headers", "method", "path", "query_string")
+    __slots__ = ("body", "headers", "kind", "method", "path", "query_string", "wants_arrow")
 
     def __init__(
         self, method: str, path: str, query_string: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes
@@ -26,22 +28,12 @@ class Request:
         self.method = method
         self.path = path
         self.query_string = query_string
-        self.headers = dict(headers)
+        self.headers = named = dict(headers)
+        kind = named.get(b"content-type", b"")
+        self.kind = JSON if kind == JSON else kind.partition(b";")[0].strip().lower()
+        accept = named.get(b"accept", b"*/*").lower()
+        self.wants_arrow = ARROW in accept or (self.kind == ARROW and b"*/*" in accept)
         self.body = body
-
-    @property
-    def kind(self) -> bytes:
-        """Content type of the body, without parameters, in lower case; empty if none is given."""
-        named = self.headers.get(b"content-type", b"")
-        return JSON if named == JSON else named.partition(b";")[0].strip().lower()
-
-    def wants_arrow(self) -> bool:
-        """Whether the answer should be an Arrow stream: as the client accepts, else as it sent."""
-        accept = self.headers.get(b"accept", b"*/*")
-        if accept == b"*/*":
-            return self.kind == ARROW
-        accept = accept.lower()
-        return ARROW in accept or (self.kind == ARROW and b"*/*" in accept)
 
     def query(self) -> dict[str, str]:
         """Parameters behind the question mark; of one given twice, the last.

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr.metrics import row_sigmoid
 from gbdtlr.scoring import Scored, Scorer
 from gbdtlr.serving.answer import Refusal
 from gbdtlr.serving.arrow import Rows
 from gbdtlr.serving.columns import MAX_TOLD, UNREADABLE, Columns, Problems
+from gbdtlr.serving.forms import kind_of
 
 FEW_ROWS = 8
 """Rows up to which each is scored by itself: arrays cost more than they spare."""
@@ -46,7 +48,8 @@ class Service:
         while True:
             columns = self.columns
             if type(row) is not dict:
-                raise Refusal(422, f"a row is an object of names and values, not {_kind(row)}")
+                hint = '; send {"rows": [...]}' if type(row) is list else ""
+                raise Refusal(422, f"a row is an object of names and values, not {kind_of(row)}{hint}")
             if refuse_unknown and not row.keys() <= columns.names:
                 raise refused(columns, {**columns.unknown(row), **columns.of_row(row)})
             try:
@@ -55,6 +58,14 @@ class Service:
                 raise refused(columns, columns.of_row(row), error) from None
             if scored.release == columns.number:  # else another has come between the two
                 return scored
+
+    def plain_row(self, body: bytes) -> Scored | None:
+        """Probability of one row in JSON that has exactly the release's columns; None of another, for :meth:`row`."""
+        columns = self.columns
+        if columns.json_rows is None:
+            return None
+        margin = columns.json_rows.margin(body)
+        return None if margin is None else Scored(row_sigmoid(margin), columns.number)
 
     def rows(self, rows: Sequence[Any], refuse_unknown: bool) -> Scored:
         """Probabilities, float64 (n,), of rows that are mappings; each the same as alone.
@@ -66,7 +77,7 @@ class Service:
         """
         for i, row in enumerate(rows):
             if type(row) is not dict:
-                raise Refusal(422, f"a row is an object of names and values; row {i} is {_kind(row)}")
+                raise Refusal(422, f"a row is an object of names and values; row {i} is {kind_of(row)}")
 
         def score(columns: Columns) -> Scored:
             names = columns.names
@@ -87,7 +98,7 @@ class Service:
         """
         odd = [name for name, values in frame.items() if type(values) is not list]
         if odd:
-            problems = {name: f"is {_kind(frame[name])}, a list expected" for name in odd[:MAX_TOLD]}
+            problems = {name: f"is {kind_of(frame[name])}, a list expected" for name in odd[:MAX_TOLD]}
             raise Refusal(422, _WRONG, problems)
         lengths = {name: len(values) for name, values in frame.items()}
         if len({*lengths.values()}) > 1:
@@ -189,9 +200,3 @@ def refused(columns: Columns, problems: Problems, error: Exception | None = None
     """The refusal that tells of columns, or else of what was raised."""
     detail = _WRONG if problems or error is None else str(error)
     return Refusal(422, detail, problems, columns.number)
-
-
-def _kind(value: Any) -> str:
-    """What JSON calls it."""
-    names = {dict: "an object", list: "a list", str: "a text", bool: "a truth value", type(None): "null"}
-    return names.get(type(value), "a number")

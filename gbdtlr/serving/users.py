@@ -16,10 +16,10 @@ from gbdtlr.scoring.user import User
 from gbdtlr.scoring.users import Margins
 from gbdtlr.serving.answer import Refusal
 from gbdtlr.serving.columns import UNREADABLE, Columns
+from gbdtlr.serving.forms import FOR_USERS, FORMS
 from gbdtlr.serving.service import FEW_ROWS, Service, in_rows, of_one_kind, refused
 from gbdtlr.users import pack
 
-FORMS, OTHERS = ("rows", "columns"), frozenset({"user", "events", "vectors"})
 EVENT = frozenset({"item", "label", "margin", "content"})
 MAX_STATE = 4096
 """Characters of a state."""
@@ -48,7 +48,7 @@ class ForUser:
         if type(value) is not dict or "user" not in value or not value.keys() & {*FORMS}:
             return None
         form = "rows" if type(value.get("rows")) is list else "columns"
-        if value.keys() - OTHERS != {form} or type(value[form]) is not (list if form == "rows" else dict):
+        if value.keys() - FOR_USERS != {form} or type(value[form]) is not FORMS[form][0]:
             return None
         state, events, vectors = value["user"], value.get("events", []), value.get("vectors", False)
         if state is not None and (type(state) is not str or len(state) > MAX_STATE):

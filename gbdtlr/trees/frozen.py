@@ -17,7 +17,7 @@ from gbdtlr.trees.forest import Forest
 from gbdtlr.trees.lanes import BLOCK
 from gbdtlr.trees.planes import Planes
 from gbdtlr.trees.schema import Feature, Schema
-from gbdtlr.trees.walks import walks_of
+from gbdtlr.trees.walks import walks_of, weighted
 from gbdtlr.values.lines import Lines
 
 SLICE = 32 * BLOCK
@@ -194,10 +194,13 @@ class FrozenTrees:
         margin : function of a row in the training-time encoding, which must be float64 (n_features,), contiguous and
             writeable: it is not looked at, and another type would cost a compilation
         """
-        score, walks, weights, bias = row_kernels.row_margin, self._walks, self._weights_of(weights), float(bias)
+        weights, bias = self._weights_of(weights), float(bias)
+        if np.isnan(weights).any():
+            raise ValueError("weights must be numbers, some are NaN")
+        score, walks = row_kernels.row_margin, weighted(self._walks, weights)
 
         def margin(row: npt.NDArray[np.float64]) -> float:
-            return score(row, walks, weights, bias)  # type: ignore[no-any-return]
+            return score(row, walks, bias)  # type: ignore[no-any-return]
 
         return margin
 

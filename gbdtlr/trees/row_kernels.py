@@ -17,28 +17,29 @@ U = np.uint64
 @kernel()
 def row_codes(row: Any, walks: Any, codes_out: Any) -> None:
     """Code (leaf plus its tree's offset) of one row, float64 (n_features,), in every tree; int64 (n_trees,)."""
-    codes = np.empty(_room(walks), np.int64)
-    _walk(row, walks, codes)
-    codes_out[:] = codes[: codes_out.shape[0]]
+    leaves, codes = np.empty(_room(walks), np.uint64), _part(walks, Part.CODES).view(np.int32)
+    _walk(row, walks, leaves)
+    for t in range(codes_out.shape[0]):
+        codes_out[t] = codes[leaves[t]]
 
 
 @kernel()
-def row_margin(row: Any, walks: Any, weights: Any, bias: float) -> Any:
-    """Margin of one row, float64, added up in the order of ``kernels.margin``, so equal to it to the last bit."""
-    codes = np.empty(_room(walks), np.int64)
-    _walk(row, walks, codes)
+def row_margin(row: Any, walks: Any, bias: float) -> Any:
+    """Margin of one row by weighted walks, float64; added up in the order of ``kernels.margin``, to the last bit."""
+    leaves, weights = np.empty(_room(walks), np.uint64), _part(walks, Part.THRESHOLDS).view(np.float64)
+    _walk(row, walks, leaves)
     total = bias
     for t in range(walks[0]):
-        total += weights[codes[t]]
+        total += weights[leaves[t]]
     return total
 
 
 @inline
-def _walk(row: Any, walks: Any, codes_out: Any) -> None:
-    """Codes of one row in all trees; ``codes_out`` has room for a multiple of ``ABREAST``."""
+def _walk(row: Any, walks: Any, leaves_out: Any) -> None:
+    """Node of the leaf of one row in every tree; ``leaves_out`` has room for a multiple of ``ABREAST``."""
     slots, table = _part(walks, Part.SLOTS).view(np.int64), _part(walks, Part.TABLE)
     n_slots = slots.shape[0] // SLOT
-    value = np.zeros(n_slots + 1, np.float64)
+    value = np.full(n_slots + 1, -np.inf)
     line = np.zeros(n_slots + 1, np.uint64)
     bit = np.zeros(n_slots + 1, np.uint64)
     for s in range(n_slots):
@@ -59,17 +60,17 @@ def _walk(row: Any, walks: Any, codes_out: Any) -> None:
                 x = 0.0 if missing_type == 0 else (-np.inf if way & 4 else np.nan)
         value[s] = x
     if table.shape[0] > 1:
-        _descend(walks, value, line, bit, table, True, codes_out)
+        _descend(walks, value, line, bit, table, True, leaves_out)
     else:
-        _descend(walks, value, line, bit, table, False, codes_out)
+        _descend(walks, value, line, bit, table, False, leaves_out)
 
 
 @inline
-def _descend(walks: Any, value: Any, line: Any, bit: Any, table: Any, has_sets: bool, codes_out: Any) -> None:
-    """Code of the leaf each tree's walk ends in; ``has_sets`` is known where this is compiled into its caller."""
+def _descend(walks: Any, value: Any, line: Any, bit: Any, table: Any, has_sets: bool, leaves_out: Any) -> None:
+    """Node of the leaf each tree's walk ends in; ``has_sets`` is known where this is compiled into its caller."""
     roots = _part(walks, Part.ROOTS).view(np.int32)
     thresholds, links = _part(walks, Part.THRESHOLDS).view(np.float64), _part(walks, Part.LINKS)
-    columns, codes = _part(walks, Part.COLUMNS).view(np.int32), _part(walks, Part.CODES).view(np.int32)
+    columns = _part(walks, Part.COLUMNS).view(np.int32)
     node = np.empty(ABREAST, np.uint64)
     for first in range(0, roots.shape[0], ABREAST):
         for k in range(ABREAST):
@@ -87,7 +88,7 @@ def _descend(walks: Any, value: Any, line: Any, bit: Any, table: Any, has_sets: 
                 steps |= node[k] ^ at
             walking = steps != U(0)
         for k in range(ABREAST):
-            codes_out[first + k] = codes[node[k]]
+            leaves_out[first + k] = node[k]
 
 
 @inline

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
-import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from operator import getitem, itemgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +16,7 @@ import pyarrow.compute as pc
 from gbdtlr.codec.documents import Document, Whole, decode
 from gbdtlr.errors import DamagedError, SchemaError
 from gbdtlr.trees.columns import Fill, fill_categories, fill_numbers
+from gbdtlr.trees.plain_row import Codes, PlainRow
 from gbdtlr.values import scalars
 from gbdtlr.values.arrays import from_texts
 from gbdtlr.values.categories import texts
@@ -159,7 +157,7 @@ class Schema:
         SchemaError
             Names missing or values of the wrong type; the message lists them.
         """
-        if type(values) is dict and (plain := self._plain_row(values)) is not None:
+        if type(values) is dict and (plain := self.plain.of_mapping(values)) is not None:
             return plain
         row: list[float] = []
         missing, problems = [], []
@@ -178,33 +176,17 @@ class Schema:
             raise SchemaError("; ".join(problems))
         return np.array(row, np.float64)
 
-    def _code(self, value: Any, codes: _Codes) -> float:
+    def _code(self, value: Any, codes: Codes) -> float:
         return codes[scalars.written(value) if self.as_written else scalars.text(value)]
 
-    def _plain_row(self, values: dict[str, Any]) -> npt.NDArray[np.float64] | None:
-        """:meth:`row` of numbers and texts, in a few calls that do all columns each; None where there are others."""
-        plan = self._plain_plan
-        try:
-            numbers = plan.numbers(values)
-            others = {*map(type, numbers)} - _PLAIN
-            if others:
-                if others != {type(None)}:
-                    return None
-                numbers = [math.nan if value is None else value for value in numbers]
-            line = bytearray(plan.pack.size)  # not bytes: to numba, what cannot be written is another type
-            plan.pack.pack_into(line, 0, *numbers, *map(getitem, plan.codes, plan.texts(values)))
-        except (KeyError, TypeError, OverflowError, struct.error, SchemaError):
-            return None
-        row = np.frombuffer(line)
-        return row if plan.order is None else row[plan.order]
+    @cached_property
+    def plain(self) -> PlainRow:
+        """How rows of plain values are put together."""
+        return PlainRow.of(self.names, self._all_codes)
 
     @cached_property
-    def _plain_plan(self) -> _PlainPlan:
-        return _PlainPlan.of(self.features, self._all_codes)
-
-    @cached_property
-    def _all_codes(self) -> list[_Codes | None]:
-        return [None if f.vocabulary is None else _Codes(f, self.as_written) for f in self.features]
+    def _all_codes(self) -> list[Codes | None]:
+        return [None if f.vocabulary is None else Codes(f.codes, self.as_written) for f in self.features]
 
     def to_json(self) -> bytes:
         """The schema as JSON; equal schemas give equal bytes."""
@@ -250,63 +232,6 @@ class _StoredFeature(Document, frozen=True):
 class _Stored(Document, frozen=True):
     format: Whole
     features: tuple[_StoredFeature, ...]
-
-
-class _Codes(dict[str | None, float]):
-    """Numbers of a feature's categories, of None, and of any other text."""
-
-    def __init__(self, feature: Feature, as_written: bool) -> None:
-        super().__init__(iter(feature.codes.items()))
-        self._unseen = float(len(self))
-        self._as_written = as_written
-        self[None] = math.nan
-
-    def __missing__(self, key: Any) -> float:
-        if type(key) is not str:
-            raise KeyError(key)
-        text = scalars.written(key) if self._as_written else scalars.text(key)
-        return self._unseen if text == key else self[text]
-
-
-@dataclass(frozen=True)
-class _PlainPlan:
-    """How a row is put together: numbers first, then categories.
-
-    Attributes
-    ----------
-    numbers, texts : values of the numeric and of the categorical features out of a mapping
-    codes : of each categorical feature
-    order : place of each feature in the row, None if they are in this order already
-    """
-
-    numbers: Callable[[Mapping[str, Any]], Sequence[Any]]
-    texts: Callable[[Mapping[str, Any]], Sequence[Any]]
-    codes: list[_Codes]
-    pack: struct.Struct
-    order: npt.NDArray[np.intp] | None
-
-    @classmethod
-    def of(cls, features: Sequence[Feature], codes: Sequence[_Codes | None]) -> _PlainPlan:
-        is_text = np.array([feature.vocabulary is not None for feature in features], bool)
-        categories = [feature for feature in features if feature.vocabulary is not None]
-        order = np.argsort(np.argsort(is_text, kind="stable"))
-        return cls(
-            _values([feature.name for feature in features if feature.vocabulary is None]),
-            _values([feature.name for feature in categories]),
-            [each for each in codes if each is not None],
-            struct.Struct(f"={len(features)}d"),
-            None if (np.diff(order) > 0).all() else order,
-        )
-
-
-def _values(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
-    """What takes the values of these names out of a mapping; KeyError where there is none."""
-    if len(names) > 1:
-        return itemgetter(*names)
-    return lambda values: [values[name] for name in names]
-
-
-_PLAIN = frozenset({float, int, bool, np.float64, np.float32, np.int64})
 
 
 def _named(name: str, fill: Fill) -> Fill:

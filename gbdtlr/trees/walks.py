@@ -54,7 +54,7 @@ def walks_of(forest: Forest) -> npt.NDArray[np.uint64]:
     walks : uint64; the number of trees, the starts of all parts, then these, each filled up to whole words:
         SLOTS, int64 (n_slots * SLOT,);
         ROOTS, int32 (n_trees,), node of each tree's root, filled up with zeros to a multiple of ABREAST;
-        THRESHOLDS, float64 (n_nodes,); node 0 is a leaf of no tree;
+        THRESHOLDS, float64 (n_nodes,), infinity of leaves; node 0 is a leaf of no tree;
         LINKS, uint64 (n_nodes,), slot, and the left child times 2^32;
         COLUMNS, int32 (n_nodes,), of a categorical split, its word in each line of the table, else 0;
         CODES, int32 (n_nodes,), of leaves;
@@ -80,7 +80,7 @@ def walks_of(forest: Forest) -> npt.NDArray[np.uint64]:
     column, table = _table(forest, slots, slot)
 
     thresholds = np.full(n_nodes, np.inf)
-    links = len(slots) + (np.arange(n_nodes) << 32)  # the slot behind the last has a value left of infinity
+    links = len(slots) + (np.arange(n_nodes) << 32)  # the slot behind the last is a leaf's
     columns = np.zeros(n_nodes, np.int32)
     thresholds[split_node], columns[split_node] = forest.effective_threshold, column
     links[split_node] = slot + (left << 32)
@@ -88,6 +88,23 @@ def walks_of(forest: Forest) -> npt.NDArray[np.uint64]:
     roots[: forest.n_trees] = root
     parts: list[npt.NDArray[Any]] = [slots.ravel(), roots, thresholds, links, columns, codes, table]
     return _as_one(forest.n_trees, parts)
+
+
+def weighted(walks: npt.NDArray[np.uint64], weights: npt.NDArray[np.float64]) -> npt.NDArray[np.uint64]:
+    """The same walks, the threshold of each leaf being its weight.
+
+    Parameters
+    ----------
+    weights : float64 (n_codes,), numbers
+    """
+    start = [int(place) for place in walks[: Part.END + 1]]
+    left = walks[start[Part.LINKS] : start[Part.COLUMNS]] >> np.uint64(32)
+    leaves = np.flatnonzero(left == np.arange(len(left), dtype=np.uint64))
+    codes = walks[start[Part.CODES] : start[Part.TABLE]].view(np.int32)
+    walks = walks.copy()
+    walks[start[Part.THRESHOLDS] : start[Part.LINKS]].view(np.float64)[leaves] = weights[codes[leaves]]
+    walks.flags.writeable = False
+    return walks
 
 
 def _table(

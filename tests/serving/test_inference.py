@@ -173,6 +173,8 @@ def test_what_is_no_inference_is_refused(app: Application, document: Any) -> Non
 
 
 def test_other_outputs_and_binary_tensors_are_refused(app: Application) -> None:
-    assert infer(app, tensors([ROW]), outputs=[{"name": "leaves"}]).status == 422
+    for outputs in ([{"name": "leaves"}], 3, {"name": "probability"}):
+        reply = infer(app, tensors([ROW]), outputs=outputs)
+        assert (reply.status, "or left out" in reply.json["error"]) == (422, True)
     body = {"inputs": tensors([ROW])}
     assert ask(app, f"{MODEL}/infer", body, headers={"inference-header-content-length": "10"}).status == 415

@@ -91,6 +91,7 @@ def test_more_columns_are_ignored_as_mlflow_does(app: Application) -> None:
         ({"dataframe_records": {"x": [1]}}, 400, "a list of objects"),
         ({"dataframe_records": 7}, 400, "a list of objects"),
         ({"instances": {"x": [1]}}, 400, "a list of objects"),
+        ({"inputs": 7}, 400, "an object of lists, one for each column, or a list of objects"),
         ({"instances": [[1, 2]]}, 422, "found by name"),
         ({"inputs": {**values_of([ROW]), "x": ["high"]}}, 422, "high"),
         ({"dataframe_records": [{**ROW, "x": "high"}]}, 422, "x in row 0"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,11 @@ from hypothesis import strategies as st
 from serving_kit import ARROW, JSON, ROW, ROWS, application, ask, stream_of, values_of
 
 from gbdtlr.errors import SchemaError
+from gbdtlr.head import WideColumns
 from gbdtlr.scoring import Scorer
 from gbdtlr.serving import Application
+from gbdtlr.serving.columns import Columns
+from gbdtlr.serving.forms import check_form, form_of
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +196,50 @@ def test_what_is_no_row_is_refused(app: Application, value: Any) -> None:
     for path in ("/score", "/explain"):
         assert ask(app, path, json.dumps(value).encode()).status == 422
     assert ask(app, "/score", {"rows": [value]}).status == 422
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"rows": 3}, "rows is a number, a list of objects, one for each row, expected"),
+        ({"rows": None}, "rows is null, a list of objects"),
+        ({"rows": {"x": 1}}, "rows is an object, a list of objects"),
+        ({"columns": [ROW]}, "columns is a list, an object of lists, one for each column, expected"),
+        ({"columns": "x"}, "columns is a text"),
+        ({"rows": [ROW], "columns": {}}, "beside rows there may be user, events and vectors, but not columns"),
+        ({"rows": [ROW], "z": 1}, "but not z"),
+        ({"rows": [ROW], "vectors": True}, "send user too"),
+        ({"rows": 3, "user": None}, "rows is a number"),
+        ({"user": None, "vectors": True}, "send rows or columns beside it"),
+        ([ROW], 'not a list; send {"rows": [...]}'),
+    ],
+    ids=str,
+)
+def test_what_is_meant_as_rows_or_columns_is_not_taken_for_a_row(app: Application, body: Any, told: str) -> None:
+    for query in ("", "?unknown=ignore"):
+        reply = ask(app, f"/score{query}", body)
+        assert (reply.status, reply.json["problems"], reply.release) == (422, {}, 5)
+        assert told in reply.json["detail"]
+
+
+def test_an_object_with_columns_of_the_release_is_a_row(app: Application) -> None:
+    """Which others it has beside them is told, or not minded, as of any row."""
+    more = {**ROW, "rows": 3, "user": "u7"}
+    assert ask(app, "/score", more).json["problems"].keys() == {"rows", "user"}
+    assert ask(app, "/score?unknown=ignore", more).json == ask(app, "/score", ROW).json
+
+
+def test_a_column_may_be_called_rows(store: str) -> None:
+    model = Scorer.open(store).loaded.model.bare(wide=WideColumns(("rows",), 8))
+    columns = Columns(replace(Scorer.open(store).loaded, model=model))
+    assert form_of({"rows": 3}, columns) is None
+    check_form({"rows": 3}, columns)
+
+
+def test_rows_are_explained_one_by_one(app: Application) -> None:
+    for body in ({"rows": [ROW]}, {"columns": values_of([ROW])}, {"rows": 3}):
+        reply = ask(app, "/explain", body)
+        assert (reply.status, "send one row" in reply.json["detail"]) == (422, True)
 
 
 def test_unknown_columns_are_an_error_unless_they_are_to_be_ignored(app: Application, store: str) -> None:

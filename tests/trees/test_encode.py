@@ -279,9 +279,20 @@ def test_matrix_and_row_of_the_wrong_shape_are_refused() -> None:
             trees.encode_matrix(wrong)
     with pytest.raises(SchemaError, match="row of 4 numbers"):
         trees.encode_row(matrix[0, :3])
-    for weights in (np.zeros(3), np.zeros(trees.n_codes, np.float32), np.zeros(2 * trees.n_codes)[::2]):
+    none = np.full(trees.n_codes, np.nan)
+    for weights in (np.zeros(3), np.zeros(trees.n_codes, np.float32), np.zeros(2 * trees.n_codes)[::2], none):
         with pytest.raises(ValueError, match="weights must"):
             trees.row_margin(matrix[0], weights, 0.0)
+
+
+@pytest.mark.parametrize("size", [1e-300, 1.0, 1e300, np.inf])
+def test_weights_of_any_size_are_added_up_one_row_at_a_time_too(size: float) -> None:
+    """They stand where thresholds do, and lead no row astray."""
+    matrix, label = training_rows(27, 500, (40,), 0.1)
+    trees = frozen(grow(matrix, label, categorical=[4]))
+    for weights in (np.full(trees.n_codes, -size), size * np.linspace(0.01, 1.0, trees.n_codes)):
+        margin = trees.margin_matrix(matrix[:100], weights, 0.5)
+        assert [trees.row_margin(row, weights, 0.5) for row in matrix[:100]] == margin.tolist()
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
