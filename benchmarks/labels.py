@@ -8,6 +8,8 @@ take it for a negative (``naive``), ``weigh`` it, and know its label at once, wh
 as the stream knows each row's true probability: of a few clicks, chance tells more than any of this. *Gap closed* is
 how much of that the way wins of what waiting loses against knowing at once, with its 95% interval where whole blocks of
 time are drawn anew.
+
+``--only 6h`` is of one window, and ``--only 6h/2`` of the stream of another seed.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import tempfile
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -34,7 +37,7 @@ from gbdtlr.replay import ReplayResult, replay
 from gbdtlr.replay.rows import by_event, read_all
 from gbdtlr.times import format_duration
 
-ROWS, DAYS, FROM, JUDGED = 240_000, 7, 3, 2
+ROWS, DAYS, FROM, JUDGED, SEED = 240_000, 7, 3, 2, 1
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 WINDOWS = (1, 6, 24)
 HEAD_EVERY = {1: HOUR, 6: 2 * HOUR, 24: 3 * HOUR}
@@ -140,18 +143,31 @@ def truth_of(config: Config, result: ReplayResult, days: tuple[int, int]) -> Flo
     return rows.table["true_probability"].to_numpy()
 
 
+def asked(only: str | None) -> tuple[Sequence[int], int]:
+    """Windows in hours, and the seed of the stream, that ``--only`` asks for: ``6h``, ``6h/2`` or None for all."""
+    if only is None:
+        return WINDOWS, SEED
+    window, _, seed = only.partition("/")
+    hours = {f"{each}h": each for each in WINDOWS}
+    if window not in hours or not (seed or "0").isdecimal():
+        raise SystemExit(f"labels has {', '.join(hours)}, alone or as {window}/SEED, not {only}")
+    return (hours[window],), int(seed or SEED)
+
+
 def run(bench: Bench) -> None:
+    windows, seed = asked(bench.only)
     bench.measured = "progressive, on the same rows for all"
     days = FROM, min(DAYS, FROM + max(1, round(JUDGED * bench.scale)))
     with tempfile.TemporaryDirectory("-labels") as name:
         folder = Path(name)
-        clickstream.write(folder / "clicks", bench.size(ROWS), DAYS)
-        for hours in WINDOWS:
+        clickstream.write(folder / "clicks", bench.size(ROWS), DAYS, seed)
+        for hours in windows:
             write_late(folder / "clicks", folder / f"late-{hours}", hours)
             window = hours * HOUR
             config = config_of(folder / f"late-{hours}", window)
             every = HEAD_EVERY[hours]
             case = f"clicks, window {format_duration(window)}, head every {format_duration(every)}"
+            case += "" if seed == SEED else f", seed {seed}"
             results = replayed(config, days, every)
             for system, more in figures(*results, truth_of(config, results[0], days)).items():
                 bench.add(case, system, [], None, more)

@@ -87,7 +87,7 @@ _OPTIONS: tuple[Callable[[Function], Function], ...] = (
         metavar="N",
         default=1_000_000,
         show_default=True,
-        help="Impressions, and outcomes, in memory at most.",
+        help="Impressions that wait, those kept for repeats, and outcomes, in memory at most.",
     ),
 )
 

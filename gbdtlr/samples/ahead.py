@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 
@@ -21,11 +21,12 @@ def in_order_ahead(streams: Iterable[Callable[[], Iterator[Item]]], width: int) 
     """
     remaining = iter(streams)
     running: deque[_Ahead[Item]] = deque()
+    crew = _Crew(width)
     try:
         while True:
             while len(running) < width and (stream := next(remaining, None)) is not None:
                 running.append(_Ahead(stream))
-                running[-1].start()
+                crew.run(running[-1])
             if not running:
                 return
             yield from running[0].items()
@@ -33,8 +34,34 @@ def in_order_ahead(streams: Iterable[Callable[[], Iterator[Item]]], width: int) 
     finally:
         for one in running:
             one.stop()
-        for one in running:
-            one.thread.join()
+        crew.dismiss()
+
+
+class _Crew:
+    """Up to ``width`` threads that run one stream after the other, so that the memory of one serves the next."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._waiting: SimpleQueue[_Ahead[Any] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def run(self, one: _Ahead[Any]) -> None:
+        """Have a stream run, at once where fewer than ``width`` others do."""
+        self._waiting.put(one)
+        if len(self._threads) < self._width:
+            self._threads.append(threading.Thread(target=self._work, name="gbdtlr-ahead", daemon=True))
+            self._threads[-1].start()
+
+    def dismiss(self) -> None:
+        """Wait for the streams to end, and the threads."""
+        for _ in self._threads:
+            self._waiting.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while (one := self._waiting.get()) is not None:
+            one.run()
 
 
 @dataclass
@@ -44,15 +71,10 @@ class _Ahead(Generic[Item]):
     ready: SimpleQueue[tuple[str, Item | BaseException | None]] = field(default_factory=SimpleQueue)
     stopped: bool = False
 
-    def start(self) -> None:
-        self.thread = threading.Thread(target=self._run, name="gbdtlr-ahead", daemon=True)
-        self.thread.start()
-
     def items(self) -> Iterator[Item]:
         while True:
             kind, value = self.ready.get()
             if kind == "end":
-                self.thread.join()
                 return
             if kind == "error":
                 raise value  # type: ignore[misc]
@@ -63,7 +85,7 @@ class _Ahead(Generic[Item]):
         self.stopped = True
         self.room.release()
 
-    def _run(self) -> None:
+    def run(self) -> None:
         try:
             with closing(self.stream()) as items:  # type: ignore[type-var]
                 for item in items:

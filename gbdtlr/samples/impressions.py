@@ -88,6 +88,8 @@ class Impressions:
 
     def in_order(self, numeric: Sequence[str], dense: Sequence[str] = ()) -> Impressions:
         """The rows by event time and key; of those that share both, by what they hold."""
+        if (self.event_us[1:] > self.event_us[:-1]).all():
+            return self
         ordered = bool((self.event_us[1:] >= self.event_us[:-1]).all())
         order = np.arange(len(self)) if ordered else np.argsort(self.event_us, kind="stable")
         tied = np.flatnonzero(beside_its_like(self.event_us if ordered else self.event_us[order]))
@@ -125,26 +127,27 @@ def impressions_of(
     event_us, finality, has_event, _, mature = window.moments(batch, cfg, faults, tally)
     known_us = finality.known_us
     deadline_us = known_us if finality.deadline_us is None else finality.deadline_us
-    near = has_event & (event_us >= reach.start_us) & (event_us < reach.end_us)
-    rows = np.flatnonzero(mature | near)
-    if not len(rows):
-        return None
+    there = mature
+    if not mature.all():
+        there = mature | (has_event & (event_us >= reach.start_us) & (event_us < reach.end_us))
+        if not there.any():
+            return None
     key, has_key = key_hashes(batch.column(str(cfg.key)), str(cfg.key), faults.path)
-    n_wanted, n_keyless = int(np.count_nonzero(mature)), int(np.count_nonzero(mature & ~has_key))
-    wanted = mature & has_key
-    tally.mature[faults.path] = tally.mature.get(faults.path, 0) + int(np.count_nonzero(wanted))
-    rows = rows[has_key[rows]]
-    all_there = len(rows) == len(batch)
+    wanted, there = mature & has_key, there & has_key
+    n_mature, n_wanted = int(np.count_nonzero(mature)), int(np.count_nonzero(wanted))
+    tally.mature[faults.path] = tally.mature.get(faults.path, 0) + n_wanted
     samples = None
-    if wanted.any():
-        chosen = batch if wanted.all() else batch.filter(from_numpy(wanted))
+    if n_wanted:
+        is_all = n_wanted == len(batch)
+        chosen = batch if is_all else batch.filter(from_numpy(wanted))
         weight = weights_of(chosen, cfg.weight, faults)
         if faults:
             return None
         label = np.zeros(len(chosen), np.int8)
         table = feature_table(chosen, cfg, faults.path)
-        samples = Samples(table, label, weight, event_us[wanted], known_us[wanted])
+        times_us = (event_us, known_us) if is_all else (event_us[wanted], known_us[wanted])
+        samples = Samples(table, label, weight, *times_us)
     every = Impressions(key, event_us, deadline_us, wanted, samples)
-    if not all_there:
-        every = Impressions(key[rows], event_us[rows], deadline_us[rows], wanted[rows], samples)
-    return every, n_wanted, n_keyless
+    if not there.all():
+        every = Impressions(key[there], event_us[there], deadline_us[there], wanted[there], samples)
+    return every, n_mature, n_mature - n_wanted

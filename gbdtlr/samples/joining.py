@@ -12,29 +12,26 @@ happened at most a window before it, and is no sample.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from gbdtlr.config import AT_ONCE, SamplesConfig
-from gbdtlr.samples.ahead import in_order_ahead
 from gbdtlr.samples.batch import Samples
 from gbdtlr.samples.files import File
 from gbdtlr.samples.finality import NEVER
 from gbdtlr.samples.finding import find_files
 from gbdtlr.samples.impressions import Impressions, Item, impressions_of
 from gbdtlr.samples.joined import Joined
-from gbdtlr.samples.opening import WIDTH, Placed, Reading, Where, finish, in_a_bucket, placed
+from gbdtlr.samples.opening import Placed, Reading, Where, finish, placed, read_together
 from gbdtlr.samples.outcome_files import Read, outcomes_of, read_outcomes
 from gbdtlr.samples.outcomes import Outcomes
 from gbdtlr.samples.repeats import Repeats
 from gbdtlr.samples.thinning import thin_negatives
 from gbdtlr.samples.window import Faults, Tally, Window
-from gbdtlr.values.arrays import give_back
 
 I64 = npt.NDArray[np.int64]
 
@@ -145,7 +142,7 @@ def _blocks(
     pending: list[Impressions] = []
     joined = tally.joined or Joined()
     reached = None
-    for i, (impressions, n_wanted, n_keyless) in _numbered(readings):
+    for i, (impressions, n_wanted, n_keyless) in read_together(readings):
         joined.impressions += n_wanted
         joined.keyless += n_keyless
         first = chosen[i].first_us
@@ -157,7 +154,6 @@ def _blocks(
                 early, late = Impressions.concat(pending).before(first)
                 yield early.in_order(cfg.numeric, cfg.linear)
                 pending = [late] if len(late) else []
-                give_back()  # files are decoded in threads of their own, and what those let go of nobody else takes
         pending.append(impressions)
     if pending:
         yield Impressions.concat(pending).in_order(cfg.numeric, cfg.linear)
@@ -166,17 +162,6 @@ def _blocks(
 
 def _first(each: tuple[object, int | None]) -> int:
     return -(2**63) if each[1] is None else each[1]
-
-
-def _numbered(readings: Sequence[Reading[Item]]) -> Iterator[tuple[int, Item]]:
-    """What is read of all files in order, each beside the file's number."""
-
-    def stream(i: int) -> Iterator[tuple[int, Item]]:
-        yield from ((i, item) for item in readings[i].items())
-
-    # Of files on a disk the next batch is decoded while this one is sorted and joined.
-    width = WIDTH if in_a_bucket(one.file for one in readings) else 2
-    yield from in_order_ahead([partial(stream, i) for i in range(len(readings))], width)
 
 
 def labelled(file: File, cfg: SamplesConfig, window: Window, outcomes: Outcomes) -> Reading[Samples]:

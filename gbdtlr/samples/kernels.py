@@ -160,8 +160,28 @@ def fill_filter(key: Any, shift: Any, words: Any) -> None:
 
 
 @kernel()
+def fill_starts(key: Any, shift: Any, starts: Any) -> None:
+    """Where among sorted keys those begin that have each number in their first ``64 - shift`` bits, and where all end.
+
+    Parameters
+    ----------
+    starts : uint32 (2^(64 - shift) + 1,), written over
+    """
+    n = len(key)
+    i = 0
+    for b in range(len(starts) - 1):
+        starts[b] = i
+        while i < n and key[i] >> shift == np.uint64(b):
+            i += 1
+    starts[len(starts) - 1] = n
+
+
+_TOGETHER = 1024  # rows that are looked up side by side, as memory answers many questions in the time of one
+
+
+@kernel()
 def first_outcomes(
-    key: Any, stamp: Any, words: Any, shift: Any, asked: Any, event_us: Any, deadline_us: Any, found: Any
+    outcomes: Any, filter_: Any, directory: Any, asked: Any, event_us: Any, deadline_us: Any, found: Any
 ) -> None:
     """Place of each asked key's first outcome from the event on to the deadline, or -1, to ``found``, int64 (m,).
 
@@ -169,53 +189,109 @@ def first_outcomes(
 
     Parameters
     ----------
-    key, stamp : sorted, uint64 and int64 (n,)
-    words, shift : as :func:`fill_filter` leaves them; no words for none
+    outcomes : keys and stamps, sorted, uint64 and int64 (n,)
+    filter_ : words and shift as :func:`fill_filter` leaves them; no words for none
+    directory : starts and shift as :func:`fill_starts` leaves them; no starts for none
     asked, event_us, deadline_us : uint64, int64 and int64 (m,)
     """
-    n = len(key)
-    for i in range(len(asked)):
-        found[i] = -1
-        if n == 0 or (len(words) and _two_bits(asked[i]) & ~words[asked[i] >> shift]):
-            continue
-        place = _first_from(key, stamp, asked[i], event_us[i])
-        if place == n or key[place] != asked[i]:
-            continue
-        if stamp[place] >> FLAGS <= deadline_us[i]:
-            stamp[place] |= TAKEN
-            found[i] = place
-        else:
-            stamp[place] |= LATE
+    key, stamp = outcomes
+    rows, places = np.empty(_TOGETHER, np.int64), np.empty(_TOGETHER, np.int64)
+    found[:] = -1
+    if len(key) == 0:
+        return
+    for first in range(0, len(asked), _TOGETHER):
+        n = _let_through(filter_, asked, first, rows)
+        for j in range(_with_key(key, directory, asked, rows, places, n)):
+            i, place = rows[j], places[j]
+            if stamp[place] >> FLAGS < event_us[i]:
+                place = _from_moment(outcomes, place + 1, event_us[i])
+                if place == len(key) or key[place] != asked[i]:
+                    continue
+            if stamp[place] >> FLAGS <= deadline_us[i]:
+                stamp[place] |= TAKEN
+                found[i] = place
+            else:
+                stamp[place] |= LATE
 
 
 @inline
-def _is_before(key: Any, stamp: Any, i: Any, asked: Any, event_us: Any) -> Any:
-    return key[i] < asked or (key[i] == asked and stamp[i] >> FLAGS < event_us)
+def _let_through(filter_: Any, asked: Any, first: Any, rows: Any) -> Any:
+    """Rows from ``first`` on whose keys may be there as far as the filter tells, to ``rows``; how many they are."""
+    words, shift = filter_
+    n = 0
+    for i in range(first, min(first + len(rows), len(asked))):
+        rows[n] = i
+        if len(words) == 0 or _two_bits(asked[i]) & ~words[asked[i] >> shift] == 0:
+            n += 1
+    return n
 
 
 @inline
-def _first_from(key: Any, stamp: Any, asked: Any, event_us: Any) -> Any:
-    """The first place that is not before a key and a time: sought from where it is likely, in growing steps."""
-    n = len(key)
-    step = 8
-    low: Any = 0
-    high: Any = n
-    likely = np.int64(((asked >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32))
-    if _is_before(key, stamp, likely, asked, event_us):
-        low = likely + 1
-        while low + step < n and _is_before(key, stamp, low + step, asked, event_us):
+def _with_key(key: Any, directory: Any, asked: Any, rows: Any, places: Any, n: Any) -> Any:
+    """Those of the first ``n`` rows whose key is there, and its first place, to the front; how many they are."""
+    for j in range(n):
+        likely = _likely_place(key, directory, asked[rows[j]])
+        places[j] = likely if key[likely] < asked[rows[j]] else -1 - likely
+    n_there = 0
+    for j in range(n):
+        i = rows[j]
+        place = _lower_bound(key, asked[i], places[j])
+        rows[n_there], places[n_there] = i, place
+        if place < len(key) and key[place] == asked[i]:
+            n_there += 1
+    return n_there
+
+
+@inline
+def _likely_place(key: Any, directory: Any, asked: Any) -> Any:
+    """Where a key would be if those around it were spread evenly."""
+    starts, shift = directory
+    start, count, rest, half = np.uint64(0), np.uint64(len(key)), asked, np.uint64(32)
+    if len(starts):
+        bucket = asked >> shift
+        start = np.uint64(starts[bucket])
+        count = np.uint64(starts[bucket + np.uint64(1)]) - start
+        rest = asked << (np.uint64(64) - shift)
+    return min(np.int64(start + ((rest >> half) * count >> half)), len(key) - 1)
+
+
+@inline
+def _lower_bound(key: Any, asked: Any, near: Any) -> Any:
+    """The first place of a key that is not less, in growing steps from ``near``, or down from ``-1 - near``."""
+    step = 1
+    if near >= 0:  # the key there is less
+        low, high = near + 1, len(key)
+        while low + step < high and key[low + step] < asked:
             low += step + 1
             step *= 2
-        high = min(n, low + step)
+        high = min(high, low + step)
     else:
-        high = likely
-        while high - step > 0 and not _is_before(key, stamp, high - step, asked, event_us):
+        low, high = 0, -1 - near
+        while high - step > 0 and key[high - step] >= asked:
             high -= step
             step *= 2
         low = max(0, high - step)
     while low < high:
         middle = (low + high) // 2
-        if _is_before(key, stamp, middle, asked, event_us):
+        if key[middle] < asked:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@inline
+def _from_moment(outcomes: Any, low: Any, event_us: Any) -> Any:
+    """The first place from ``low`` on of a later key than the one before, or not before a moment, in growing steps."""
+    key, stamp = outcomes
+    own, step, high = key[low - 1], 1, len(key)
+    while low + step < high and key[low + step] == own and stamp[low + step] >> FLAGS < event_us:
+        low += step + 1
+        step *= 2
+    high = min(high, low + step)
+    while low < high:
+        middle = (low + high) // 2
+        if key[middle] == own and stamp[middle] >> FLAGS < event_us:
             low = middle + 1
         else:
             high = middle

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import pyarrow as pa
 
+from gbdtlr.compute.threads import n_threads
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import ConfigError, SamplesError, SchemaError
+from gbdtlr.samples.ahead import in_order_ahead
 from gbdtlr.samples.batch import Samples
 from gbdtlr.samples.files import File
 from gbdtlr.samples.partition import Partition
@@ -21,6 +24,8 @@ from gbdtlr.times import to_us
 
 WIDTH = 8
 """Files of a bucket that are waited for together."""
+_ON_DISK = 4
+"""Most files of a disk that are read together where logs are joined; more could not be joined as fast."""
 
 Item = TypeVar("Item")
 Take = Callable[[pa.RecordBatch, Faults, Tally], Item | None]
@@ -99,6 +104,7 @@ class Reading(Generic[Item]):
     window : what lies outside is not read, as far as the file says where it is
     take : makes something of a batch
     seen : features that had a value
+    alone : whether no other file is read meanwhile, so that one may take several threads
     """
 
     file: File
@@ -108,6 +114,7 @@ class Reading(Generic[Item]):
     take: Take[Item]
     tally: Tally = field(default_factory=Tally)
     seen: set[str] = field(default_factory=set)
+    alone: bool = True
 
     def items(self) -> Iterator[Item]:
         """What is made of its batches, in order; nothing more after a fault.
@@ -159,7 +166,8 @@ class Reading(Generic[Item]):
         else:
             from gbdtlr.samples.parquet import parquet_batches
 
-            yield from parquet_batches(self.file, self.cfg, self.window, self.tally, self.batch_rows, self.seen)
+            about = (self.tally, self.batch_rows, self.seen, self.alone)
+            yield from parquet_batches(self.file, self.cfg, self.window, *about)
 
 
 def samples_in(file: File, cfg: SamplesConfig, window: Window, batch_rows: int) -> Reading[Samples]:
@@ -177,6 +185,17 @@ def in_a_bucket(files: Iterable[File]) -> bool:
     Disks answer at once, and Arrow uses all cores for one file already: only buckets are worth the threads.
     """
     return any(file.remote for file in files)
+
+
+def read_together(readings: Sequence[Reading[Item]]) -> Iterator[tuple[int, Item]]:
+    """What is read of logs that are joined, in order, each beside the number of its file; several files at a time."""
+    at_once = WIDTH if in_a_bucket(one.file for one in readings) else min(_ON_DISK, max(2, n_threads()))
+
+    def stream(i: int) -> Iterator[tuple[int, Item]]:
+        readings[i].alone = len(readings) == 1
+        yield from ((i, item) for item in readings[i].items())
+
+    yield from in_order_ahead([partial(stream, i) for i in range(len(readings))], at_once)
 
 
 def finish(readings: Sequence[Reading[Any]], cfg: SamplesConfig, tally: Tally, only: Container[str] | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -13,11 +12,10 @@ import pyarrow as pa
 from gbdtlr.config import OutcomesConfig, SamplesConfig
 from gbdtlr.errors import GbdtlrError, SamplesError
 from gbdtlr.metrics import MAX_WEIGHT
-from gbdtlr.samples.ahead import in_order_ahead
 from gbdtlr.samples.finality import NEVER
 from gbdtlr.samples.finding import find_files
 from gbdtlr.samples.keys import key_hashes
-from gbdtlr.samples.opening import WIDTH, Placed, Reading, Where, in_a_bucket, placed
+from gbdtlr.samples.opening import Placed, Reading, Where, placed, read_together
 from gbdtlr.samples.outcomes import F32, I64, Gathering, Outcomes
 from gbdtlr.samples.window import Faults, Tally, Window, weights_of
 from gbdtlr.times import format_time, from_us, to_us
@@ -121,7 +119,7 @@ def read_outcomes(cfg: SamplesConfig, first_us: int, end_us: int, as_of_us: int,
     files = [each.file for each in outcome_files(cfg, first_us, end_us)]
     readings = [Reading(file, columns, window, _BATCH_ROWS, take) for file in files]
     gathering = Gathering(own.max_outcomes, too_many, own.weight is not None)
-    for chunk in _items(readings):
+    for _, chunk in read_together(readings):
         gathering.add(*chunk)
     tally.unfinished += sum(one.tally.unfinished for one in readings)
     outcomes, same = gathering.sorted()
@@ -132,14 +130,6 @@ def outcomes_in(cfg: SamplesConfig, first_us: int, as_of: datetime) -> Outcomes:
     """Outcomes that had come, and landed, by ``as_of``, of impressions that happened from ``first_us`` on."""
     as_of_us = to_us(as_of)
     return read_outcomes(cfg, first_us, as_of_us + 1, as_of_us, Tally()).outcomes
-
-
-def _items(readings: list[Reading[_Chunk]]) -> Iterator[_Chunk]:
-    if in_a_bucket(one.file for one in readings):
-        yield from in_order_ahead([one.items for one in readings], WIDTH)
-    else:
-        for one in readings:
-            yield from one.items()
 
 
 def _chunk(

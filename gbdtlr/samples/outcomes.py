@@ -1,7 +1,8 @@
 """Outcomes: what came of impressions, in 16 bytes each: 64 bits of the key, and the time with three flags.
 
-They are sorted by key and time, with a filter of one or two bytes an outcome in front, as most impressions have none. A
-weight takes four bytes more, and the filter's place. While they are read and sorted there is room for a sixteenth more.
+They are sorted by key and time, with a filter of one or two bytes an outcome in front, as most impressions have none,
+and a directory of an eighth of a byte. A weight takes four bytes more, and their place. While they are read and sorted
+there is room for a sixteenth more.
 """
 
 from __future__ import annotations
@@ -16,7 +17,17 @@ import numpy.typing as npt
 
 from gbdtlr.compute.compiled import read_only
 from gbdtlr.samples.finality import NEVER
-from gbdtlr.samples.kernels import FLAGS, LATE, ONE, TAKEN, fill_filter, first_outcomes, last_of_each, sort_outcomes
+from gbdtlr.samples.kernels import (
+    FLAGS,
+    LATE,
+    ONE,
+    TAKEN,
+    fill_filter,
+    fill_starts,
+    first_outcomes,
+    last_of_each,
+    sort_outcomes,
+)
 from gbdtlr.values.hashing import U64
 
 I64 = npt.NDArray[np.int64]
@@ -46,12 +57,14 @@ class Outcomes:
     newest_us: int | None
 
     def __post_init__(self) -> None:
-        bits = max(1, len(self.key).bit_length() - 3)
-        self._shift = np.uint64(64 - bits)
-        self._filter = np.zeros(0, np.uint64)
-        if self.weight is None:
-            self._filter = np.zeros(2**bits, np.uint64)
-            fill_filter(read_only(self.key), self._shift, self._filter)
+        key, n_bits = read_only(self.key), len(self.key).bit_length()
+        is_room = self.weight is None
+        bits, more = max(1, n_bits - 6), max(1, n_bits - 3)
+        self._directory = np.empty(2**bits + 1 if is_room else 0, np.uint32), np.uint64(64 - bits)
+        self._filter = np.zeros(2**more if is_room else 0, np.uint64), np.uint64(64 - more)
+        if is_room:
+            fill_starts(key, self._directory[1], self._directory[0])
+            fill_filter(key, self._filter[1], self._filter[0])
 
     def __len__(self) -> int:
         return len(self.key)
@@ -60,7 +73,7 @@ class Outcomes:
     def nbytes(self) -> int:
         """Memory it takes."""
         weight = 0 if self.weight is None else self.weight.nbytes
-        return self.key.nbytes + self.stamp.nbytes + weight + self._filter.nbytes
+        return self.key.nbytes + self.stamp.nbytes + weight + self._filter[0].nbytes + self._directory[0].nbytes
 
     def find(self, key: U64, event_us: I64, deadline_us: I64) -> I64:
         """Place of the first outcome of each key, (n,), from the event on to the deadline, both included; -1 for none.
@@ -69,7 +82,7 @@ class Outcomes:
         """
         found = np.empty(len(key), np.int64)
         asked = (read_only(key), read_only(event_us), read_only(deadline_us))
-        first_outcomes(read_only(self.key), self.stamp, read_only(self._filter), self._shift, *asked, found)
+        first_outcomes((read_only(self.key), self.stamp), self._filter, self._directory, *asked, found)
         return found
 
     def time_us(self, places: I64) -> I64:

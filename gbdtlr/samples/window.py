@@ -207,15 +207,17 @@ class Window:
         at = batch.column(cfg.event_time)
         event_us, has_event, unreadable = times(at, timezone)
         faults.add(f"a {cfg.event_time} that is not a time", len(unreadable), next(iter(unreadable), None))
-        faults.add(f"no {cfg.event_time}", len(batch) - int(has_event.sum()) - len(unreadable))
-        if has_event.any():
-            tally.spans(int(event_us[has_event].min()), int(event_us[has_event].max()))
+        n_events = int(np.count_nonzero(has_event))
+        faults.add(f"no {cfg.event_time}", len(batch) - n_events - len(unreadable))
+        if n_events:
+            there = event_us if n_events == len(batch) else event_us[has_event]
+            tally.spans(int(there.min()), int(there.max()))
 
         finality = Finality.of(batch, cfg, event_us, faults.add)
         inside = has_event & (event_us >= self.start_us) & (event_us < self.end_us)
         mature = self._mature(inside, finality.known_us, tally)
         tally.n_rows += len(batch)
-        tally.n_in_window += int(inside.sum())
+        tally.n_in_window += int(np.count_nonzero(inside))
         return Moments(event_us, finality, has_event, inside, mature)
 
     def select(self, batch: pa.RecordBatch, cfg: SamplesConfig, faults: Faults, tally: Tally) -> Samples | None:
@@ -247,11 +249,11 @@ class Window:
         self, inside: npt.NDArray[np.bool_], known_us: npt.NDArray[np.int64], tally: Tally
     ) -> npt.NDArray[np.bool_]:
         """Which rows are asked for, of those with an event in the window; the tally notes when others will be."""
-        known: npt.NDArray[np.bool_] = inside & (known_us <= self.as_of_us) & (known_us != NEVER)
+        known: npt.NDArray[np.bool_] = inside & (known_us <= min(self.as_of_us, NEVER - 1))
         waiting: npt.NDArray[np.bool_] = inside & ~known
         if self.unfinal:
             return waiting
-        if (later := known_us[waiting & (known_us != NEVER)]).size:
+        if waiting.any() and (later := known_us[waiting & (known_us != NEVER)]).size:
             tally.waits_until(int(later.min()))
         if self.known_after_us is not None:
             known &= known_us > self.known_after_us

@@ -31,7 +31,7 @@ class Asked:
     settings : properties of the client
     timeout : how long brokers may be silent
     grace : how long outcomes may be on their way when the window of their impression is over
-    most_waiting : how many impressions, and how many outcomes, are in memory at most
+    most_waiting : how many impressions that wait, decided ones that are kept, and outcomes, are in memory at most
     """
 
     servers: str

@@ -90,8 +90,11 @@ class Topics:
                 starts[name, number] = max(place.first, self._cluster.bounds((name, number))[0])
         self.next, self.at_end = dict(starts), set()
         self._cluster.assign(starts)
-        told = {name: sum(partition[0] == name for partition in starts) for name in self._asked.names}
-        self._say("kafka.assigned", cluster=self._cluster.id, partitions=told)
+        offsets: dict[str, dict[str, int]] = {name: {} for name in self._asked.names}
+        for (name, number), offset in sorted(starts.items()):
+            offsets[name][str(number)] = offset
+        partitions = {name: len(each) for name, each in offsets.items()}
+        self._say("kafka.assigned", cluster=self._cluster.id, partitions=partitions, offsets=offsets)
         return found
 
     def _is_another(self, name: str, known: TopicPlaces, elsewhere: bool) -> str:

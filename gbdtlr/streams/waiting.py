@@ -12,6 +12,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from gbdtlr.config import OutcomesConfig, SamplesConfig
 from gbdtlr.errors import SchemaError, StreamError
@@ -55,7 +56,7 @@ class Waiting:
     ----------
     samples : the config
     grace_us : how long outcomes may be on their way when a window is over
-    most : impressions, and outcomes, that may be in memory
+    most : impressions that wait, decided ones that are kept, and outcomes, that may be in memory
     places : where each partition of the impressions, and of the outcomes, was begun
     joined : what was come across
     n_late : impressions that came when what happened then was decided already; they are not learned
@@ -115,6 +116,13 @@ class Waiting:
                 f"more than {self.most:,} impressions wait for the end of their window "
                 f"({format_duration(self._own.window)}); --max-waiting allows no more: raise it, or shorten [outcomes] "
                 "window"
+            )
+        if len(self._seen) > self.most:
+            kept = timedelta(microseconds=self.window_us + self._slack_us)
+            raise StreamError(
+                f"more than {self.most:,} impressions of the last {format_duration(kept)} are kept though their label "
+                "is known, to tell repeats by; --max-waiting allows no more: raise it, or shorten [outcomes] window"
+                f"{', or write times in UTC' if self._slack_us else ''}"
             )
 
     def _add_impression(self, keyed: Keyed) -> None:

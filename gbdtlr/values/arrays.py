@@ -185,6 +185,14 @@ def fixed_width(array: pa.Array) -> npt.NDArray[Any]:
     return _values(array, _WIDTHS[array.type.id])
 
 
+def text_parts(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """Bytes of a string array, and where in them its texts begin and end, (n + 1,); anything may stand behind nulls."""
+    if not len(texts):
+        return np.zeros(0, np.uint8), np.zeros(1, np.int32)
+    _, offsets, data = texts.buffers()
+    return np.frombuffer(data or b"", np.uint8), np.frombuffer(offsets, np.int32, len(texts) + 1, 4 * texts.offset)
+
+
 def _of_decimals(array: pa.Array) -> npt.NDArray[np.float64]:
     """float64 nearest to each decimal; where numbers and scale are short, one division rounds just so."""
     width, scale = array.type.bit_width // 64, array.type.scale

@@ -30,11 +30,13 @@ from gbdtlr.values.arrays import (
     real_numbers,
     simple,
     simple_type,
+    text_parts,
     true_rows,
     with_nulls,
 )
 from gbdtlr.values.columns import plain
 from gbdtlr.values.numbers import is_number, numbers
+from gbdtlr.values.plain import is_plain
 
 Spell = Callable[[pa.Array], pa.Array]
 """What makes texts of an array: :func:`texts_of` or :func:`written_of`."""
@@ -68,6 +70,8 @@ def texts_of(array: pa.Array) -> pa.Array:
     array = simple(array)
     if pt.is_dictionary(array.type):
         return _of_dictionary(array, texts_of)
+    if pt.is_string(array.type) and is_plain(array):
+        return array
     found = written_of(array)
     return one_spelling(found) if pt.is_string(array.type) else found
 
@@ -156,8 +160,8 @@ def one_spelling(array: pa.Array) -> pa.Array:
     n = len(array)
     if not n:
         return array
-    offsets = np.frombuffer(array.buffers()[1], np.int32, array.offset + n + 1)[array.offset :]
-    data = np.frombuffer(array.buffers()[2] or b"\0", np.uint8)
+    data, offsets = text_parts(array)
+    data = data if len(data) else np.zeros(1, np.uint8)
     lengths = np.diff(offsets)
     odd = lengths == 0
     # What may have another spelling is a truth word by its length and its last letter, or a float: most texts need no

@@ -54,12 +54,15 @@ def bounds_us(low_us: int, high_us: int, zone: tzinfo) -> tuple[int, int]:
 
 
 def scale(values: npt.NDArray[np.generic], factor: int) -> Us:
-    """``values * factor``, but no further from zero than a quarter of what int64 holds.
+    """``values * factor``, but no further from zero than a quarter of what int64 holds; not always a copy.
 
     Sentinels such as the year 292278994 stay at the edge instead of wrapping around into the past.
     """
     limit = (2**62) // factor
-    return np.clip(values.astype(np.int64), -limit, limit) * factor
+    whole = values.astype(np.int64, copy=False)
+    if len(whole) and (whole.min() < -limit or whole.max() > limit):
+        whole = np.clip(whole, -limit, limit)
+    return whole if factor == 1 else whole * factor
 
 
 def _offset_us(local_us: int, zone: tzinfo, late: bool) -> int:

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from gbdtlr.compute.compiled import inline, kernel, read_only
 from gbdtlr.errors import FormatError
-from gbdtlr.values.arrays import present, whole_numbers
+from gbdtlr.values.arrays import present, text_parts, whole_numbers
 
 BLAKE2B, SPLITMIX64 = "blake2b", "splitmix64"
 """Names of the hashes, as heads know theirs by."""
@@ -88,14 +88,31 @@ _mix = inline(mix)
 def _chain(data: Any, start: Any, end: Any) -> Any:
     """Hash of ``data[start:end]``; unsigned places, as numba looks for negative ones at every byte else."""
     state, at, eight = _mix(end - start), start, np.uint64(8)
-    while at < end:
-        word, shift, stop = np.uint64(0), np.uint64(0), min(at + eight, end)
-        while at < stop:
+    while at + eight <= end:
+        state = _mix(state ^ _eight(data, at))
+        at += eight
+    if at < end:
+        word, shift = np.uint64(0), np.uint64(0)
+        while at < end:
             word |= np.uint64(data[at]) << shift
             shift += eight
             at += np.uint64(1)
         state = _mix(state ^ word)
     return state
+
+
+@inline
+def _eight(data: Any, at: Any) -> Any:
+    """Eight bytes as a word, written out, as LLVM then makes one load of them."""
+    word = np.uint64(data[at])
+    word |= np.uint64(data[at + np.uint64(1)]) << np.uint64(8)
+    word |= np.uint64(data[at + np.uint64(2)]) << np.uint64(16)
+    word |= np.uint64(data[at + np.uint64(3)]) << np.uint64(24)
+    word |= np.uint64(data[at + np.uint64(4)]) << np.uint64(32)
+    word |= np.uint64(data[at + np.uint64(5)]) << np.uint64(40)
+    word |= np.uint64(data[at + np.uint64(6)]) << np.uint64(48)
+    word |= np.uint64(data[at + np.uint64(7)]) << np.uint64(56)
+    return word
 
 
 @kernel()
@@ -112,12 +129,8 @@ def _hash_pieces(data: Any, offsets: Any, out: Any) -> None:
 def _splitmix64_of_many(texts: pa.Array) -> U64:
     out = np.zeros(len(texts), np.uint64)
     if len(texts):
-        _, offsets, data = texts.buffers()
-        _hash_pieces(
-            read_only(np.frombuffer(data or b"", np.uint8)),
-            read_only(np.frombuffer(offsets, np.int32, len(texts) + 1, 4 * texts.offset)),
-            out,
-        )
+        data, offsets = text_parts(texts)
+        _hash_pieces(read_only(data), read_only(offsets), out)
     return out
 
 

@@ -81,3 +81,12 @@ def test_what_is_judged_is_judged_by_its_own_truth(tmp_path: Path) -> None:
     np.testing.assert_array_equal(labels.truth_of(config, result, (0, 2)), table["true_probability"].to_numpy())
     with pytest.raises(SystemExit, match="not those of the stream"):
         labels.truth_of(config, result, (0, 1))
+
+
+def test_one_window_of_one_stream_can_be_asked_for() -> None:
+    assert labels.asked(None) == ((1, 6, 24), 1)
+    assert labels.asked("6h") == ((6,), 1)
+    assert labels.asked("24h/3") == ((24,), 3)
+    for wrong in ("", "2h", "6h/x", "6"):
+        with pytest.raises(SystemExit, match="1h, 6h, 24h"):
+            labels.asked(wrong)

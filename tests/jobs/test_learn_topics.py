@@ -105,6 +105,7 @@ def test_a_topic_is_learned_as_a_pipe_is_and_its_places_published(log: Path, clu
     assert state(c) == by_pipe(log, "plain-pipe", good)
     assert live(c).head_manifest[PLACES]["cluster"].startswith("mockCluster")
     assert dict(told)["kafka.assigned"]["partitions"] == {"plain": 4}
+    assert dict(told)["kafka.assigned"]["offsets"] == {"plain": {"0": 0, "1": 0, "2": 0, "3": 0}}
     assert live(c).entry.metrics["lag"] == 0
 
 

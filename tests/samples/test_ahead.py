@@ -52,6 +52,19 @@ def test_streams_run_together_each_one_item_ahead():
     assert list(items) == [w for w in range(6) for _ in range(5)][1:]
 
 
+def test_a_thread_runs_one_stream_after_the_other():
+    """What the allocators keep for it is used again."""
+    threads: list[threading.Thread] = []
+
+    def stream():
+        threads.append(threading.current_thread())
+        yield 1
+
+    assert list(in_order_ahead([stream] * 20, 3)) == [1] * 20
+    assert len(threads) == 20
+    assert len(set(threads)) <= 3
+
+
 def test_giving_up_ends_the_threads_and_closes_the_streams():
     closed = threading.Semaphore(0)
 

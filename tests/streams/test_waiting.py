@@ -273,6 +273,21 @@ def test_more_than_may_wait_is_an_error_that_says_the_number() -> None:
         waiting(config=few).add_outcomes(messages(1, [Event(i, f"k{i}") for i in range(3)]))
 
 
+def test_more_than_may_be_kept_is_an_error_that_says_the_number() -> None:
+    """After the labels that are known were handed out: those are published."""
+    for config, kept in ((CONFIG, "1h are"), (replace(CONFIG, timezone="Europe/Berlin"), "3h are .* in UTC")):
+        there = waiting(config=config, most=3)
+        for i in range(4):
+            there.add_impressions([Event(i, f"k{i}").message(0, i)])
+            assert len(there.decide(START_US + i * MINUTE_US).lines) == 1
+        with pytest.raises(StreamError, match=rf"more than 3 impressions of the last {kept}"):
+            there.add_impressions([])
+    there = waiting(most=3)
+    for i in range(0, 400, 20):  # of the last hour, no more than three at a time
+        there.add_impressions([Event(i, f"k{i}").message(0, i)])
+        there.decide(START_US + i * MINUTE_US)
+
+
 def test_memory_is_let_go() -> None:
     reading = Reading(
         messages(0, [Event(i, f"k{i}") for i in range(0, 1200, 2)]),
