@@ -99,13 +99,18 @@ class Codes:
             None if self.dense_beside is None else self.dense_beside[:, start:stop],
         )
 
+    def copy(self, start: int, stop: int) -> Codes:
+        """Some rows in a row, in memory of their own: as :meth:`take`, many times as fast."""
+        view = self.view(start, stop)
+        return Codes(**{name: None if each is None else each.copy() for name, each in vars(view).items()})
+
     def blocks(self, n_rows: int) -> Iterator[Codes]:
         """The rows in order, at most so many at a time."""
         if len(self) <= n_rows:
             yield self
             return
         for start in range(0, len(self), n_rows):
-            yield self.take(np.arange(start, min(start + n_rows, len(self))))
+            yield self.copy(start, min(start + n_rows, len(self)))
 
 
 def known_after(codes: Codes, moment_us: int) -> Codes:
@@ -223,7 +228,7 @@ def joined(slices: Sequence[Slice]) -> Codes:
     if len(slices) > 1:
         codes = concatenate([each.view(*rows) for each, *rows in slices])
     elif stop - start < len(codes):
-        codes = codes.take(np.arange(start, stop))
+        codes = codes.copy(start, stop)
     else:
         return cast(Codes, codes)
     if len(codes) <= PIECE_ROWS and (codes.weight == 1).all():

@@ -15,7 +15,7 @@ from gbdtlr.errors import DamagedError
 from gbdtlr.head import kernels
 from gbdtlr.head.codes import Codes
 from gbdtlr.head.dense import DenseColumns
-from gbdtlr.head.layout import Layout, lookup
+from gbdtlr.head.layout import Layout
 from gbdtlr.head.wide import WideColumns
 
 FORMAT, FORMAT_OF_DENSE = 1, 2
@@ -101,8 +101,8 @@ class Head:
 
     def add_wide(self, buckets: NDArray[Any], margin_out: NDArray[np.float64]) -> None:
         """Add the wide columns' weights of each row to its margin."""
-        for bucket, index, weight in zip(buckets, self.layout.buckets, self.wide_weights, strict=True):
-            margin_out += lookup(index, weight, bucket)
+        for bucket, in_use, weight in zip(buckets, self.layout.in_use, self.wide_weights, strict=True):
+            kernels.add_found(in_use.places(bucket), weight, margin_out)
 
     def add_row_wide(self, buckets: Sequence[int], margin: float) -> float:
         """Margin of one row with its wide weights added, one after the other as in :meth:`add_wide`."""

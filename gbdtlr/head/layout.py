@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from gbdtlr.compute.parts import Parts
 from gbdtlr.head.codes import Codes
 from gbdtlr.head.dense import NO_DENSE, DenseColumns
+from gbdtlr.head.in_use import InUse
 from gbdtlr.head.wide import WideColumns
 
 NO_WIDE = WideColumns((), 2)
 TABLE = 16
-"""Places of a table for each bucket that is looked up in it, up to which it pays: a search takes as long as so many."""
+"""Places of a table of all buckets for each row up to which it pays: to sort the rows takes as long as so many."""
 
 Buckets = tuple[NDArray[np.uint32], ...]
 """Per wide column, uint32 (n_in_use,), sorted"""
@@ -112,6 +113,11 @@ class Layout:
         return {name: slice(stop - size, stop) for name, size, stop in zip(names, sizes, stops, strict=True)}
 
     @cached_property
+    def in_use(self) -> tuple[InUse, ...]:
+        """The buckets of each wide column, to find some in."""
+        return tuple(InUse(index) for index in self.buckets)
+
+    @cached_property
     def n(self) -> int:
         """How many parameters there are."""
         return self.bias + 1
@@ -193,16 +199,16 @@ class Layout:
         """Values (n, ...) of these parameters as those of another layout, (n of it, ...): zero where it has more."""
         leaves, wide, bias = self.split(values)
         carried = [
-            lookup(index, value, buckets)
-            for index, value, buckets in zip(self.buckets, wide, other.buckets, strict=True)
+            in_use.lookup(value, buckets)
+            for in_use, value, buckets in zip(self.in_use, wide, other.buckets, strict=True)
         ]
         return other.join(leaves, carried, bias, values[self.linear])
 
     def wide_parameters(self, buckets: NDArray[np.uint32]) -> NDArray[np.int32]:
         """Parameter of each row's wide buckets, (n_wide, n), all of which are in use; int32 (n_wide, n)."""
         out = np.empty(buckets.shape, np.int32)
-        for j, (where, index) in enumerate(zip(self.columns, self.buckets, strict=True)):
-            out[j] = where.start + places(index, buckets[j])
+        for j, (where, in_use) in enumerate(zip(self.columns, self.in_use, strict=True)):
+            np.add(in_use.places(buckets[j]), where.start, out=out[j])
         return out
 
     def parameters(self, leaves: NDArray[Any], wide: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -210,34 +216,6 @@ class Layout:
         leaves, of its wide parameters, which are given, and the bias."""
         bias = np.full((leaves.shape[1], 1), self.bias)
         return np.concatenate([leaves.T + self.offsets[:-1], wide.T, bias], axis=1).astype(np.int32)
-
-
-def lookup(index: NDArray[Any], values: NDArray[Any], bucket: NDArray[Any]) -> NDArray[Any]:
-    """Value of each bucket, zero for those not in the sorted ``index``; shape (n, ...) of ``values``'s rows."""
-    if not len(index):
-        return np.zeros((len(bucket), *values.shape[1:]), values.dtype)
-    if _has_table(index, len(bucket)):
-        # Buckets that are not in the index are at a place of their own, whose value is zero.
-        table = np.full(int(index[-1]) + 2, len(index), np.int32)
-        table[index] = np.arange(len(index))
-        padded: NDArray[Any] = np.concatenate([values, np.zeros((1, *values.shape[1:]), values.dtype)])
-        return padded.take(table.take(bucket, mode="clip"), axis=0, mode="clip")
-    at = np.minimum(places(index, bucket), len(index) - 1)
-    there = index[at] == bucket
-    found: NDArray[Any] = values[at]
-    found[~there] = 0
-    return found
-
-
-def places(index: NDArray[Any], buckets: NDArray[Any]) -> NDArray[np.integer]:
-    """Where each bucket is in the sorted ``index``; some place of no meaning for those that are not in it."""
-    if not _has_table(index, len(buckets)):
-        return index.searchsorted(buckets)
-    size = int(index[-1]) + 1
-    table = np.zeros(size, np.int32)
-    table[index] = np.arange(len(index))
-    found: NDArray[np.int32] = table[np.minimum(buckets, size - 1)]
-    return found
 
 
 @dataclass(frozen=True)
@@ -272,11 +250,6 @@ def distinct(buckets: NDArray[np.uint32]) -> NDArray[np.uint32]:
     there = np.zeros(size, bool)
     there[buckets] = True
     return np.flatnonzero(there).astype(np.uint32)
-
-
-def _has_table(index: NDArray[Any], n: int) -> bool:
-    """Whether a table of all buckets is worth its making for so many to be looked up."""
-    return bool(len(index)) and int(index[-1]) < TABLE * n
 
 
 def _read_only(array: NDArray[Any], dtype: Any) -> NDArray[Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from gbdtlr import tables
 from gbdtlr.errors import SamplesError
 from gbdtlr.head import Head
-from gbdtlr.head.layout import lookup
+from gbdtlr.head.in_use import lookup
 from gbdtlr.inspect.words import dense_in_words, id_in_words
 from gbdtlr.metrics import sigmoid
 from gbdtlr.model import Model

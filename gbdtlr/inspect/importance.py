@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gbdtlr.head import Codes
-from gbdtlr.head.layout import lookup
+from gbdtlr.head.in_use import lookup
 from gbdtlr.model import Model
 from gbdtlr.trees import Rules
 

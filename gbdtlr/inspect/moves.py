@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gbdtlr.head import Codes, Head
-from gbdtlr.head.layout import lookup
+from gbdtlr.head.in_use import lookup
 from gbdtlr.inspect.words import id_in_words
 from gbdtlr.model import Model
 from gbdtlr.samples import Samples

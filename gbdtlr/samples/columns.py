@@ -19,6 +19,8 @@ from gbdtlr.values.times import is_time
 
 IDS = "text or whole numbers"
 _MOST_NAMES = 12
+_SOME = 1000
+"""Texts of a column from which it is told whether they repeat."""
 TEXT_DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 
 
@@ -132,26 +134,35 @@ def feature_table(batch: pa.RecordBatch, cfg: SamplesConfig, file: str) -> pa.Ta
     SchemaError
         Values that cannot be what the config takes them for; the message lists all such columns of ``file``.
     """
-    numeric, wide = set(cfg.numeric), set(cfg.wide_columns)
+    numeric, wide, categorical = set(cfg.numeric), set(cfg.wide_columns), set(cfg.categorical)
     vectors = set(cfg.linear) - numeric
     columns, faults = [], []
     for name in cfg.features:
         column = batch.column(name)
         try:
-            is_vector = name in vectors
-            columns.append(dense_column(column) if is_vector else feature_column(column, name in numeric, name in wide))
+            if name in vectors:
+                columns.append(dense_column(column))
+            else:
+                columns.append(feature_column(column, name in numeric, name in wide, name in categorical))
         except SchemaError as error:
             faults.append(f"{name} {error}")
     _none(faults, file, cfg)
     return pa.table(columns, names=list(cfg.features))
 
 
-def feature_column(column: pa.Array, is_numeric: bool, is_wide: bool) -> pa.Array:
+def _hardly_repeats(texts: pa.StringArray) -> bool:
+    """Whether most of the first texts are there once."""
+    some = texts.slice(0, _SOME)
+    return 2 * len(some.dictionary_encode().dictionary) > len(some)
+
+
+def feature_column(column: pa.Array, is_numeric: bool, is_wide: bool, is_category: bool = True) -> pa.Array:
     """A feature in one of few types, which keep what it means as a number, as an id or as both.
 
     Integers and truth values stay as they are, truth values among plain numbers as int8, and a column that is a number
     and an id holds nothing else, or ``decimal128(38, 0)``. Other numbers become float64 or float32, other categories
-    and ids ``dictionary<int32, string>`` of their texts as they stand.
+    and ids ``dictionary<int32, string>`` of their texts as they stand; but texts that are ids alone, of which hardly
+    two rows share one, stay as they are, as to build a dictionary takes longer than all that is done with them.
 
     Raises
     ------
@@ -163,6 +174,8 @@ def feature_column(column: pa.Array, is_numeric: bool, is_wide: bool) -> pa.Arra
         return column
     if is_numeric and is_wide:
         return whole_array(column)
+    if not is_numeric and is_wide and not is_category and pt.is_string(kind) and _hardly_repeats(column):
+        return written_of(column)
     if not is_numeric:
         return to_text_dictionary(column)
     if pt.is_floating(kind):

@@ -16,7 +16,7 @@ from samples_kit import DAY, FOREVER, config, rows, with_column, write
 from gbdtlr.errors import SchemaError
 from gbdtlr.samples import Samples, read
 from gbdtlr.samples.batch import concat_tables
-from gbdtlr.samples.columns import feature_column
+from gbdtlr.samples.columns import TEXT_DICTIONARY, feature_column
 from gbdtlr.values.categories import texts
 from gbdtlr.values.numbers import numbers
 
@@ -43,12 +43,12 @@ COLUMNS: dict[str, tuple[pa.Array, list[Any], list[Any]]] = {
 
 @pytest.mark.parametrize("pair", list(itertools.permutations(COLUMNS, 2)), ids="+".join)
 def test_numbers_and_ids_of_two_files_are_those_of_each(pair: tuple[str, str]) -> None:
-    for role, read_column in enumerate((numbers, texts)):
+    for role, is_category, read_column in ((0, True, numbers), (1, True, texts), (1, False, texts)):
         columns = [COLUMNS[name] for name in pair]
         if any(not column[role + 1] and len(column[0]) for column in columns):
             continue
-        parts = [pa.table({"x": feature_column(column[0], role == 0, False)}) for column in columns]
-        found = read_column(concat_tables(parts)["x"])
+        features = [feature_column(column[0], role == 0, not is_category, is_category) for column in columns]
+        found = read_column(concat_tables([pa.table({"x": feature}) for feature in features])["x"])
         expected = [value for column in columns for value in column[role + 1]]
         if role:
             assert found.to_pylist() == expected
@@ -74,6 +74,21 @@ def test_whole_numbers_that_are_ids_and_numbers_stay_exact_between_files(parts: 
     expected = [value for values in parts for value in values]
     assert texts(column).to_pylist() == [None if value is None else str(value) for value in expected]
     np.testing.assert_array_equal(numbers(column), [np.nan if value is None else float(value) for value in expected])
+
+
+def test_texts_that_are_ids_alone_and_hardly_repeat_get_no_dictionary() -> None:
+    plain, few = (pa.array([f"u{i % n}" for i in range(3000)]) for n in (3000, 30))
+    assert feature_column(plain, False, True, False).equals(plain)
+    assert feature_column(plain[5:9], False, True, False).to_pylist() == ["u5", "u6", "u7", "u8"]
+    for column, is_wide, is_category in (
+        (plain, True, True),
+        (plain, False, False),
+        (few, True, False),
+        (plain.dictionary_encode(), True, False),
+    ):
+        found = feature_column(column, False, is_wide, is_category)
+        assert found.type == TEXT_DICTIONARY
+        assert found.to_pylist() == column.to_pylist()
 
 
 def test_a_window_reads_whole_numbers_truths_and_texts_together(tmp_path: Any) -> None:

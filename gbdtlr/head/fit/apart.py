@@ -138,15 +138,22 @@ class Apart:
                 slopes.update((lane, float(found[slot])) for slot, lane in enumerate(block.lanes) if turned[slot])
         return slopes
 
-    def accepted(self, n_lanes: int) -> Floats:
-        """Where all lanes are, (n, n_lanes)."""
-        found = np.empty((len(self._curvature), n_lanes), np.float32)
-        for block in self.blocks:
-            for slot, lane in enumerate(block.lanes):
-                found[:, lane] = self._accepted(block, slot)
-        for lane, point in self._done.items():
-            found[:, lane] = point
-        return found
+    def write_accepted(self, out: Floats) -> None:
+        """Write where all lanes are, (n, n_lanes)."""
+
+        def work(chunk: int) -> None:
+            _, lo, hi = self._chunks[chunk]
+            for block in self.blocks:
+                back = block.trial[lo:hi] - block.applied.astype(np.float32) * block.direction[lo:hi]
+                first, k = block.lanes[0], len(block.lanes)
+                if block.lanes == list(range(first, first + k)):
+                    out[lo:hi, first : first + k] = back[:, :k]
+                else:
+                    out[lo:hi, block.lanes] = back[:, :k]
+            for lane, point in self._done.items():
+                out[lo:hi, lane] = point[lo:hi]
+
+        threads.run(len(self._chunks), work)
 
     def _block(self, lanes: list[int], trial: Floats) -> Block:
         n, width = trial.shape

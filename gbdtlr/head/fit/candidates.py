@@ -12,21 +12,25 @@ from numpy.typing import NDArray
 
 from gbdtlr.codec.npz import checked, from_npz, to_npz
 from gbdtlr.compute import blas
+from gbdtlr.compute.compiled import read_only
 from gbdtlr.compute.parts import Parts
 from gbdtlr.errors import DamagedError
 from gbdtlr.head.codes import Codes
 from gbdtlr.head.fit import kernels
 from gbdtlr.head.fit.curvature import Curvature
 from gbdtlr.head.fit.groups import Groups
-from gbdtlr.head.fit.lines import Lines, aligned, blocks, zeros
+from gbdtlr.head.fit.lines import aligned, blocks, zeros
 from gbdtlr.head.fit.objective import Objective, Setting
 from gbdtlr.head.fit.search import Search
 from gbdtlr.head.fit.solver import minimise
 from gbdtlr.head.fit.window import anchored_margins
 from gbdtlr.head.head import Head
-from gbdtlr.head.layout import Layout, lookup
+from gbdtlr.head.kernels import add_found_lines
+from gbdtlr.head.layout import Layout
 from gbdtlr.head.ridges import Prior, Ridges
 from gbdtlr.times import format_duration
+
+Floats = NDArray[np.float32]
 
 TIED, TIED_DENSE, FORMAT = 1, 2, 3
 """The formats in which one ridge holds for all kinds of weight of a candidate, without dense columns and with, and the
@@ -90,8 +94,8 @@ class Candidates:
         leaves, wide, bias = layout.split(self.lines)
         base = anchored_margins(codes, layout)
         moved = self._shared_margins(codes, leaves, self.lines[layout.linear])
-        for bucket, index, weight in zip(codes.buckets, layout.buckets, wide, strict=True):
-            moved += lookup(index, weight, bucket)
+        for bucket, in_use, weight in zip(codes.buckets, layout.in_use, wide, strict=True):
+            add_found_lines(in_use.places(bucket), read_only(np.ascontiguousarray(weight)), moved)
         out = np.empty((len(codes), k + 2))
         out[:, :k] = base[:, None] + (moved + bias)
         out[:, k] = base
@@ -236,9 +240,9 @@ def fit_candidates(
     with blas.single_threaded():
         objective = Objective(window, layout, settings, as_of, ridges)
         curvature = objective.curvature()
-        delta, passes = _search(objective, _start(start, settings, objective.layout), curvature)
+        lines, passes = _search(objective, _start(start, settings, objective.layout), curvature)
     background = objective.background(slowest(settings))
-    lines, layout, found = delta.astype(np.float32), objective.layout, ridges
+    layout, found = objective.layout, ridges
     if ridges is not None and prior is not None and prior.finds(layout):
         found = ridges.stepped(layout, lines, curvature.exact.T, objective.half_of_lane, prior)
     return Candidates(tuple(settings), layout, lines, background, passes, ridges, found)
@@ -254,12 +258,13 @@ def slowest(settings: Sequence[Setting]) -> int:
     return max(range(len(settings)), key=lambda k: (settings[k].half_life, -k))
 
 
-def _search(objective: Objective, start: Lines, curvature: Curvature) -> tuple[Lines, int]:
-    """The optimum of each setting, and the passes that took."""
+def _search(objective: Objective, start: Floats, curvature: Curvature) -> tuple[Floats, int]:
+    """The optimum of each setting, and the passes that took; from float32 to float32, as passes look at no other
+    points."""
     x, passes = start, 0
     left = np.arange(start.shape[1])
     while True:
-        search = Search(objective, curvature, left, x[:, left])
+        search = Search(objective, curvature, left, x if len(left) == x.shape[1] else x[:, left])
         lines, _, took, done = minimise(
             search.value_and_gradient,
             search.start,
@@ -268,19 +273,30 @@ def _search(objective: Objective, start: Lines, curvature: Curvature) -> tuple[L
             max_passes=min(PATIENCE, MAX_PASSES - passes),
             apart=search.apart,
         )
-        x[:, left] = search.whole(lines)
+        found = search.whole(lines)
+        if len(left) == x.shape[1]:
+            x = found
+        else:
+            x[:, left] = found
         passes, left = passes + took, left[~done]
         if not len(left) or passes >= MAX_PASSES:
             return x, passes
-        curvature = objective.curvature(x)
+        curvature = objective.curvature(x.astype(np.float64))
 
 
-def _start(start: Candidates | None, settings: Sequence[Setting], layout: Layout) -> NDArray[np.float64]:
+def _start(start: Candidates | None, settings: Sequence[Setting], layout: Layout) -> Floats:
     """Where the search begins: at the anchor, or where ``start`` has the same setting and columns, from there."""
-    lines = np.zeros((layout.n, len(settings)))
+    nothing = np.zeros((layout.n, len(settings)), np.float32)
     if start is None or start.layout.wide != layout.wide or not start.layout.dense.same_values(layout.dense):
-        return lines
-    for k, setting in enumerate(settings):
-        if setting in start.settings:
-            lines[:, k] = start.layout.carried(start.lines[:, start.settings.index(setting)], layout)
-    return lines
+        return nothing
+    known = [k for k, setting in enumerate(settings) if setting in start.settings]
+    columns = [start.settings.index(settings[k]) for k in known]
+    carried: Floats
+    if columns == [*range(len(start.settings))]:
+        carried = start.layout.carried(start.lines, layout)
+    else:
+        carried = start.layout.carried(start.lines[:, columns], layout)
+    if len(known) == len(settings):
+        return carried
+    nothing[:, known] = carried
+    return nothing

@@ -119,13 +119,12 @@ class SubsampledNewton(Curvature):
 
         The few rows of a bucket that are sampled weigh more or less than they should.
         """
-        exact, wide = self.exact, rows.wide - self.core.n_leaves
-        sampled = np.zeros(exact.shape)
+        exact, place = self.exact[self.core.busy], self._wide - self.core.n_leaves
+        sampled = np.zeros((len(exact) + 1, exact.shape[1]))
         for group, strength in enumerate(rows.strength):
-            for column in wide:
-                sampled[:, group] += np.bincount(column, strength, len(exact))
-        busy = self.core.busy
-        scale: NDArray[np.float32] = np.sqrt(exact[busy] / np.maximum(sampled[busy], 1e-30)).astype(np.float32)
+            for column in place:
+                sampled[:, group] += np.bincount(column, strength, len(sampled))
+        scale: NDArray[np.float32] = np.sqrt(exact / np.maximum(sampled[:-1], 1e-30)).astype(np.float32)
         return scale
 
     def solve(self, lines: Lines, lanes: Lanes) -> Lines:

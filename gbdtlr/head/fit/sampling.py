@@ -15,7 +15,7 @@ from gbdtlr.compute.parts import Parts
 from gbdtlr.head.fit.core import Core
 from gbdtlr.head.fit.curvature import Curvature, SampledCurvature, SampledRows, SubsampledNewton
 from gbdtlr.head.fit.kernels import LANES
-from gbdtlr.head.fit.lines import Lines, aligned, blocks, zeros
+from gbdtlr.head.fit.lines import Lines, blocks, lines
 from gbdtlr.head.fit.own_lines import OwnLines
 from gbdtlr.head.fit.window import Part, Window
 from gbdtlr.head.layout import Layout
@@ -112,8 +112,8 @@ def sums(strengths: Strengths) -> NDArray[np.float64]:
 def wide_sums(strengths: Strengths, n: int) -> tuple[OwnLines, ...]:
     """Sums of a part's strengths for its tiles' own wide parameters, of ``n``, in blocks of groups."""
     n_groups, tiles = len(strengths.half_of_group), strengths.part.tiles
-    sums_of = np.stack([tiles.sums(strengths.of_group(group)) for group in range(n_groups)], axis=1)
-    return tuple(OwnLines.of(tiles, aligned(sums_of[:, some], width), n) for some, width in blocks(n_groups, LANES))
+    of_groups = np.stack([strengths.of_group(group) for group in range(n_groups)])
+    return tuple(OwnLines.of(tiles, tiles.sums(of_groups[some], width), n) for some, width in blocks(n_groups, LANES))
 
 
 def dense_sums(strengths: Strengths) -> NDArray[np.float64]:
@@ -207,9 +207,9 @@ def _wide_diagonal(window: Window, strengths: Parts[Strengths], n_groups: int) -
     if n:
         found = strengths.sum(wide_sums, n)
         for own, (some, width) in zip(found, blocks(n_groups, LANES), strict=True):
-            lines = zeros(n, width)
-            own.into(lines)
-            out[:, some] = lines[:, : some.stop - some.start]
+            found_by_all = lines(n, width)
+            own.into(found_by_all)
+            out[:, some] = found_by_all[:, : some.stop - some.start]
     return out
 
 

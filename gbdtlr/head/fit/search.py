@@ -26,14 +26,14 @@ class Search:
         Parameters
         ----------
         settings : (n_lanes,), which settings of the objective are searched for
-        start : float64 (n_params, n_lanes)
+        start : (n_params, n_lanes)
         """
         self._objective, self._curvature, self._settings = objective, curvature, settings
         self._core, layout = curvature.core, objective.layout
         ridges = objective.ridges.lanes(settings)
         self._l2 = ridges.values[self._core.kinds(layout)]
         self._l2_wide = ridges.of_wide(layout)
-        self.start: Lines = self._core.take(start)
+        self.start: Lines = self._core.take(start).astype(np.float64)
         wide = start[layout.ids]
         bounds = [*(where.start - layout.n_leaves for where in layout.columns), len(wide)]
         group = [curvature.group_of_lane[k] for k in settings]
@@ -69,9 +69,12 @@ class Search:
         """Inverse Hessian of each of these k lanes times its column, nearly, (n_core, k)."""
         return self._curvature.solve(lines, self._settings[lanes])
 
-    def whole(self, lines: Lines) -> Lines:
-        """All parameters where the core's are these, (n_core, n_lanes): float64 (n_params, n_lanes)."""
-        core = self._core
-        wide = self.apart.accepted(lines.shape[1]).astype(np.float64)
+    def whole(self, lines: Lines) -> NDArray[np.float32]:
+        """All parameters where the core's are these, (n_core, n_lanes): float32 (n_params, n_lanes)."""
+        core, layout = self._core, self._objective.layout
+        out = np.empty((layout.n, lines.shape[1]), np.float32)
+        out[layout.leaves], out[layout.linear.start :] = lines[: core.n_leaves], lines[core.last]
+        wide = out[layout.ids]
+        self.apart.write_accepted(wide)
         wide[core.busy] = lines[core.of_busy]
-        return np.concatenate([lines[: core.n_leaves], wide, lines[core.last]])
+        return out

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr.compute.bits import n_words
 from gbdtlr.head.fit import tile_kernels as kernels
+from gbdtlr.head.fit.lines import lines
 
 ROWS = 16_384
 """Rows of a tile where there are ids: their lines fill half of a usual second-level cache."""
@@ -46,32 +48,25 @@ class Tiles:
     def of(cls, wide: NDArray[np.int32], n_rows: int = ROWS) -> Tiles:
         """Tiles of rows whose wide parameters, counted from the first of them, are ``wide``, int32 (n_wide, n)."""
         n_wide, n = wide.shape
-        n_tiles = -(-n // n_rows)
         if not n_wide:
-            none = np.zeros(0, np.int32)
-            return cls(n_rows, none, np.zeros(n_tiles + 1, np.int64), np.zeros(1, np.int64), none.astype(np.uint16))
-        own, starts, rows = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)], np.empty(n_wide * n, np.uint16)
-        place = np.empty(int(wide.max(initial=0)) + 1, np.int32)
-        for start in range(0, n, n_rows):
-            some = np.ascontiguousarray(wide[:, start : start + n_rows])
-            ids = np.sort(some, axis=None)
-            ids = ids[np.append(True, ids[1:] != ids[:-1])]
-            place[ids] = np.arange(len(ids))
-            counts = np.zeros(len(ids), np.int64)
-            kernels.place_rows(some, place, counts, rows[n_wide * start : n_wide * (start + some.shape[1])])
-            own.append(ids)
-            starts.append(counts)
-        first = np.cumsum([*map(len, own)])
-        sizes = np.concatenate(starts)
-        return cls(n_rows, np.concatenate(own), first, np.append(0, np.cumsum(sizes)), rows)
+            first, starts = np.zeros(-(-n // n_rows) + 1, np.int64), np.zeros(1, np.int64)
+            return cls(n_rows, np.empty(0, np.int32), first, starts, np.empty(0, np.uint16))
+        words = n_words(int(wide.max(initial=-1)) + 1)
+        met, before = np.zeros(words, np.uint64), np.empty(words, np.int32)
+        own, first = np.empty(wide.size, np.int32), np.empty(-(-n // n_rows) + 1, np.int64)
+        starts, rows = np.empty(wide.size + 1, np.int64), np.empty(wide.size, np.uint16)
+        kernels.find_tiles(wide, n_rows, met, before, own, first, starts, rows)
+        n_own = first[-1]
+        return cls(n_rows, own[:n_own].copy(), first, starts[: n_own + 1].copy(), rows)
 
     @property
     def arguments(self) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16], int]:
         """What kernels know the tiles by."""
         return self.own, self.first, self.starts, self.rows, self.n_rows
 
-    def sums(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Sum of the rows' values, (n,), for each of the tiles' own parameters, (n_own,)."""
-        out = np.zeros(len(self.own))
-        kernels.sum_rows(*self.arguments[1:], np.ascontiguousarray(values, np.float32), out)
+    def sums(self, values: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+        """Sum of the rows' values in each column, (n_columns, n), for each of the tiles' own parameters: (n_own,
+        width) lines, zero beyond the columns."""
+        out = lines(len(self.own), width)
+        kernels.sum_rows(*self.arguments[1:], values, tuple(range(width)), out)
         return out

@@ -15,7 +15,7 @@ from gbdtlr.head.fit.tiles import Tiles
 CASES = {
     "n": st.integers(0, 90),
     "n_wide": st.integers(0, 3),
-    "n_ids": st.integers(1, 40),
+    "n_ids": st.integers(1, 90),
     "n_rows": st.integers(1, 50),
     "seed": st.integers(0, 1000),
 }
@@ -46,15 +46,15 @@ def test_each_tile_has_its_ids_in_rising_order_with_all_their_rows(
 
 
 @settings(deadline=None)
-@given(**CASES)
-def test_sums_are_those_of_the_rows(n: int, n_wide: int, n_ids: int, n_rows: int, seed: int) -> None:
+@given(**CASES, n_columns=st.integers(0, 8))
+def test_sums_are_those_of_the_rows(n: int, n_wide: int, n_ids: int, n_rows: int, seed: int, n_columns: int) -> None:
     wide = drawn(n, n_wide, n_ids, seed)
     tiles, rng = Tiles.of(wide, n_rows), np.random.default_rng(seed)
-    values = rng.integers(-100, 100, n).astype(np.float32)
-    found, expected = np.zeros(n_wide * n_ids), np.zeros(n_wide * n_ids)
-    np.add.at(found, tiles.own, tiles.sums(values))
+    values = rng.integers(-100, 100, (n_columns, n)).astype(np.float32)
+    found, expected = np.zeros((n_wide * n_ids, 8)), np.zeros((n_wide * n_ids, 8))
+    np.add.at(found, tiles.own, tiles.sums(values, 8))
     for column in wide:
-        np.add.at(expected, column, values)
+        np.add.at(expected[:, :n_columns], column, values.T)
     np.testing.assert_array_equal(found, expected)
 
 
