@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr.compute import threads
 from gbdtlr.errors import DamagedError, FormatError, StoreError
 
 FORMAT = "format"
+LEVEL = 1
+"""Of compression, from 1 to 9."""
+MOST_AT_ONCE = 2**30
+"""Bytes of an array up to which it is compressed beside others; larger ones have a header of another form."""
 MAX_BYTES = 2**32
 """What all arrays of one npz together may take."""
 
@@ -30,21 +36,66 @@ def to_npz(arrays: Mapping[str, NDArray[Any]], format_: int | None = None, *, co
     StoreError
         So many that :func:`from_npz` would refuse them.
     """
-    buffer = io.BytesIO()
-    size = 0
     if format_ is not None:
         arrays = {**arrays, FORMAT: np.array([format_], np.int64)}
-    method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    members = [_Member.of(name, arrays[name]) for name in sorted(arrays)]
+    if sum(member.size for member in members) > MAX_BYTES:
+        raise StoreError(f"the arrays {', '.join(sorted(arrays))} have more than the {MAX_BYTES} bytes allowed")
+    packed: list[bytes | None] = [None] * len(members)
+
+    def work(i: int) -> None:
+        packed[i] = members[i].packed()
+
+    if compress:
+        threads.run(len(members), work)
+    buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for name in sorted(arrays):
-            array = io.BytesIO()
-            np.lib.format.write_array(array, np.ascontiguousarray(arrays[name]), allow_pickle=False)
-            size += array.tell()
-            if size > MAX_BYTES:
-                raise StoreError(f"the arrays {', '.join(sorted(arrays))} have more than the {MAX_BYTES} bytes allowed")
-            # The level is said here: an archive's own does not count for a ZipInfo.
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), array.getvalue(), method, compresslevel=1)
+        for member, smaller in zip(members, packed, strict=True):
+            member.put(archive, buffer, smaller, zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED)
     return buffer.getvalue()
+
+
+class _Member(NamedTuple):
+    """An array in an npz: a header and its bytes."""
+
+    name: str
+    header: bytes
+    content: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, name: str, array: NDArray[Any]) -> _Member:
+        array, header = np.ascontiguousarray(array), io.BytesIO()
+        if array.dtype.hasobject:
+            raise ValueError(f"{name} holds objects")
+        np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
+        return cls(name, header.getvalue(), array.reshape(-1).view(np.uint8))
+
+    @property
+    def size(self) -> int:
+        return len(self.header) + len(self.content)
+
+    def packed(self) -> bytes | None:
+        """As an archive packs them, many arrays at once on several threads; None where one is too large for that."""
+        if self.size > MOST_AT_ONCE:
+            return None
+        packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -15)
+        return packer.compress(b"".join((self.header, self.content))) + packer.flush()
+
+    def put(self, archive: zipfile.ZipFile, buffer: io.BytesIO, packed: bytes | None, method: int) -> None:
+        """Write it to the archive behind those that are there; packed, if it is so already, as it stands."""
+        info = zipfile.ZipInfo(f"{self.name}.npy")
+        if packed is None:
+            # The level is said here: an archive's own does not count for a ZipInfo.
+            content = b"".join((self.header, self.content))
+            archive.writestr(info, content, method, compresslevel=LEVEL)
+            return
+        archive.writestr(info, packed, zipfile.ZIP_STORED)
+        info.compress_type, info.file_size = method, self.size
+        info.CRC = zlib.crc32(self.content, zlib.crc32(self.header))
+        end = buffer.tell()
+        buffer.seek(info.header_offset)
+        buffer.write(info.FileHeader())
+        buffer.seek(end)
 
 
 def from_npz(data: bytes, name: str = "the file", newest: int = 1) -> dict[str, NDArray[Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gbdtlr.compute import threads
 from gbdtlr.compute.parts import Parts
 from gbdtlr.errors import SchemaError
 from gbdtlr.head import Codes, DenseColumns, Head, Layout, WideColumns
@@ -70,7 +71,7 @@ class Model:
         """
         frame = rows.table if isinstance(rows, Samples) else frame_of(rows)
         head = self.head
-        codes = Codes.unlabelled(self.trees.encode(frame), head.wide.buckets(frame), head.dense.values(frame))
+        codes = Codes.unlabelled(*_all_read(frame, self.trees.encode, head.wide.buckets, head.dense.values))
         if not isinstance(rows, Samples):
             return codes
         label = rows.label.astype(np.float32)
@@ -125,6 +126,23 @@ class Model:
     def judge(self, parts: Parts[Codes]) -> Quality:
         """Quality on the labels of coded parts."""
         return parts.sum(quality_of, self.head, zero=Quality())
+
+
+def _all_read(frame: Any, *readers: Callable[[Any], Any]) -> list[Any]:
+    """What each reader makes of a frame, at the same time; where several cannot, the first says so."""
+    found: list[Any] = [None] * len(readers)
+    errors: dict[int, SchemaError] = {}
+
+    def work(i: int) -> None:
+        try:
+            found[i] = readers[i](frame)
+        except SchemaError as error:
+            errors[i] = error
+
+    threads.run(len(readers), work)
+    if errors:
+        raise errors[min(errors)]
+    return found
 
 
 def margin_of(codes: Codes, head: Head) -> NDArray[np.float64]:

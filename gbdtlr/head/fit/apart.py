@@ -96,8 +96,8 @@ class Apart:
             self._sweep(block, np.zeros(block.width, bool), np.zeros(block.width))
 
     def keep(self, lanes: Sequence[int]) -> None:
-        """Let go of all other lanes, if that makes for fewer blocks."""
-        if len(list(blocks(len(lanes), LANES))) == len(self.blocks) and (len(lanes) > 1 or self.blocks[0].width == 1):
+        """Let go of all other lanes, if that makes for fewer blocks, or narrower ones."""
+        if [width for _, width in blocks(len(lanes), LANES)] == [block.width for block in self.blocks]:
             return
         points: dict[int, tuple[Floats, Floats, float, NDArray[np.float64]]] = {}
         for block in self.blocks:

@@ -37,7 +37,12 @@ def _at_cache_line(raw: NDArray[np.uint8], n: int, width: int) -> NDArray[np.flo
 
 
 def blocks(n_lanes: int, most: int) -> Iterator[tuple[slice, int]]:
-    """Which lanes a kernel serves at once, at most ``most``, and how wide their lines are: one lane, or ``most``."""
+    """Which lanes a kernel serves at once, at most ``most``, and how wide their lines are.
+
+    That is one lane, half of the most, or the most: most searches go on with a few lanes that are not done, and lines
+    of all would be fetched and added in vain.
+    """
     for first in range(0, n_lanes, most):
         block = slice(first, min(first + most, n_lanes))
-        yield block, 1 if block.stop - first == 1 else most
+        n = block.stop - first
+        yield block, 1 if n == 1 else most // 2 if n <= most // 2 else most
