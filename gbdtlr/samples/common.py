@@ -47,9 +47,15 @@ def conformed(table: pa.Table, schema: pa.Schema) -> pa.Table:
         column = table.column(field.name)
         if column.type != field.type:
             is_new_text = is_string(field.type) and not is_string(_plain(column.type)) and not pt.is_null(column.type)
-            column = plain_texts(column) if is_new_text else column.cast(_plain(column.type)).cast(field.type)
+            column = plain_texts(column) if is_new_text else _cast(column.cast(_plain(column.type)), field.type)
         columns.append(column)
     return pa.table(columns, schema=schema)
+
+
+def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    if pt.is_decimal(column.type) and pt.is_floating(kind):
+        column = column.cast(pa.string())  # by their digits, as what Arrow makes of them else is not always the nearest
+    return column.cast(kind)
 
 
 def _common(name: str, kinds: list[pa.DataType], fits: Fits) -> pa.DataType:

@@ -103,6 +103,13 @@ def test_every_value_is_what_it_was(data, kinds):
         assert all(map(same, before, found["x"].to_pylist(), itertools.repeat(kind))), (kind, schema, values)
 
 
+def test_decimals_beside_floats_are_the_nearest():
+    kind = pa.decimal128(5, 2)
+    values = [Decimal(i) / 100 for i in range(-99_999, 99_999, 7)]
+    found = conformed(pa.table({"x": pa.array([*values, None], kind)}), pa.schema([("x", pa.float64())]))
+    assert found["x"].to_pylist() == [*map(float, values), None]
+
+
 @pytest.mark.parametrize(
     ("kinds", "expected"),
     [
