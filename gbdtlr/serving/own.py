@@ -16,7 +16,7 @@ from gbdtlr.serving.arrow import ScoreStreams, Streams
 from gbdtlr.serving.columns import UNREADABLE
 from gbdtlr.serving.handlers import Aside, Handlers, Route, most_values, unsupported
 from gbdtlr.serving.request import Request
-from gbdtlr.serving.users import Answered, ForUser, answered
+from gbdtlr.serving.users import Answered, ForUser, answered, check_form
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Own(Handlers):
         if asked := ForUser.of(value):
             self.limit_rows(max(len(asked.rows), len(asked.events)))
             return self.scored(len(asked.rows), partial(answered, self.service, asked, refuse), self._for_user)
+        check_form(value, self.service.columns.names)
         probability, release = self.service.row(value, refuse)
         self.metrics.own.predicted(probability)
         if request.wants_arrow():

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr.errors import ConfigError
+from gbdtlr.errors import ConfigError, SchemaError
 from gbdtlr.metrics import sigmoid
 from gbdtlr.scoring.user import User
 from gbdtlr.scoring.users import Margins
 from gbdtlr.serving.answer import Refusal
-from gbdtlr.serving.columns import UNREADABLE, Columns
+from gbdtlr.serving.columns import BESIDE, UNREADABLE, Columns
 from gbdtlr.serving.service import FEW_ROWS, Service, in_rows, of_one_kind, refused
 from gbdtlr.users import pack
+from gbdtlr.values.scalars import text
 
-FORMS, OTHERS = ("rows", "columns"), frozenset({"user", "events", "vectors"})
+FORMS = ("rows", "columns")
 EVENT = frozenset({"item", "label", "margin", "content"})
 MAX_STATE = 4096
 """Characters of a state."""
@@ -48,7 +50,7 @@ class ForUser:
         if type(value) is not dict or "user" not in value or not value.keys() & {*FORMS}:
             return None
         form = "rows" if type(value.get("rows")) is list else "columns"
-        if value.keys() - OTHERS != {form} or type(value[form]) is not (list if form == "rows" else dict):
+        if value.keys() - BESIDE != {form} or type(value[form]) is not (list if form == "rows" else dict):
             return None
         state, events, vectors = value["user"], value.get("events", []), value.get("vectors", False)
         if state is not None and (type(state) is not str or len(state) > MAX_STATE):
@@ -127,7 +129,7 @@ def _learn(user: User, events: Sequence[Mapping[str, Any]]) -> None:
 
 def _margins(user: User, columns: Columns, rows: Sequence[Mapping[str, Any]], refuse_unknown: bool) -> Margins:
     names = {*columns.names, *user.columns}
-    problems = in_rows(rows, lambda row: {} if user.columns[0] in row else {user.columns[0]: "is missing"})
+    problems = in_rows(rows, lambda row: _not_whose(user.columns, row))
     if refuse_unknown and not all(row.keys() <= names for row in rows):
         problems |= in_rows(rows, lambda row: columns.unknown(row.keys() - {*user.columns}))
     if problems:
@@ -143,6 +145,44 @@ def _margins(user: User, columns: Columns, rows: Sequence[Mapping[str, Any]], re
         return user.margins_of_rows(rows)
     except UNREADABLE as error:
         raise refused(columns, in_rows(rows, columns.of_row), error) from None
+
+
+def check_form(value: Any, names: Collection[str]) -> None:
+    """Nothing, unless a body has rows or columns beside names that mean nothing there, which so are no row's.
+
+    Parameters
+    ----------
+    names : columns of the release, which a row may have
+
+    Raises
+    ------
+    Refusal
+    """
+    if type(value) is not dict:
+        return
+    forms = [form for form in FORMS if type(value.get(form)) in (list, dict) and form not in names]
+    if not forms:
+        return
+    others = sorted(value.keys() - {forms[0], *BESIDE})
+    if others:
+        near = difflib.get_close_matches(others[0][:100], BESIDE, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise Refusal(422, f"{others[0][:100]} means nothing beside {forms[0]}{hint}")
+    if value.keys() != {forms[0]} and "user" not in value:
+        raise Refusal(422, "events and vectors are of a user: send user as well, null for a new one")
+
+
+def _not_whose(columns: Sequence[str], row: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with the columns of a row that say which item it is of, the first of which it must have."""
+    if columns[0] not in row:
+        return {columns[0]: "is missing"}
+    problems: dict[str, str] = {}
+    for name in columns:
+        try:
+            text(row.get(name))
+        except SchemaError as error:
+            problems[name] = " ".join(str(error).split())[:300]
+    return problems
 
 
 def _packed(margins: Margins) -> list[str]:
