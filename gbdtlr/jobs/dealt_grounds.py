@@ -259,7 +259,7 @@ def _check_classes(sizes: Sequence[tuple[Any, NDArray[np.int64], Any]], is_cut: 
     classes = sum((each for _, each, _ in sizes), np.zeros((PARTS, 2), np.int64))
     if not is_cut:
         (negative, positive), _ = classes.tolist()
-        check_both_classes(positive, negative, "samples", "check the label column, or give the window more time")
+        check_both_classes(positive, negative, "samples")
         return
     for (negative, positive), told in zip(classes.tolist(), BOTH_PARTS, strict=True):
         check_both_classes(positive, negative, *told)

@@ -18,6 +18,9 @@ from gbdtlr.values.arrays import from_numpy
 from gbdtlr.values.numbers import is_number
 from gbdtlr.values.vectors import is_list
 
+ONE_CLASS = "check the label column, or [outcomes], or give the window more time"
+"""What to do where labels are all of one class."""
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -133,7 +136,7 @@ def require_both_classes(
     samples: Samples,
     rows: npt.NDArray[Any] | slice = slice(None),
     which: str = "samples",
-    remedy: str = "check the label column, or give the window more time",
+    remedy: str = ONE_CLASS,
 ) -> None:
     """Nothing, if both labels occur with a weight above zero.
 
@@ -153,7 +156,7 @@ def require_both_classes(
     check_both_classes(n_positive, int(np.count_nonzero(counted)) - n_positive, which, remedy)
 
 
-def check_both_classes(n_positive: int, n_negative: int, which: str, remedy: str) -> None:
+def check_both_classes(n_positive: int, n_negative: int, which: str, remedy: str = ONE_CLASS) -> None:
     """As :func:`require_both_classes`, of so many rows with a weight above zero."""
     if n_positive and n_negative:
         return

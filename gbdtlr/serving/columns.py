@@ -21,6 +21,9 @@ MAX_TOLD = 100
 UNREADABLE = (SchemaError, pa.ArrowException, OverflowError, UnicodeError)
 """What is raised where values cannot be read; Arrow's own errors for types that are no column's."""
 
+BESIDE = frozenset({"user", "events", "vectors"})
+"""Names beside rows or columns in a request for a user."""
+
 Problems = dict[str, str]
 
 
@@ -114,6 +117,8 @@ class Columns:
     def _not_known(self, name: str) -> str:
         near = difflib.get_close_matches(name[:100], self.names, n=1) if len(self.names) < 1000 else []
         hint = f"; did you mean {near[0]}?" if near else ""
+        if name in BESIDE:
+            hint = "; it stands beside rows or columns, for a user"
         return f"is no column of release {self.number}{hint}"
 
 

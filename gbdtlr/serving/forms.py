@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from gbdtlr.serving.answer import Refusal
-from gbdtlr.serving.columns import Columns
+from gbdtlr.serving.columns import BESIDE, Columns
 
 FORMS: Mapping[str, tuple[type, str]] = {
     "rows": (list, "a list of objects, one for each row,"),
     "columns": (dict, "an object of lists, one for each column,"),
 }
-FOR_USERS = frozenset({"user", "events", "vectors"})
 
 
 def form_of(value: Any, columns: Columns) -> str | None:
@@ -32,14 +32,16 @@ def check_form(value: Any, columns: Columns) -> None:
     """
     form = form_of(value, columns)
     if form is None:
-        if type(value) is dict and value and value.keys() <= FOR_USERS - columns.names:
+        if type(value) is dict and value and value.keys() <= BESIDE - columns.names:
             raise Refusal(422, "a user alone is not scored; send rows or columns beside it", release=columns.number)
         return
     kind, words = FORMS[form]
     if type(value[form]) is not kind:
         raise Refusal(422, f"{form} is {kind_of(value[form])}, {words} expected", release=columns.number)
-    if others := sorted(value.keys() - FOR_USERS - {form}):
-        told = f"beside {form} there may be user, events and vectors, but not {others[0][:80]}"
+    if others := sorted(value.keys() - BESIDE - {form}):
+        near = difflib.get_close_matches(others[0][:80], BESIDE, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        told = f"beside {form} there may be user, events and vectors, but not {others[0][:80]}{hint}"
         raise Refusal(422, told, release=columns.number)
     if len(value) > 1 and "user" not in value:
         told = "events and vectors are a user's: send user too, null for a new one"

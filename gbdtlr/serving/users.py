@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gbdtlr.errors import ConfigError
+from gbdtlr.errors import ConfigError, SchemaError
 from gbdtlr.metrics import sigmoid
 from gbdtlr.scoring.user import User
 from gbdtlr.scoring.users import Margins
 from gbdtlr.serving.answer import Refusal
-from gbdtlr.serving.columns import UNREADABLE, Columns
-from gbdtlr.serving.forms import FOR_USERS, FORMS
+from gbdtlr.serving.columns import BESIDE, UNREADABLE, Columns
+from gbdtlr.serving.forms import FORMS
 from gbdtlr.serving.service import FEW_ROWS, Service, in_rows, of_one_kind, refused
 from gbdtlr.users import pack
+from gbdtlr.values.scalars import text
 
 EVENT = frozenset({"item", "label", "margin", "content"})
 MAX_STATE = 4096
@@ -48,7 +49,7 @@ class ForUser:
         if type(value) is not dict or "user" not in value or not value.keys() & {*FORMS}:
             return None
         form = "rows" if type(value.get("rows")) is list else "columns"
-        if value.keys() - FOR_USERS != {form} or type(value[form]) is not FORMS[form][0]:
+        if value.keys() - BESIDE != {form} or type(value[form]) is not FORMS[form][0]:
             return None
         state, events, vectors = value["user"], value.get("events", []), value.get("vectors", False)
         if state is not None and (type(state) is not str or len(state) > MAX_STATE):
@@ -127,7 +128,7 @@ def _learn(user: User, events: Sequence[Mapping[str, Any]]) -> None:
 
 def _margins(user: User, columns: Columns, rows: Sequence[Mapping[str, Any]], refuse_unknown: bool) -> Margins:
     names = {*columns.names, *user.columns}
-    problems = in_rows(rows, lambda row: {} if user.columns[0] in row else {user.columns[0]: "is missing"})
+    problems = in_rows(rows, lambda row: _not_whose(user.columns, row))
     if refuse_unknown and not all(row.keys() <= names for row in rows):
         problems |= in_rows(rows, lambda row: columns.unknown(row.keys() - {*user.columns}))
     if problems:
@@ -143,6 +144,19 @@ def _margins(user: User, columns: Columns, rows: Sequence[Mapping[str, Any]], re
         return user.margins_of_rows(rows)
     except UNREADABLE as error:
         raise refused(columns, in_rows(rows, columns.of_row), error) from None
+
+
+def _not_whose(columns: Sequence[str], row: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with the columns of a row that say which item it is of, the first of which it must have."""
+    if columns[0] not in row:
+        return {columns[0]: "is missing"}
+    problems: dict[str, str] = {}
+    for name in columns:
+        try:
+            text(row.get(name))
+        except SchemaError as error:
+            problems[name] = " ".join(str(error).split())[:300]
+    return problems
 
 
 def _packed(margins: Margins) -> list[str]:

@@ -127,6 +127,24 @@ def test_what_is_wrong_is_told(app: Application, change: dict[str, Any], told: s
     assert (change.get("rows", [1]) == [1]) or reply.json["problems"]
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"rows": [{"x": 1.0, "item": [1]}], "user": None}, "item: in row 0: is [1] (list), a text"),
+        ({"rows": [], "user": None, "vector": True}, "vector means nothing beside rows; did you mean vectors?"),
+        ({"rows": [], "columns": {}, "user": None}, "columns means nothing beside rows"),
+        ({"columns": {"x": [1]}, "user_id": "u1"}, "user_id means nothing beside columns"),
+        ({"rows": [], "vectors": True}, "send user as well, null for a new one"),
+        ({"x": 1.0, "user": None}, "user: is no column of release 3; it stands beside rows or columns, for a user"),
+    ],
+)
+def test_what_stands_in_the_wrong_place_is_told_by_name(app: Application, body: dict[str, Any], told: str) -> None:
+    reply = ask(app, "/score", body)
+    assert reply.status == 422
+    problems = [f"{name}: {problem}" for name, problem in reply.json["problems"].items()]
+    assert any(told in each for each in (reply.json["detail"], *problems)), reply.json
+
+
 def test_states_that_cannot_be_used_begin_anew_and_are_counted(app: Application, made: Made) -> None:
     rows, before = made[1], ask(app, "/healthz").json["users"]
     new = ask(app, "/score", {"rows": rows, "user": None}).json

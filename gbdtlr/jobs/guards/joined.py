@@ -39,14 +39,15 @@ def joined(counts: Joined | None, guard: GuardConfig) -> Iterator[Check]:
             counts.unmatched,
             single,
             "outcomes have a key of no impression before them",
-            "see whether [samples] path has all impressions, and both keys are of one kind",
+            "see whether [samples] path has all impressions, both keys are of one kind, and times of one zone",
         ),
         (
             "late",
             counts.late,
             single,
             "outcomes came after the window",
-            "make [outcomes] window longer, or --grace of gbdtlr learn where a topic has them late",
+            "make [outcomes] window longer, or --grace of gbdtlr learn where a topic has them late, or see whether the "
+            "times of both logs are of one zone",
         ),
     )
     for key, n, total, what, remedy in shares:
