@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from gbdtlr.scoring import Scored
@@ -18,6 +19,7 @@ from gbdtlr.serving.forms import check_form, form_of
 from gbdtlr.serving.handlers import Aside, Handlers, Route, most_values, unsupported
 from gbdtlr.serving.request import Request
 from gbdtlr.serving.users import Answered, ForUser, answered
+from gbdtlr.values.categories import texts_of
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,12 @@ class Own(Handlers):
         }
 
     def warm(self) -> None:
-        """Load and compile now what only :meth:`explain` needs: the first request for it would wait for seconds."""
+        """Load and compile now what a row alone does not need: the first request that does would wait for seconds."""
         import gbdtlr.inspect.explain  # noqa: F401 - of use when it is imported again
 
         trees = self.service.scorer.loaded.trees
         trees.encode_row(dict.fromkeys(trees.schema.names))
+        texts_of(pa.array(["a"]))
 
     def score(self, request: Request) -> Answer | Aside:
         """One row, ``{"rows": [...]}``, ``{"columns": {...}}``, or an Arrow stream."""

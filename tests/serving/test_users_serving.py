@@ -131,10 +131,16 @@ def test_what_is_wrong_is_told(app: Application, change: dict[str, Any], told: s
     ("body", "told"),
     [
         ({"rows": [{"x": 1.0, "item": [1]}], "user": None}, "item: in row 0: is [1] (list), a text"),
-        ({"rows": [], "user": None, "vector": True}, "vector means nothing beside rows; did you mean vectors?"),
-        ({"rows": [], "columns": {}, "user": None}, "columns means nothing beside rows"),
-        ({"columns": {"x": [1]}, "user_id": "u1"}, "user_id means nothing beside columns"),
-        ({"rows": [], "vectors": True}, "send user as well, null for a new one"),
+        ({"rows": [], "user": None, "vector": True}, "but not vector; did you mean vectors?"),
+        (
+            {"rows": [], "columns": {}, "user": None},
+            "user, events and vectors, but not columns",
+        ),
+        (
+            {"columns": {"x": [1]}, "user_id": "u1"},
+            "user, events and vectors, but not user_id",
+        ),
+        ({"rows": [], "vectors": True}, "send user too, null for a new one"),
         ({"x": 1.0, "user": None}, "user: is no column of release 3; it stands beside rows or columns, for a user"),
     ],
 )
