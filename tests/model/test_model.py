@@ -116,9 +116,9 @@ def test_what_is_wrong_with_the_trees_columns_is_told_before_what_is_with_the_id
     for n in (1, 3):
         with threads.limited(n):
             for _ in range(20):
-                with pytest.raises(SchemaError, match="^column x "):
+                with pytest.raises(SchemaError, match=r"^column x "):
                     model.encode(given.set_column(0, "x", times).set_column(2, "shop", times))
-            with pytest.raises(SchemaError, match="^column shop "):
+            with pytest.raises(SchemaError, match=r"^column shop "):
                 model.encode(given.set_column(2, "shop", times))
 
 
