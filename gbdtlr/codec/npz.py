@@ -60,7 +60,7 @@ class _Member(NamedTuple):
 
     name: str
     header: bytes
-    content: NDArray[np.uint8]
+    content: memoryview
 
     @classmethod
     def of(cls, name: str, array: NDArray[Any]) -> _Member:
@@ -68,7 +68,7 @@ class _Member(NamedTuple):
         if array.dtype.hasobject:
             raise ValueError(f"{name} holds objects")
         np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
-        return cls(name, header.getvalue(), array.reshape(-1).view(np.uint8))
+        return cls(name, header.getvalue(), array.reshape(-1).view(np.uint8).data)
 
     @property
     def size(self) -> int:

@@ -102,7 +102,8 @@ class Codes:
     def copy(self, start: int, stop: int) -> Codes:
         """Some rows in a row, in memory of their own: as :meth:`take`, many times as fast."""
         view = self.view(start, stop)
-        return Codes(**{name: None if each is None else each.copy() for name, each in vars(view).items()})
+        own: dict[str, Any] = {name: None if each is None else each.copy() for name, each in vars(view).items()}
+        return Codes(**own)
 
     def blocks(self, n_rows: int) -> Iterator[Codes]:
         """The rows in order, at most so many at a time."""

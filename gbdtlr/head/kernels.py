@@ -39,7 +39,7 @@ def set_bits(numbers: Any, words: Any, before: Any) -> None:
     many numbers there are."""
     for i in range(len(numbers)):
         words[word_of(numbers[i])] |= bit_of(numbers[i])
-    n = 0
+    n = np.int64(0)
     for w in range(len(words)):
         before[w] = n
         n += np.int64(ones(words[w]))

@@ -1,7 +1,7 @@
 """Rehearsal: the jobs and the scoring as they are, on samples made up, so that every kernel has been compiled since.
 
 Numba compiles a kernel for each combination of types it is called with. Which ones there are follows from a few things
-about a model: whether a leaf's number fits in a byte, whether there are ids, whether one setting is fitted or a grid,
+about a model: whether a leaf's number fits in a byte, whether there are ids, how many settings are fitted,
 how many rows there are, how heavy they are, and how the head learns. All of these are played through here, and two logs
 are joined.
 """
@@ -70,8 +70,10 @@ MODELS = (
     ),
     Model("heavy rows", 2, 4, HANDFUL, wide=True, heavy=True),
 )
-GRID = {"half_lives": ["6h", "1d", "4d"], "l2": [3, 30, 300]}
+GRID = {"half_lives": ["6h", "12h", "1d", "2d", "4d"], "l2": [3, 300]}
+PAIR = {"half_lives": ["6h", "4d"], "l2": [30]}
 ONE = {"half_lives": ["1d"], "l2": [30]}
+"""Settings that are fitted by lines of every width, whether a line is a setting's or a half-life's."""
 
 
 def steps(folder: Path, model: Model) -> list[Step]:
@@ -82,7 +84,7 @@ def steps(folder: Path, model: Model) -> list[Step]:
     folder : where the samples and the store are made
     """
     config = partial(_config, folder, model)
-    hours = iter((*range(BEGIN, BEGIN + 3), *range(BEGIN + LONG_AFTER, HOURS)))
+    hours = iter((*range(BEGIN, BEGIN + 4), *range(BEGIN + LONG_AFTER, HOURS)))
 
     def update(**head: Any) -> Step:
         return lambda: update_lr(config(**head), _at(next(hours)), force=True)
@@ -94,7 +96,7 @@ def steps(folder: Path, model: Model) -> list[Step]:
     ]
     if model.n_rows == HANDFUL:
         return [*played, partial(_join, folder)]
-    played += 2 * [update(**GRID, method="incremental")]
+    played += [update(**PAIR), *2 * [update(**GRID, method="incremental")]]
     if model.n_rows == MANY:
         return played
     played += 2 * [update(**ONE, method="incremental")]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
+from gbdtlr.compute import threads
 from gbdtlr.compute.parts import Parts
 from gbdtlr.errors import DamagedError, MismatchError, SchemaError
 from gbdtlr.head import Head, Layout, WideColumns
@@ -107,6 +108,18 @@ def test_codes_of_samples_carry_their_labels_and_those_of_a_frame_none(model: Mo
     np.testing.assert_array_equal(codes.known_us, given.known_us)
     assert np.isnan(unlabelled.label).all()
     assert np.isnan(model.judge(Parts([unlabelled])).loss)
+
+
+def test_what_is_wrong_with_the_trees_columns_is_told_before_what_is_with_the_ids(model: Model) -> None:
+    given = rows()
+    times = pa.array(range(N), pa.timestamp("us"))
+    for n in (1, 3):
+        with threads.limited(n):
+            for _ in range(20):
+                with pytest.raises(SchemaError, match=r"^column x "):
+                    model.encode(given.set_column(0, "x", times).set_column(2, "shop", times))
+            with pytest.raises(SchemaError, match=r"^column shop "):
+                model.encode(given.set_column(2, "shop", times))
 
 
 def test_codes_without_wide_columns_have_as_many_rows(bare: Model) -> None:

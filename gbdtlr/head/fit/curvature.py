@@ -62,8 +62,13 @@ class Curvature:
         """
         self._of_lane = of_lane
         self.core, self.group_of_lane, self.exact = core, group_of_lane, wide
-        self.wide = wide.copy()
-        self.wide[core.busy] = np.inf
+
+    @property
+    def wide(self) -> NDArray[np.float32]:
+        """Diagonal of the Hessian for wide parameters by themselves, infinite for those of the core."""
+        wide = self.exact.copy()
+        wide[self.core.busy] = np.inf
+        return wide
 
     def solve(self, lines: Lines, lanes: Lanes) -> Lines:
         """Inverse Hessian of each of these k lanes times its column, (n_core, k)."""
@@ -107,7 +112,9 @@ class SubsampledNewton(Curvature):
         steps, enough : as of ``conjugate_gradients``
         """
         super().__init__(guess._of_lane, guess.core, guess.exact, guess.group_of_lane)
-        self._wide, self._dense, self._strength = self.core.place[rows.wide], rows.dense, rows.strength
+        place = self.core.place[rows.wide]
+        self._wide = np.ascontiguousarray(place[(place != self.core.others).any(axis=1)])  # columns with busy buckets
+        self._dense, self._strength = rows.dense, rows.strength
         self._groups = Groups(offsets, rows.leaves.shape[1] // PIECES)
         self._place = self._groups.places_of(rows.leaves)
         self._strength_of_lane, self._l2 = tuple(guess.group_of_lane), l2

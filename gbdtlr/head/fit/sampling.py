@@ -203,14 +203,14 @@ def curvature_of(window: Window, half_of_lane: Sequence[int], ridges: Ridges, at
 def _wide_diagonal(window: Window, strengths: Parts[Strengths], n_groups: int) -> NDArray[np.float32]:
     """Diagonal of the Hessian for each wide parameter and group, without l2: float32 (n_wide_params, n_groups)."""
     n = window.layout.ids.stop - window.layout.ids.start
-    out = np.empty((n, n_groups), np.float32)
-    if n:
-        found = strengths.sum(wide_sums, n)
-        for own, (some, width) in zip(found, blocks(n_groups, LANES), strict=True):
-            found_by_all = lines(n, width)
-            own.into(found_by_all)
-            out[:, some] = found_by_all[:, : some.stop - some.start]
-    return out
+    if not n:
+        return np.empty((0, n_groups), np.float32)
+    found = []
+    for own, (some, width) in zip(strengths.sum(wide_sums, n), blocks(n_groups, LANES), strict=True):
+        of_all = lines(n, width)
+        own.into(of_all)
+        found.append(of_all[:, : some.stop - some.start])
+    return np.ascontiguousarray(found[0]) if len(found) == 1 else np.concatenate(found, axis=1)
 
 
 def _diagonal(
