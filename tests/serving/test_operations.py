@@ -16,6 +16,7 @@ from gbdtlr.errors import ConfigError, NoReleaseError
 from gbdtlr.jobs import update_lr
 from gbdtlr.scoring import Scorer
 from gbdtlr.serving import app as make_app
+from gbdtlr.serving.json_rows import JsonRows
 from gbdtlr.serving.metrics import Metrics
 
 OPEN = ("/", "/livez", "/readyz", "/ping", "/v2/health/live", "/v2/health/ready")
@@ -273,7 +274,7 @@ def test_a_fault_is_answered_and_the_next_request_served(store: str, monkeypatch
         Scorer.open(store), ServeConfig(), Metrics.alone(), lambda name, **fields: events.append((name, fields))
     )
     with monkeypatch.context() as broken:
-        broken.setattr(Scorer, "score_row_with_release", lambda *_: 1 / 0)
+        broken.setattr(JsonRows, "margin", lambda *_: 1 / 0)
         reply = ask(app, "/score", ROW)
     assert (reply.status, reply.release) == (500, 5)
     assert "division" not in reply.body.decode()
