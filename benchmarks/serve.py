@@ -74,11 +74,28 @@ class Turn:
 
 @dataclass(frozen=True)
 class Question:
-    """What wrk sends."""
+    """What wrk sends: these bodies in turns."""
 
     path: str
-    body: bytes
+    bodies: Sequence[bytes]
     kind: str = JSON
+
+
+SCRIPT = """
+wrk.method, wrk.headers["content-type"] = "POST", "{kind}"
+local requests, n = {{}}, 0
+function init(args)
+  for i = 1, {n} do
+    local file = io.open("{folder}/" .. i, "rb")
+    requests[i] = wrk.format(nil, nil, nil, file:read("*a"))
+    file:close()
+  end
+end
+function request()
+  n = n % #requests + 1
+  return requests[n]
+end
+"""
 
 
 def run(bench: Bench) -> None:
@@ -94,10 +111,10 @@ def run(bench: Bench) -> None:
             ours = stack.enter_context(gbdtlr_server(store))
             if (n_trees, n_leaves) == SHAPES[0]:
                 constant = stack.enter_context(constant_server(folder))
-                one_row(bench, shape, {OURS: ours, CONSTANT: constant}, named[0], turn_s)
+                one_row(bench, shape, {OURS: ours, CONSTANT: constant}, named, turn_s)
                 python = mlflow_python()
                 theirs = None if python is None else stack.enter_context(mlflow_server(folder, store, python))
-                in_mlflows_words(bench, shape, {OURS: ours, MLFLOW: theirs}, named[0], turn_s)
+                in_mlflows_words(bench, shape, {OURS: ours, MLFLOW: theirs}, named, turn_s)
             peers = {
                 ARROW_CONSTANT: stack.enter_context(arrow_server(folder, None)),
                 ARROW_LIGHTGBM: stack.enter_context(arrow_server(folder, store)),
@@ -105,17 +122,19 @@ def run(bench: Bench) -> None:
             candidates(bench, shape, ours, peers, named, turn_s)
 
 
-def one_row(bench: Bench, shape: str, servers: Mapping[str, Server | None], row: Row, turn_s: int) -> None:
-    """A row as JSON, from many connections."""
-    body = json.dumps(row).encode()
-    questions = {OURS: Question("/score", body), CONSTANT: Question("/", body)}
+def one_row(bench: Bench, shape: str, servers: Mapping[str, Server | None], named: Sequence[Row], turn_s: int) -> None:
+    """A row as JSON, another each time, from many connections."""
+    bodies = [json.dumps(row).encode() for row in named]
+    questions = {OURS: Question("/score", bodies), CONSTANT: Question("/", bodies)}
     load(bench, f"1 row as JSON, {shape}, {CONNECTIONS} connections", servers, questions, turn_s)
 
 
-def in_mlflows_words(bench: Bench, shape: str, servers: Mapping[str, Server | None], row: Row, turn_s: int) -> None:
-    """The same row in MLflow's protocol."""
-    body = json.dumps({"dataframe_split": {"columns": [*row], "data": [[*row.values()]]}}).encode()
-    question = Question("/invocations", body)
+def in_mlflows_words(
+    bench: Bench, shape: str, servers: Mapping[str, Server | None], named: Sequence[Row], turn_s: int
+) -> None:
+    """The same rows in MLflow's protocol."""
+    frames = ({"columns": [*row], "data": [[*row.values()]]} for row in named)
+    question = Question("/invocations", [json.dumps({"dataframe_split": frame}).encode() for frame in frames])
     case = f"1 row to /invocations, {shape}, {CONNECTIONS} connections"
     load(bench, case, servers, {OURS: question, MLFLOW: question}, turn_s)
 
@@ -125,7 +144,8 @@ def candidates(
 ) -> None:
     """Many rows as Arrow beside one as JSON, on one connection."""
     table = pa.table({name: [row[name] for row in named[:N_CANDIDATES]] for name in NAMES})
-    one, many = Question("/score", json.dumps(named[0]).encode()), Question("/score", stream(table), ARROW)
+    one = Question("/score", [json.dumps(row).encode() for row in named])
+    many = Question("/score", [stream(table)], ARROW)
     asked = {f"{OURS}, 1 row as JSON": (ours, one)}
     asked |= {f"{name}, {N_CANDIDATES} rows as Arrow": (server, many) for name, server in {OURS: ours, **peers}.items()}
     turns: dict[str, list[Turn]] = {name: [] for name in asked}
@@ -175,7 +195,7 @@ def load(
 
 def warm(server: Server, question: Question) -> None:
     """Ask once: a peer loads what it needs at its first request, for longer than a short turn."""
-    asked = urllib.request.Request(server.address + question.path, question.body, {"content-type": question.kind})
+    asked = urllib.request.Request(server.address + question.path, question.bodies[0], {"content-type": question.kind})
     urllib.request.urlopen(asked, timeout=60).close()
 
 
@@ -188,12 +208,10 @@ def turn(server: Server, question: Question, connections: int, turn_s: int) -> T
         An answer that is none: its speed is of no interest.
     """
     with tempfile.TemporaryDirectory() as folder:
-        body, script = Path(folder) / "body", Path(folder) / "post.lua"
-        body.write_bytes(question.body)
-        script.write_text(
-            f'local file = io.open("{body}", "rb")\nwrk.method = "POST"\nwrk.body = file:read("*a")\nfile:close()\n'
-            f'wrk.headers["content-type"] = "{question.kind}"\n'
-        )
+        for i, body in enumerate(question.bodies, 1):
+            (Path(folder) / str(i)).write_bytes(body)
+        script = Path(folder) / "post.lua"
+        script.write_text(SCRIPT.format(folder=folder, n=len(question.bodies), kind=question.kind))
         before = server.cpu_s()
         command = ["wrk", "-t1", f"-c{connections}", f"-d{turn_s}s", "--latency", "-s", str(script)]
         asked = [*on_cpu(-1), *command, server.address + question.path]

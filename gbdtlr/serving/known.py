@@ -47,5 +47,6 @@ class Heads:
 
 
 def head_of(data: bytes) -> bytes:
-    """Up to where the first head ends; no head if it does not."""
-    return data[: data.find(END) + len(END)]
+    """Up to where the first head ends; nothing if it does not."""
+    end = data.find(END)
+    return data[: end + len(END)] if end >= 0 else b""

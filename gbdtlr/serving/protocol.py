@@ -83,7 +83,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._piece_bytes = len(data)
         self._head = head_of(data) if self._is_between else b""
-        if (known := self.heads.of.get(self._head)) is not None and self._answer_known(known, data):
+        if self._head and (known := self.heads.of.get(self._head)) is not None and self._answer_known(known, data):
             return
         super().data_received(data)
         if self._held is not None and self.parser is not None:
@@ -216,7 +216,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._begin_the_long_way()
             super().on_body(body)
             super().on_message_complete()
-        elif keep_alive and len(self._head) + len(body) == self._piece_bytes:  # nothing else was in the piece
+        elif keep_alive and self._head and len(self._head) + len(body) == self._piece_bytes:  # all there was in it
             self.heads.add(self._head, Known(request, route, len(body)))
 
     def _answer(self, request: Request, route: Route, keep_alive: bool, begin_s: float) -> bool:

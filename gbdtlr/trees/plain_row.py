@@ -89,11 +89,12 @@ class PlainRow:
             Other texts, or numbers too large.
         """
         row = np.empty(len(self.is_text))
+        buffer: Any = row  # which numpy's stubs do not know that it is
         codes = [*map(getitem, self.codes, texts)] if self.codes else ()
         try:
-            self._pack.pack_into(row, 0, *numbers, *codes)
+            self._pack.pack_into(buffer, 0, *numbers, *codes)
         except struct.error:  # mostly there is none missing, and to look for it takes as long as all else
-            self._pack.pack_into(row, 0, *(math.nan if value is None else value for value in numbers), *codes)
+            self._pack.pack_into(buffer, 0, *(math.nan if value is None else value for value in numbers), *codes)
         return row if self._order is None else row[self._order]
 
 

@@ -52,4 +52,4 @@ def test_what_is_not_answered_is_not_timed(tmp_path, monkeypatch):
     store, named = serve.published(tmp_path, 5, 6)
     assert Scorer.open(store).score_row(named[0]) > 0
     with serve.gbdtlr_server(store) as server, pytest.raises(SystemExit, match="not answered as it should"):
-        serve.turn(server, serve.Question("/score", b"{}"), 1, 1)
+        serve.turn(server, serve.Question("/score", [b"{}"]), 1, 1)

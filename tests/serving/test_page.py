@@ -104,7 +104,9 @@ def test_it_tells_what_was_counted(framed: InAFrame, store: str, tmp_path: Path)
         figures: Object.fromEntries([...doc.querySelectorAll(".figures div")].map(pair)),
         bars: doc.querySelectorAll("#predictions .bar").length,
         dots: doc.querySelectorAll("#ne .dot").length,
-        days: doc.querySelectorAll("#calibration path.line").length};"""
+        days: doc.querySelectorAll("#calibration path.line").length,
+        alone: win.path([[1, 2], [2, null], [3, 4], [4, 5]]),
+        ages: [59, 7200, 86400 * 30, 86400 * 5026].map(win.age)};"""
     found = framed.look(tmp_path, script)
     figures = found["figures"]
     assert (figures["requests"], figures["rows"], figures["refused"]) == ("31", "30", "3.23%")
@@ -112,6 +114,8 @@ def test_it_tells_what_was_counted(framed: InAFrame, store: str, tmp_path: Path)
     assert found["bars"] > 10
     judged = [entry for entry in Store.open(store).entries() if entry.metrics.get("progressive", {}).get("ne")]
     assert (found["dots"], found["days"]) == (len(judged), 1)
+    assert found["alone"] == "M1.0 2.0h.01M3.0 4.0L4.0 5.0"  # a moment between others without a request is a dot
+    assert found["ages"] == ["59 s", "2 h", "30 d", "13 y"]
 
 
 @browser.needed

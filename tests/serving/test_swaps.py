@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,12 +22,10 @@ from serving_kit import (
     request,
     serving,
     stream_of,
-    until,
     values_of,
 )
 
 from gbdtlr.config import Config
-from gbdtlr.operate.rollback import rollback
 from gbdtlr.scoring import Scorer
 from gbdtlr.store import Store
 
@@ -34,6 +33,12 @@ CLIENTS = 3
 PLAIN = [{"x": 0.5, "y": -1.25, "colour": "red", "shop": 3}, {"x": None, "y": 0.0, "colour": "blue", "shop": 4}]
 MANY = PLAIN * 1001
 """More rows than are scored in the event loop."""
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_disks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes most of the time of a swap; what a power cut would leave is asked elsewhere."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
 
 
 def expected_by_pair(store: str) -> dict[tuple[str, str], list[float]]:
@@ -62,7 +67,7 @@ class Question:
     """What a client asks, and where the probabilities and the release stand in the answer."""
 
     path: str
-    body: Any
+    body: bytes
     read: Callable[[Reply], tuple[list[float], int]]
     rows: tuple[int, ...] = (0, 1)
     kind: str = JSON
@@ -83,16 +88,47 @@ def inferred(reply: Reply) -> tuple[list[float], int]:
     return reply.json["outputs"][0]["data"], int(reply.json["model_version"])
 
 
+def text(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
 QUESTIONS = [
-    Question("/score", PLAIN[0], own, (0,)),
-    Question("/score", {"rows": PLAIN}, own),
-    Question("/score", {"rows": MANY}, own, (0, 1) * 1001),
-    Question("/score", {"columns": values_of(PLAIN)}, own),
+    Question("/score", text(PLAIN[0]), own, (0,)),
+    Question("/score", text({"rows": PLAIN}), own),
+    Question("/score", text({"rows": MANY}), own, (0, 1) * 1001),
+    Question("/score", text({"columns": values_of(PLAIN)}), own),
     Question("/score", stream_of(pa.table(values_of(PLAIN))), arrow, kind=ARROW),
-    Question("/v2/models/gbdtlr/infer", tensors(), inferred),
-    Question("/invocations", {"instances": PLAIN}, lambda reply: (reply.json["predictions"], reply.json["release"])),
-    Question("/explain", PLAIN[1], own, (1,)),
+    Question("/v2/models/gbdtlr/infer", text(tensors()), inferred),
+    Question(
+        "/invocations", text({"instances": PLAIN}), lambda reply: (reply.json["predictions"], reply.json["release"])
+    ),
+    Question("/explain", text(PLAIN[1]), own, (1,)),
 ]
+
+
+class Seen:
+    """Numbers of the releases that have answered, and whether a client has failed; waited for without asking again."""
+
+    def __init__(self) -> None:
+        self.numbers: set[int] = set()
+        self.failures: list[BaseException] = []
+        self._changed = threading.Condition()
+
+    def add(self, number: int) -> None:
+        with self._changed:
+            self.numbers.add(number)
+            self._changed.notify_all()
+
+    def fail(self, error: BaseException) -> None:
+        with self._changed:
+            self.failures.append(error)
+            self._changed.notify_all()
+
+    def wait(self, met: Callable[[], bool], at_most_s: float = 60) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: met() or bool(self.failures), at_most_s), "it has not come to be"
+            if self.failures:
+                raise self.failures[0]
 
 
 def release_of(reply: Reply, question: Question, of_release: dict[int, list[float]]) -> int:
@@ -120,7 +156,7 @@ def swap_in_process(config: Config, n_swaps: int) -> None:
     of_release = {entry.number: pairs[entry.trees, entry.head] for entry in store.entries()}
     app = application(config.store)
     app.start()
-    ended, failures, seen = threading.Event(), [], set()
+    ended, seen = threading.Event(), Seen()
 
     def client(first: int) -> None:
         n = first
@@ -131,7 +167,7 @@ def swap_in_process(config: Config, n_swaps: int) -> None:
                 found = ask(app, question.path, question.body, question.kind)
                 seen.add(release_of(found, question, of_release))
             except BaseException as error:
-                failures.append(error)
+                seen.fail(error)
                 return
 
     threads = [threading.Thread(target=client, args=(i,)) for i in range(CLIENTS)]
@@ -141,7 +177,7 @@ def swap_in_process(config: Config, n_swaps: int) -> None:
 
         def go_over(number: int) -> None:
             app._scorer.refresh()
-            until(lambda: number in seen or bool(failures))
+            seen.wait(lambda: number in seen.numbers)
 
         swap(store, of_release, pairs, n_swaps, go_over)
     finally:
@@ -149,8 +185,8 @@ def swap_in_process(config: Config, n_swaps: int) -> None:
         for thread in threads:
             thread.join()
         app.close()
-    assert not failures, failures[0]
-    assert {*range(6, 6 + n_swaps)} <= seen
+    assert not seen.failures
+    assert {*range(6, 6 + n_swaps)} <= seen.numbers
 
 
 def swap(
@@ -160,15 +196,17 @@ def swap(
     n_swaps: int,
     after_each: Callable[[int], object],
 ) -> None:
-    """Publish an earlier pair again and again; ``after_each`` is told the number."""
+    """Publish earlier pairs again and again, as a rollback does; ``after_each`` is told the number."""
     first = store.live()
     assert first is not None
     earlier = store.entries()
     for n in range(n_swaps):
         target, number = earlier[n % len(earlier)], first.number + 1 + n
         of_release[number] = pairs[target.trees, target.head]
-        result = rollback(store, target.number, first.as_of + timedelta(seconds=n + 1))
-        assert (result.status, result.release) == ("published", number)
+        pair = {"trees": target.trees, "embeddings": target.embeddings, "head": target.head}
+        as_of = first.as_of + timedelta(seconds=n + 1)
+        values = {**pair, "why": "rollback", "rolled_back_to": target.number, "as_of": as_of, "base": number - 1}
+        assert store.append(values, number).number == number
         after_each(number)
 
 
@@ -186,7 +224,7 @@ def swap_server(config: Config, folder: Path, n_swaps: int) -> None:
     pairs = expected_by_pair(config.store)
     store = Store.open(config.store)
     of_release = {entry.number: pairs[entry.trees, entry.head] for entry in store.entries()}
-    ended, failures, seen = threading.Event(), [], set()
+    ended, seen = threading.Event(), Seen()
     with serving(folder, config.store, "--workers", "2", "--refresh", "0.05s") as server:
 
         def client(first: int) -> None:
@@ -199,20 +237,18 @@ def swap_server(config: Config, folder: Path, n_swaps: int) -> None:
                         connection.sendall(request(question.path, question.body, content_type=question.kind))
                         seen.add(release_of(reply(connection), question, of_release))
             except BaseException as error:
-                failures.append(error)
+                seen.fail(error)
 
         threads = [threading.Thread(target=client, args=(i,)) for i in range(CLIENTS)]
         for thread in threads:
             thread.start()
         try:
-            swap(
-                store, of_release, pairs, n_swaps, lambda n: until(lambda: max(seen, default=0) >= n or bool(failures))
-            )
+            swap(store, of_release, pairs, n_swaps, lambda n: seen.wait(lambda: max(seen.numbers, default=0) >= n))
         finally:
             ended.set()
             for thread in threads:
                 thread.join()
-        assert not failures, failures[0]
-        assert max(seen) >= 5 + n_swaps
+        assert not seen.failures
+        assert max(seen.numbers) >= 5 + n_swaps
         assert "serve.fault" not in server.log
         assert "serve.worker_ended" not in server.log
