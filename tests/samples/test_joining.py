@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -14,8 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from gbdtlr.compute.threads import limited
 from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError, SchemaError
 from gbdtlr.samples import Samples, Tally, opening, read, read_batches
+from gbdtlr.samples.files import File
+from gbdtlr.samples.opening import read_together
 from gbdtlr.times import from_us
 from tests.samples.outcomes_kit import MINUTE, STAMP, by_hand, clicks, minutes, samples_config, shown
 from tests.samples.samples_kit import DAY, FORMATS, write, write_text
@@ -299,3 +303,28 @@ def test_local_times_are_those_of_the_samples_zone(tmp_path):
     write(pa.table({"request_id": ["a"], "clicked_at": ["2024-03-01 05:59"]}), tmp_path / "clicks/a.csv")
     zone = {"timezone": "America/New_York"}
     assert joined(tmp_path, samples=zone)[0] == [(0.0, 1)]
+
+
+class _Read:
+    """What is read of a file, in place of it."""
+
+    def __init__(self, *items: str) -> None:
+        self.file, self.alone = File("nowhere.parquet"), True
+        self._items = items
+
+    def items(self) -> Iterator[str]:
+        yield from self._items
+
+
+def test_files_are_read_together_and_come_in_their_order():
+    """Arrow has threads of its own for a file that is read alone."""
+    several = [_Read("a", "b"), _Read(), _Read("c"), *(_Read(str(i)) for i in range(9))]
+    expected = [(0, "a"), (0, "b"), (2, "c"), *((i + 3, str(i)) for i in range(9))]
+    for n in (1, 3, 16):
+        with limited(n):
+            assert list(read_together(several)) == expected
+    assert not any(one.alone for one in several)
+    one = _Read("a")
+    assert list(read_together([one])) == [(0, "a")]
+    assert one.alone
+    assert not list(read_together([]))
