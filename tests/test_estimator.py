@@ -28,6 +28,7 @@ from gbdtlr.errors import ConfigError, NoReleaseError
 from gbdtlr.export import export
 from gbdtlr.head import DenseColumns, Head, Layout
 from gbdtlr.head.dense import DenseColumn
+from gbdtlr.inspect.diff import diff
 from gbdtlr.jobs import update_lr
 from gbdtlr.jobs.carrying import try_publish_embeddings
 from gbdtlr.release import Embedded, Release
@@ -299,6 +300,29 @@ def test_a_release_becomes_an_estimator_that_learns_on(filled: Config, make_samp
     np.testing.assert_array_equal(first.predict_proba(rows)[:, 1], Scorer.open(filled.store, 1).score(rows))
     with pytest.raises(NoReleaseError):
         GBDTLRClassifier.from_release(filled.store, 99)
+
+
+def test_what_was_published_without_a_config_becomes_an_estimator_again(
+    fitted: GBDTLRClassifier, tmp_path: Path, rows: pa.Table
+) -> None:
+    store = str(tmp_path / "store")
+    assert fitted.publish(store, as_of=START) == 1
+    again = GBDTLRClassifier.from_release(store)
+    np.testing.assert_array_equal(again.predict_proba(rows), fitted.predict_proba(rows))
+    assert diff(Store.open(store), 1, 1)["moves"] == []
+
+
+def test_one_value_may_stand_in_place_of_a_list(rows: pa.Table, label: Any) -> None:
+    frame, times = rows.select([*FEATURES, "shop"]), rows.column("ts")
+    one, several = (
+        small(wide=wide, half_lives=half_lives, l2=l2).fit(frame, label, event_time=times)
+        for wide, half_lives, l2 in [("shop", "6h", 10), (["shop"], ["6h"], [10.0])]
+    )
+    np.testing.assert_array_equal(one.predict_proba(frame), several.predict_proba(frame))
+    with pytest.raises(ValueError, match=r"half_lives has 3600; write durations such as '6h'"):
+        small(half_lives=3600).fit(frame, label, event_time=times)
+    with pytest.raises(ValueError, match="event_time is str; an array or a list expected"):
+        small().fit(frame, label, event_time="ts")
 
 
 def test_embeddings_that_are_live_go_on_behind_it(filled: Config) -> None:

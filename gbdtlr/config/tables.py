@@ -13,6 +13,8 @@ from gbdtlr.config.checks import where
 from gbdtlr.errors import ConfigError
 from gbdtlr.times import format_duration, parse_duration
 
+_AT_ONCE = "[samples] label_delay"
+"""The one duration that may be zero: of labels that are known with their rows, as an estimator's are."""
 _TYPES: dict[type, str] = {
     str: "text in quotes",
     int: "a whole number",
@@ -86,6 +88,8 @@ def _convert(hint: Any, value: Any, section: str, key: str) -> Any:
 
 
 def _duration(value: Any, key: str) -> timedelta:
+    if key == _AT_ONCE and value == format_duration(timedelta()):
+        return timedelta()
     if not isinstance(value, str):
         raise ConfigError(f'{key} must be a duration in quotes, such as "6h", not {value!r}')
     try:

@@ -21,7 +21,7 @@ every label as its row happens. For samples whose rows have deadlines."""
 NO_STATES = "no-user-states"
 """Two-speed training without what users' states add: as for users that are all new."""
 
-MOST_STEPS = 100_000
+MOST_STEPS = 50_000
 """Moments of a replay at which a job runs; more are a slip of a unit, and would take days before it is seen."""
 
 Durations = timedelta | Sequence[timedelta]

@@ -87,7 +87,30 @@ def find_files(paths: Sequence[str]) -> list[File]:
             raise NoSamplesError(f"no files match {path!r}; {_as_a_table(path) or _nearby(pattern)}")
         found += sorted(readable)
     found.sort(key=lambda match: match.linked or "/../" in match.name or match.name.startswith("../"))
-    return sorted([*_each_once(found), *tables.values()], key=lambda file: file.path)
+    files = [*_each_once(found), *_of_tables(tables.values(), {match.real for match in found})]
+    return sorted(files, key=lambda file: file.path)
+
+
+def _of_tables(files: Iterable[File], others: set[str]) -> Iterator[File]:
+    """Each file of tables once, by whatever names the tables were called.
+
+    Raises
+    ------
+    SamplesError
+        One is among ``others``, which were named as files, so that rows deleted from it would be read.
+    """
+    folders: dict[str, str] = {}
+    seen: set[str] = set()
+    for file in files:
+        real = file.path
+        if not file.remote and file.format != "sql":
+            folder, name = os.path.split(file.path)
+            real = os.path.join(folders.setdefault(folder, os.path.realpath(native(folder or "."))), name)
+        if real in others:
+            raise SamplesError(f"{file.path} is named by a table and as a file as well; name it once, by the table")
+        if real not in seen:
+            seen.add(real)
+            yield file
 
 
 def _each_once(matches: Iterable[_Match]) -> Iterator[File]:

@@ -34,7 +34,7 @@ from gbdtlr.sklearn.columns import FROM_DTYPE, Columns, is_frame, named, of_matr
 from gbdtlr.sklearn.learning import go_on, learn, refit
 from gbdtlr.sklearn.publishing import of_release, publish
 from gbdtlr.sklearn.rows import held_out_of, samples_of
-from gbdtlr.sklearn.settings import config_of, half_lives_of, parameters_of
+from gbdtlr.sklearn.settings import config_of, half_lives_of, one_or_more, parameters_of
 from gbdtlr.store import Store
 from gbdtlr.times import in_utc, parse_time
 
@@ -127,7 +127,7 @@ class GBDTLRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         """
         with self._working():
             frame = self._frame_to_fit(X)
-            columns = Columns.of(frame, self.categorical_features, tuple(self.wide))
+            columns = Columns.of(frame, self.categorical_features, one_or_more(self.wide))
             label = self._labels(y, len(next(iter(frame.values()))), fit=True)
             samples = samples_of(columns, frame, label, sample_weight, event_time)
             dated = event_time is not None

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight
 
+from gbdtlr.errors import SchemaError
 from gbdtlr.metrics import MAX_WEIGHT
 from gbdtlr.samples import Samples
 from gbdtlr.sklearn.columns import Columns
@@ -28,7 +29,10 @@ def samples_of(
     event_us = np.zeros(len(label), np.int64)
     if event_time is not None:
         is_clock = getattr(getattr(event_time, "dtype", None), "kind", "") == "M"
-        event_us, known, _ = times(np.asarray(event_time) if is_clock else plain(event_time), UTC)
+        try:
+            event_us, known, _ = times(np.asarray(event_time) if is_clock else plain(event_time), UTC)
+        except SchemaError as error:
+            raise ValueError(f"event_time {error}") from None
         if len(event_us) != len(label):
             raise ValueError(f"event_time has {len(event_us)} values for {len(label)} rows")
         if not known.all():

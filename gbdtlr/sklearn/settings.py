@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gbdtlr.config import Config, HeadConfig, OnlineConfig, SamplesConfig, TreesConfig
+from gbdtlr.errors import ConfigError
 from gbdtlr.sklearn.columns import Columns
 from gbdtlr.times import parse_duration
 from gbdtlr.trees.training import canonical
@@ -55,7 +57,7 @@ def config_of(parameters: dict[str, Any], columns: Columns, half_lives: Sequence
         head=HeadConfig(
             method=parameters["method"],
             half_lives=tuple(half_lives),
-            l2=tuple(float(value) for value in parameters["l2"]),
+            l2=tuple(float(value) for value in one_or_more(parameters["l2"])),
             wide_buckets=parameters["wide_buckets"],
             online=OnlineConfig(**(parameters["online_params"] or {})),
         ),
@@ -87,11 +89,19 @@ def half_lives_of(given: Any, event_us: NDArray[np.int64] | None) -> tuple[timed
     fades.
     """
     if given is not None:
-        return tuple(parse_duration(each) if isinstance(each, str) else each for each in given)
+        found = [parse_duration(each) if isinstance(each, str) else each for each in one_or_more(given)]
+        if odd := [each for each in found if not isinstance(each, timedelta)]:
+            raise ConfigError(f"half_lives has {odd[0]!r}; write durations such as '6h', or give timedeltas")
+        return tuple(found)
     if event_us is None:
         return (timedelta(days=7),)
     span_s = int(event_us.max() - event_us.min()) // 1_000_000 if len(event_us) else 0
     return tuple(timedelta(seconds=each) for each in sorted({max(1, span_s // share) for share in (16, 4, 1)}))
+
+
+def one_or_more(given: Any) -> tuple[Any, ...]:
+    """What stands in a parameter that takes several values, or the one that is given in place of a list."""
+    return (given,) if isinstance(given, (str, timedelta, Real)) else tuple(given)
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -49,8 +49,8 @@ def test_a_training_and_an_update_at_once_are_one_step() -> None:
             "--embeddings-every 1s .* give it 3h or longer",
         ),
         (Cadence(timedelta(hours=1), timedelta(1), timedelta(minutes=59)), "give it 1h or longer"),
-        (Cadence(timedelta(1), timedelta(seconds=1)), "a job every 1s from 2020-01-01.* is more than 100,000"),
-        (Cadence(timedelta(seconds=2), timedelta(1)), "a job every 2s from 2020-01-01.* is more than 100,000"),
+        (Cadence(timedelta(1), timedelta(seconds=1)), "a job every 1s from 2020-01-01.* is more than 50,000"),
+        (Cadence(timedelta(seconds=2), timedelta(1)), "a job every 2s from 2020-01-01.* is more than 50,000"),
     ],
 )
 def test_a_cadence_that_no_job_can_keep_is_refused(cadence: Cadence, told: str) -> None:

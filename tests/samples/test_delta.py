@@ -285,6 +285,16 @@ def test_tables_stand_beside_files(tmp_path):
     assert at_snapshots(Config(cfg)).samples.path == (f"delta+{tmp_path / 't'}?version=0", cfg.path[1])
 
 
+def test_a_table_of_several_names_is_read_once(tmp_path, monkeypatch):
+    deltalake.write_deltalake(str(tmp_path / "t"), rows(8), partition_by=["shop"])
+    (tmp_path / "link").symlink_to(tmp_path / "t")
+    monkeypatch.chdir(tmp_path)
+    names = ["delta+t", "delta+./t/", f"delta+{tmp_path}/t?version=0", "delta+../" + tmp_path.name + "/t", "delta+link"]
+    assert len(find_files(names)) == len(find_files(["delta+t"])) == 4
+    with pytest.raises(SamplesError, match="is named by a table and as a file as well; name it once, by the table"):
+        find_files(["delta+t", f"{tmp_path}/t/*/*.parquet"])
+
+
 def test_a_table_in_a_bucket(bucket, tmp_path):
     s3 = bucket
     table = rows(6)
