@@ -284,7 +284,7 @@ class Doors:
 
     def line(self, array: pa.Array, role: str) -> Any:
         lines = self.lines_of(array, role)
-        return None if lines is None else self.rows([sample_of(line, self.config(""))[0] for line in lines])
+        return None if lines is None else self.rows([sample_of(line, self.config("-"))[0] for line in lines])
 
     def block(self, array: pa.Array, role: str) -> Any:
         lines = self.lines_of(array, role)
