@@ -134,7 +134,7 @@ def test_any_python_values_mean_the_same_in_rows_lines_and_columns(doors: Doors,
         "series": lambda: doors.frame(
             pd.DataFrame({**constants(len(values)), role: pd.Series(objects_of(values), dtype=object)})
         ),
-        "line": lambda: doors.rows([sample_of(line_of(value, role), doors.config(""))[0] for value in values]),
+        "line": lambda: doors.rows([sample_of(line_of(value, role), doors.config("-"))[0] for value in values]),
     }
     if any(in_json(value) is None for value in values):
         del ways["line"]

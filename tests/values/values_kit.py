@@ -290,7 +290,7 @@ class Doors:
         lines = self.lines_of(array, role)
         if lines is None:
             return None
-        block = Block.of(Piece(lines), self.config(""), self.model)
+        block = Block.of(Piece(lines), self.config("-"), self.model)
         if block.n_refused:
             raise SchemaError(block.reason)
         codes, n_trees = np.stack(block.codes, axis=1), self.model.trees.n_trees
