@@ -3,14 +3,18 @@
 A ridge is one over the variance that weights of a kind are believed to have. Leaves of eighty trees say much the same
 eighty times, so theirs stands in the grid that is blended. The bias shares it: how far all rows may move together is
 for the blend to judge. Dense columns have a strength of their own, which is given. What the weights of a wide column
-vary by, they tell themselves. After a fit with ridge a, with
-w the weights of a kind and h their curvature, the next ridge is::
+vary by, they tell themselves. After a fit with ridge a, with w the weights of a kind and h their curvature, the next
+ridge is::
 
     (sum of h / (h + a) + 1) / (sum of w^2 + 1 / a0)
 
 the count of weights that the samples determine over the sum of their squares; a0, what is believed before there are
 samples, counts as one weight, so that a kind of few weights stays near it. Some steps are made an update, each with the
 weights ``w (h + a) / (h + a')`` that the ridge a' of the step before would give where no two weights said the same.
+
+Where clicks are rare and most ids have few rows, weights so found vary by less than the ids that come; by how much less
+is the blend's to find out. Candidates whose leaves are pulled least have the ridge that is found, and it is found from
+them; those whose leaves are pulled most, which leave most to the ids, have a part of it.
 
 Source
 ------
@@ -39,6 +43,8 @@ LOW, HIGH = 1e-2, 1e6
 STEPS = 3
 """Of the formula at each update: what the weights would be with the ridge of one, the diagonal of the curvature tells
 the next. Without that a store needs as many updates more to find out."""
+BOLDEST = 0.25
+"""What the ridges that are found are multiplied by where the leaves are pulled most."""
 FACTOR = 10.0
 """What a ridge changes by at most in one step: its curvature is a diagonal, which many weights that say the same
 outgrow."""
@@ -103,8 +109,15 @@ class Ridges:
         ridges = cls.tied(layout, l2)
         for k, kind in enumerate(ridges.kinds):
             if kind.startswith(WIDE):
-                ridges.values[k] = prior.start_of(kind)
+                ridges.values[k] = prior.start_of(kind) * (ridges.shares if prior.is_found(kind) else 1.0)
         return ridges
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """What each lane takes of a ridge that is found, (lanes,): all of it where the leaves are pulled least."""
+        strengths, rank = np.unique(self.values[LEAVES], return_inverse=True)
+        shares: NDArray[np.float64] = BOLDEST ** (rank / max(len(strengths) - 1, 1))
+        return shares
 
     def of(self, kind: str) -> NDArray[np.float64] | None:
         """Those of a kind, (lanes,); None where there is no such kind."""
@@ -138,9 +151,10 @@ class Ridges:
         group_of_lane: Sequence[int],
         prior: Prior,
     ) -> Ridges:
-        """The next ridges, after a fit with these; lanes of a group, which differ in the leaves' alone, share theirs.
+        """The next ridges, after a fit with these; lanes of a group have shares of the same.
 
-        They are taken from the lane whose leaves are pulled most, and leave most to say to all else.
+        It is found from the lane that has all of it: those that have less give ids what other kinds say, which would
+        ask for less again.
 
         Parameters
         ----------
@@ -148,13 +162,13 @@ class Ridges:
         curvature : (n_groups, n_wide_params), diagonal of the Hessian without ridges
         group_of_lane : (lanes,)
         """
-        values, groups = self.values.copy(), np.asarray(group_of_lane)
+        values, groups, shares = self.values.copy(), np.asarray(group_of_lane), self.shares
         for k, (kind, where) in enumerate(layout.kinds.items()):
             if not prior.is_found(kind) or where.stop == where.start:
                 continue
             for group in np.unique(groups):
                 own = np.flatnonzero(groups == group)
-                lane = own[self.values[LEAVES, own].argmax()]
+                lane = own[self.values[LEAVES, own].argmin()]
                 ridge = float(values[k, lane])
                 held = curvature[group, where.start - layout.n_leaves : where.stop - layout.n_leaves].astype(np.float64)
                 moved = lines[where, lane].astype(np.float64) * (held + ridge)
@@ -164,7 +178,7 @@ class Ridges:
                     squares = float(np.square(moved / (held + step)).sum())
                     step = (counted + 1.0) / (squares + 1.0 / prior.start_of(kind))
                 step = min(max(step, ridge / FACTOR), ridge * FACTOR)
-                values[k, own] = min(max(step, LOW), HIGH)
+                values[k, own] = min(max(step, LOW), HIGH) * shares[own] / shares[lane]
         return Ridges(self.kinds, values)
 
     def carried(self, groups: Sequence[object], other: Ridges, others: Sequence[object], prior: Prior) -> Ridges:
@@ -174,11 +188,11 @@ class Ridges:
         ----------
         groups, others : what the group of each lane is known by, here and there
         """
-        values = self.values.copy()
-        known = {group: lane for lane, group in enumerate(others)}
+        values, shares, theirs = self.values.copy(), self.shares, other.shares
+        known = {others[lane]: lane for lane in np.argsort(theirs)}  # at last that which has all of what was found
         for k, kind in enumerate(self.kinds):
             there = other.of(kind)
             for lane, group in enumerate(groups):
                 if prior.is_found(kind) and there is not None and group in known:
-                    values[k, lane] = there[known[group]]
+                    values[k, lane] = there[known[group]] / theirs[known[group]] * shares[lane]
         return Ridges(self.kinds, values)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from gbdtlr.config import HeadConfig
 from gbdtlr.head import Candidates, Layout, Prior, Ridges, Setting
 from gbdtlr.times import format_duration
@@ -35,14 +37,15 @@ def ridges_for(layout: Layout, settings: Sequence[Setting], prior: Prior, known:
 
 
 def ridges_of(candidates: Candidates) -> dict[str, dict[str, float]]:
-    """The ridges that are not in the grid, by wide column and half-life, to three digits."""
+    """The ridges that are not in the grid, by wide column and half-life, to three digits; of those of which candidates
+    have parts, the whole."""
     ridges = candidates.ridges
     if ridges is None:
         return {}
+    whole_last = np.argsort(ridges.shares, kind="stable").tolist()
     return {
         kind: {
-            format_duration(setting.half_life): float(f"{ridge:.3g}")
-            for setting, ridge in zip(candidates.settings, values.tolist(), strict=True)
+            format_duration(candidates.settings[lane].half_life): float(f"{values[lane]:.3g}") for lane in whole_last
         }
         for kind, values in zip(ridges.kinds, ridges.values, strict=True)
         if kind.startswith("wide ")

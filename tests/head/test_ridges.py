@@ -26,7 +26,7 @@ from gbdtlr.head import (
 )
 from gbdtlr.head.fit import candidates as candidates_module
 from gbdtlr.head.past.incremental import fit_on, remember
-from gbdtlr.head.ridges import CROSS, ID
+from gbdtlr.head.ridges import BOLDEST, CROSS, ID
 from gbdtlr.times import to_us
 
 LONG = timedelta(days=3650)
@@ -54,9 +54,10 @@ def test_kinds_begin_with_what_is_believed_of_them():
     layout = Layout(np.array([0, 1]), np.zeros(1), WideColumns(("id", "other", "id:other"), 100), dense=dense)
     ridges = begun(layout, Prior({"wide other": 7.0, "cross": 2.0}))
     assert ridges.kinds == ("leaves", "wide id", "wide other", "wide id:other", "dense d", "bias")
-    np.testing.assert_array_equal(ridges.values[:, 1], [300.0, ID, 7.0, 2.0, 4.0, 300.0])
+    np.testing.assert_array_equal(ridges.values[:, 0], [30.0, ID, 7.0, 2.0, 4.0, 30.0])
+    np.testing.assert_array_equal(ridges.values[:, 1], [300.0, ID * BOLDEST, 7.0, 2.0, 4.0, 300.0])
     np.testing.assert_array_equal(Ridges.tied(layout, [30.0]).values[:, 0], [30.0, 30.0, 30.0, 30.0, 4.0, 30.0])
-    np.testing.assert_array_equal(begun(layout).values[3], CROSS)
+    np.testing.assert_array_equal(begun(layout).values[3], [CROSS, CROSS * BOLDEST, CROSS])
 
 
 @pytest.mark.parametrize("n_dense", [0, 4])
@@ -90,7 +91,26 @@ def test_ids_that_say_nothing_are_held_back():
     assert ridges.of("wide id")[0] > 100
 
 
-def test_lanes_of_a_half_life_share_what_is_found_and_what_is_fixed_stays():
+def test_leaves_that_are_pulled_more_leave_more_to_ids():
+    layout = Layout(np.array([0, 1]), np.zeros(1), WideColumns(("id",), 100))
+    shares = Ridges.tied(layout, [30.0, 1000.0, 100.0, 30.0]).shares
+    np.testing.assert_allclose(shares, [1.0, BOLDEST, BOLDEST**0.5, 1.0])
+    np.testing.assert_array_equal(Ridges.tied(layout, [30.0, 30.0]).shares, 1.0)
+
+
+def test_parts_of_a_ridge_do_not_change_what_is_found():
+    """What is found from a fit is the same whether others take part of it, or there are none."""
+    problem = Problem(n_wide=2, n=900, seed=4)
+
+    def found(settings):
+        start = begun(problem.layout, settings=settings)
+        return fit_candidates(problem.window, problem.layout, settings, AS_OF, None, start, Prior()).found
+
+    alone, beside = found(SETTINGS[:1]), found(SETTINGS)
+    np.testing.assert_allclose(beside.values[1:3, 0], alone.values[1:3, 0], rtol=1e-2)
+
+
+def test_lanes_of_a_half_life_have_parts_of_what_is_found_and_what_is_fixed_stays():
     problem = Problem(n_wide=2, n=900, seed=4)
     prior = Prior({"wide w1": 7.0})
     found = fit_candidates(
@@ -100,7 +120,7 @@ def test_lanes_of_a_half_life_share_what_is_found_and_what_is_fixed_stays():
         np.testing.assert_array_equal(found.of(kind), [30.0, 300.0, 30.0])
     np.testing.assert_array_equal(found.of("wide w1"), 7.0)
     w0 = found.of("wide w0")
-    assert w0[0] == w0[1]
+    assert w0[0] * BOLDEST == w0[1]
     assert w0[0] != w0[2]
     assert w0[0] != ID
 
@@ -112,7 +132,10 @@ def test_ridges_are_carried_over_by_kind_and_half_life():
     fewer = replace(problem.layout, wide=WideColumns(("w1", "new"), 20_000), buckets=())
     groups = [GROUPS[2], timedelta(hours=5)]
     carried = Ridges.begun(fewer, [1.0, 2.0], Prior()).carried(groups, known, GROUPS, Prior())
-    np.testing.assert_array_equal(carried.values, [[1.0, 2.0], [55.0, ID], [ID, ID], [1.0, 2.0]])
+    np.testing.assert_array_equal(carried.values, [[1.0, 2.0], [55.0, ID * BOLDEST], [ID, ID * BOLDEST], [1.0, 2.0]])
+    both = [Setting(LONG, 5.0), Setting(LONG, 900.0)]
+    carried = begun(fewer, settings=both).carried([LONG, LONG], known, GROUPS, Prior())
+    np.testing.assert_array_equal(carried.of("wide w1"), [53.0, 53.0 * BOLDEST])
     fixed = Prior({"wide w1": 4.0})
     carried = Ridges.begun(fewer, [1.0, 2.0], fixed).carried(groups, known, GROUPS, fixed)
     np.testing.assert_array_equal(carried.of("wide w1"), 4.0)
