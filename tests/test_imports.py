@@ -59,9 +59,9 @@ DOORS = {
     "mlflow": ("mlflow.py",),
     "onnx": ("export/graph.py",),
     "onnxruntime": ("export/graph.py",),
-    "deltalake": ("samples/lake_delta.py",),
-    "duckdb": ("samples/sql.py",),
-    "pyiceberg": ("samples/lake_iceberg.py",),
+    "deltalake": ("samples/lakes/delta.py",),
+    "duckdb": ("samples/lakes/sql.py",),
+    "pyiceberg": ("samples/lakes/iceberg.py",),
     "pickle": ("engine/wire.py",),
     "ray": ("engine/cluster.py",),
 }

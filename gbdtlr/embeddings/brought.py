@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from gbdtlr.embeddings.keys import keys_of
 from gbdtlr.errors import ConfigError, SamplesError, SchemaError
-from gbdtlr.samples.files import File
 from gbdtlr.samples.finding import find_files
+from gbdtlr.samples.formats.file import File
 from gbdtlr.values.hashing import U64
 
 ID, VECTOR = "id", "vector"

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from gbdtlr.errors import NoSamplesError, SchemaError
 from gbdtlr.samples import File
-from gbdtlr.samples.common import conformed
 from gbdtlr.samples.finding import find_files
+from gbdtlr.samples.formats.common import conformed
 from gbdtlr.samples.tables import common_types, open_sources, read_pieces
 from gbdtlr.times import to_us
 from gbdtlr.values.arrays import is_string, present

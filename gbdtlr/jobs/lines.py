@@ -13,7 +13,7 @@ from gbdtlr.codec.line import row_of
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SamplesError, SchemaError
 from gbdtlr.samples import MAX_WEIGHT
-from gbdtlr.samples.lists import list_array
+from gbdtlr.samples.formats.lists import list_array
 from gbdtlr.values import scalars
 from gbdtlr.values.arrays import from_numpy, with_nulls
 from gbdtlr.values.categories import whole_array, written

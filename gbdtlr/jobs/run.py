@@ -16,8 +16,8 @@ from gbdtlr.jobs.by import NOBODY, By
 from gbdtlr.jobs.guards import Check, Gate, told
 from gbdtlr.jobs.publishing import held_reason, note_refusal
 from gbdtlr.jobs.result import JobResult, OnEvent, Reporter
-from gbdtlr.samples.files import SQL
-from gbdtlr.samples.passwords import without_passwords
+from gbdtlr.samples.formats.file import SQL
+from gbdtlr.samples.lakes.passwords import without_passwords
 from gbdtlr.store import Entry, Store
 
 

@@ -2,17 +2,18 @@
 
 from gbdtlr.metrics import MAX_WEIGHT
 from gbdtlr.samples.batch import Samples, check_both_classes, require_both_classes
-from gbdtlr.samples.blocks import read_blocks
 from gbdtlr.samples.counts import Count, counts_from_bytes, counts_to_bytes
 from gbdtlr.samples.dealing import Share, deal
 from gbdtlr.samples.delays import Delays, share_of, windows_of
-from gbdtlr.samples.files import File
+from gbdtlr.samples.formats.file import File
 from gbdtlr.samples.found import Found
+from gbdtlr.samples.join.blocks import read_blocks
+from gbdtlr.samples.join.joining import joined_batches
+from gbdtlr.samples.join.outcome_files import outcome_files, outcomes_in
+from gbdtlr.samples.join.outcomes import Outcomes
+from gbdtlr.samples.join.spread import Plan
 from gbdtlr.samples.joined import Joined
-from gbdtlr.samples.joining import joined_batches
-from gbdtlr.samples.lakes import at_snapshots
-from gbdtlr.samples.outcome_files import outcome_files, outcomes_in
-from gbdtlr.samples.outcomes import Outcomes
+from gbdtlr.samples.lakes.names import at_snapshots
 from gbdtlr.samples.reading import (
     Known,
     files_of,
@@ -25,7 +26,6 @@ from gbdtlr.samples.reading import (
     read_unfinal,
 )
 from gbdtlr.samples.shares import read_shares
-from gbdtlr.samples.spread import Plan
 from gbdtlr.samples.thinning import chances
 from gbdtlr.samples.window import Tally, Window
 

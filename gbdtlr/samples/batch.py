@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from gbdtlr.errors import SamplesError
-from gbdtlr.samples.columns import to_text_dictionary
-from gbdtlr.samples.lists import alike
+from gbdtlr.samples.formats.columns import to_text_dictionary
+from gbdtlr.samples.formats.lists import alike
 from gbdtlr.values.arrays import from_numpy
 from gbdtlr.values.numbers import is_number
 from gbdtlr.values.vectors import is_list
@@ -28,7 +28,8 @@ class Samples:
 
     Attributes
     ----------
-    table : pyarrow.Table, (n, features of the config), in the types of :func:`gbdtlr.samples.columns.feature_column`
+    table : pyarrow.Table, (n, features of the config), in the types of
+        :func:`gbdtlr.samples.formats.columns.feature_column`
     label : int8, (n,), 0 or 1
     weight : float64, (n,), from 0 to MAX_WEIGHT; ones where no weight is configured
     event_us : int64, (n,), microseconds since 1970 UTC

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gbdtlr.samples.files import File
+from gbdtlr.samples.formats.file import File
 
 SHARE_BYTES, MOST_SHARES = 2**24, 1024
 """Bytes of a share as they are stored, about, and how many shares there are at most."""

@@ -13,9 +13,9 @@ from urllib.parse import unquote
 from gbdtlr.buckets.paths import native
 from gbdtlr.buckets.urls import SCHEMES, is_remote, place_of, plain_url
 from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError
-from gbdtlr.samples.files import COMPRESSIONS, READABLE, File, same_file
-from gbdtlr.samples.lakes import DELTA, is_table, table_files
-from gbdtlr.samples.passwords import without_passwords
+from gbdtlr.samples.formats.file import COMPRESSIONS, READABLE, File, same_file
+from gbdtlr.samples.lakes.names import DELTA, is_table, table_files
+from gbdtlr.samples.lakes.passwords import without_passwords
 from gbdtlr.tables import listed
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import ConfigError, SamplesError, SchemaError
 from gbdtlr.samples.ahead import in_order_ahead
 from gbdtlr.samples.batch import Samples
-from gbdtlr.samples.files import File
+from gbdtlr.samples.formats.file import File
+from gbdtlr.samples.formats.texts import has_torn_end
+from gbdtlr.samples.lakes.passwords import hidden
 from gbdtlr.samples.partition import Partition
-from gbdtlr.samples.passwords import hidden
-from gbdtlr.samples.texts import has_torn_end
 from gbdtlr.samples.window import Faults, Tally, Window
 from gbdtlr.times import to_us
 
@@ -152,19 +152,19 @@ class Reading(Generic[Item]):
     def _batches(self) -> Iterator[pa.RecordBatch]:
         # Each reader loads its part of Arrow only when a file calls for it: start-up is part of every update.
         if self.file.format == "json":
-            from gbdtlr.samples.json_columns import json_batches
+            from gbdtlr.samples.formats.json_columns import json_batches
 
             yield from json_batches(self.file, self.cfg, self.seen)
         elif self.file.format == "csv":
-            from gbdtlr.samples.csv import csv_batches
+            from gbdtlr.samples.formats.csv import csv_batches
 
             yield from csv_batches(self.file, self.cfg, self.seen)
         elif self.file.format == "sql":
-            from gbdtlr.samples.sql import sql_batches
+            from gbdtlr.samples.lakes.sql import sql_batches
 
             yield from sql_batches(self.file, self.cfg, self.window, self.tally, self.batch_rows, self.seen)
         else:
-            from gbdtlr.samples.parquet import parquet_batches
+            from gbdtlr.samples.formats.parquet import parquet_batches
 
             about = (self.tally, self.batch_rows, self.seen, self.alone)
             yield from parquet_batches(self.file, self.cfg, self.window, *about)

@@ -11,13 +11,13 @@ from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import NoSamplesError
 from gbdtlr.samples.ahead import in_order_ahead
 from gbdtlr.samples.batch import Samples
-from gbdtlr.samples.files import File
 from gbdtlr.samples.finding import find_files
-from gbdtlr.samples.joining import joined_batches, labelled, slack_us
+from gbdtlr.samples.formats.file import File
+from gbdtlr.samples.formats.texts import has_torn_end
+from gbdtlr.samples.join.joining import joined_batches, labelled, slack_us
+from gbdtlr.samples.join.outcomes import Outcomes
 from gbdtlr.samples.opening import WIDTH, Where, finish, in_a_bucket, note_to_come, placed, samples_in
-from gbdtlr.samples.outcomes import Outcomes
 from gbdtlr.samples.shares import gathered
-from gbdtlr.samples.texts import has_torn_end
 from gbdtlr.samples.window import Tally, Window
 from gbdtlr.times import MOMENT, format_time, from_us, to_us
 

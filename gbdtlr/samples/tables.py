@@ -10,12 +10,12 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 
 from gbdtlr.errors import SamplesError
-from gbdtlr.samples.common import common_schema
-from gbdtlr.samples.files import File
 from gbdtlr.samples.finding import find_files
-from gbdtlr.samples.json_columns import Role, role
-from gbdtlr.samples.passwords import without_passwords
-from gbdtlr.samples.stored import View, group_spans
+from gbdtlr.samples.formats.common import common_schema
+from gbdtlr.samples.formats.file import File
+from gbdtlr.samples.formats.json_columns import Role, role
+from gbdtlr.samples.formats.stored import View, group_spans
+from gbdtlr.samples.lakes.passwords import without_passwords
 from gbdtlr.values.vectors import numbered
 
 _BATCH_ROWS = 65536
@@ -131,7 +131,7 @@ def plain_numbers(sources: Sequence[Source], besides: Collection[str]) -> dict[s
 
     Of other files, whose columns have types, it says nothing; nor of the columns ``besides``.
     """
-    from gbdtlr.samples.csv import Content, content_of
+    from gbdtlr.samples.formats.csv import Content, content_of
 
     if not all(source.file.format == "csv" for source in sources):
         return {}
@@ -193,7 +193,7 @@ class _Parquet:
     def of(cls, file: File, roles: Mapping[str, Role]) -> _Parquet:
         from pyarrow import parquet
 
-        from gbdtlr.samples.parquet import sparing
+        from gbdtlr.samples.formats.parquet import sparing
 
         with file.random_access() as source:
             reader = parquet.ParquetFile(source, **sparing(file))
@@ -207,7 +207,7 @@ class _Parquet:
     def pieces(self) -> Iterator[Piece]:
         from pyarrow import parquet
 
-        from gbdtlr.samples.parquet import checked, fetch_together, rows_at_once, sparing
+        from gbdtlr.samples.formats.parquet import checked, fetch_together, rows_at_once, sparing
 
         with self.file.random_access() as source:
             reader = parquet.ParquetFile(source, **sparing(self.file))
@@ -233,9 +233,9 @@ class _Csv:
 
     @classmethod
     def of(cls, file: File, roles: Mapping[str, Role]) -> _Csv:
-        from gbdtlr.samples.csv import has_rows
-        from gbdtlr.samples.csv_faults import check_delimiter
-        from gbdtlr.samples.csv_records import csv_header
+        from gbdtlr.samples.formats.csv import has_rows
+        from gbdtlr.samples.formats.csv_faults import check_delimiter
+        from gbdtlr.samples.formats.csv_records import csv_header
 
         header = csv_header(file)
         twice = sorted({name for name in header if header.count(name) > 1})
@@ -254,7 +254,7 @@ class _Csv:
         return _with_numbered({*self.schema.names}, self.roles)
 
     def pieces(self) -> Iterator[Piece]:
-        from gbdtlr.samples.csv import read_column, typed_csv
+        from gbdtlr.samples.formats.csv import read_column, typed_csv
 
         types = {field.name: field.type for field in self.schema}
         both = [name for name in types if self.roles.get(name) is Role.BOTH]
@@ -278,7 +278,7 @@ class _Json:
 
     @classmethod
     def of(cls, file: File, roles: Mapping[str, Role]) -> _Json:
-        from gbdtlr.samples.json_tables import json_schema
+        from gbdtlr.samples.formats.json_tables import json_schema
 
         schema, n_rows = json_schema(file, [name for name, role in roles.items() if role is Role.NUMBER])
         return cls(file, roles, schema, not n_rows)
@@ -288,9 +288,9 @@ class _Json:
         return {*self.schema.names}
 
     def pieces(self) -> Iterator[Piece]:
-        from gbdtlr.samples.json_columns import Columns
-        from gbdtlr.samples.json_tables import json_table
-        from gbdtlr.samples.jsonl import blocks
+        from gbdtlr.samples.formats.json_columns import Columns
+        from gbdtlr.samples.formats.json_tables import json_table
+        from gbdtlr.samples.formats.jsonl import blocks
 
         # Where numbers and others mix, the column is text to whoever reads it, but still says what it means.
         mixed = [name for name, role in self.roles.items() if role is not Role.TEXT and self._is_text(name)]
@@ -318,8 +318,8 @@ class _Lines:
         self.seen: set[str] = set()
 
     def pieces(self) -> Iterator[Piece]:
-        from gbdtlr.samples.json_columns import Columns
-        from gbdtlr.samples.jsonl import blocks
+        from gbdtlr.samples.formats.json_columns import Columns
+        from gbdtlr.samples.formats.jsonl import blocks
 
         columns = Columns(self.roles)
         for block in blocks(self.file):

@@ -15,8 +15,8 @@ from gbdtlr.errors import SamplesError
 from gbdtlr.metrics import MAX_WEIGHT
 from gbdtlr.samples.ages import Ages
 from gbdtlr.samples.batch import Samples
-from gbdtlr.samples.columns import check_types, feature_table
 from gbdtlr.samples.finality import NEVER, Finality
+from gbdtlr.samples.formats.columns import check_types, feature_table
 from gbdtlr.samples.joined import Joined
 from gbdtlr.samples.thinning import thin_negatives
 from gbdtlr.times import format_time, from_us, to_us, zone

@@ -13,10 +13,10 @@ from gbdtlr.engine import LOCAL, Engine
 from gbdtlr.errors import ConfigError, SamplesError, SchemaError
 from gbdtlr.metrics import sigmoid
 from gbdtlr.model import Model
-from gbdtlr.samples.files import File, same_file
 from gbdtlr.samples.finding import find_files
+from gbdtlr.samples.formats.file import File, same_file
+from gbdtlr.samples.formats.writing import TableWriter
 from gbdtlr.samples.tables import Piece, Source, common_types, open_sources, plain_numbers, read_pieces, roles_of
-from gbdtlr.samples.writing import TableWriter
 from gbdtlr.scoring.scorer import Scorer
 from gbdtlr.values.arrays import from_numpy
 

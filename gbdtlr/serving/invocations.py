@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from gbdtlr.samples.lists import list_array
+from gbdtlr.samples.formats.lists import list_array
 from gbdtlr.scoring import Scored
 from gbdtlr.serving.answer import JSON, Answer, Refusal
 from gbdtlr.serving.arrow import Rows, Sent

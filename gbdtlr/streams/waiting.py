@@ -3,8 +3,9 @@
 An impression is decided when both topics are read up to its deadline, a window after it happened, and the time that
 outcomes may be on their way beyond that; by event time, so that the order depends on no partition, and in the same
 order whenever a stream was stopped and begun again. Its label is 1 where an outcome of its key came from its time on to
-its deadline, as in files (:mod:`gbdtlr.samples.joining`); what was sent later than the grace after the deadline had not
-come. An impression repeats another of its key that happened at most a window before it, and is no sample.
+its deadline, as in files (:mod:`gbdtlr.samples.join.joining`); what was sent later than the grace after the
+deadline had not come. An impression repeats another of its key that happened at most a window before it, and is no
+sample.
 """
 
 from __future__ import annotations

@@ -101,8 +101,8 @@ def test_a_large_range_is_fetched_in_parts(requests, monkeypatch):
 
 def test_only_the_chunks_that_are_needed_are_fetched(requests):
     """Two of five columns of one row group in three, and the end, where the file says what it holds."""
-    from gbdtlr.samples.files import File
-    from gbdtlr.samples.parquet import fetch_together, sparing
+    from gbdtlr.samples.formats.file import File
+    from gbdtlr.samples.formats.parquet import fetch_together, sparing
 
     sink = io.BytesIO()
     table = pa.table({name: range(30_000) for name in "abcde"})

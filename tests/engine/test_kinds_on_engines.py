@@ -26,8 +26,9 @@ from gbdtlr.embeddings import pmi
 from gbdtlr.engine import LOCAL, Engine, open_engine
 from gbdtlr.engine.wire import packed, unpacked
 from gbdtlr.jobs import run, train_embeddings, train_trees, update_lr, window_parts
-from gbdtlr.samples import dealing, spread
+from gbdtlr.samples import dealing
 from gbdtlr.samples.finding import find_files
+from gbdtlr.samples.join import spread
 
 TESTS = Path(__file__).parents[1]
 sys.path.append(str(TESTS / "jobs"))

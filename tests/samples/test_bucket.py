@@ -16,8 +16,8 @@ from samples_kit import DAY, FOREVER, config, rows, write
 from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError
 from gbdtlr.samples import Tally, read
 from gbdtlr.samples.finding import find_files
+from gbdtlr.samples.formats.writing import TableWriter
 from gbdtlr.samples.tables import read_tables
-from gbdtlr.samples.writing import TableWriter
 
 moto_server = pytest.importorskip("moto.server")
 pytest.importorskip("pyarrow.fs", reason="needs S3").S3FileSystem  # noqa: B018
@@ -158,7 +158,7 @@ def test_a_killed_upload_leaves_no_object(bucket):
     """The process dies after the first piece was sent: the parent kills it where it waits for the parent's word."""
     script = (
         "import sys, numpy as np, pyarrow as pa\n"
-        "from gbdtlr.buckets import upload; from gbdtlr.samples.writing import TableWriter\n"
+        "from gbdtlr.buckets import upload; from gbdtlr.samples.formats.writing import TableWriter\n"
         "class Waiting:\n"
         "    def __init__(self, path, mode): self.file, self.n = open(path, mode), 0\n"
         "    def __enter__(self): return self\n"

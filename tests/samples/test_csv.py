@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from samples_kit import DAY, FOREVER, config, rows, write
 
-import gbdtlr.samples.csv
-import gbdtlr.samples.texts
+import gbdtlr.samples.formats.csv
+import gbdtlr.samples.formats.texts
 from gbdtlr.errors import NoSamplesError, SamplesError, SchemaError
 from gbdtlr.samples import Samples, Tally, read
-from gbdtlr.samples.csv_records import csv_header, csv_records
-from gbdtlr.samples.files import File
+from gbdtlr.samples.formats.csv_records import csv_header, csv_records
+from gbdtlr.samples.formats.file import File
 from gbdtlr.samples.tables import read_tables
 from gbdtlr.values.categories import texts
 from gbdtlr.values.numbers import read_numbers
@@ -31,7 +31,7 @@ HERE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(gbdtlr.samples.csv, "_BLOCK", 300)
+    monkeypatch.setattr(gbdtlr.samples.formats.csv, "_BLOCK", 300)
 
 
 def row(**values):
@@ -244,7 +244,7 @@ def test_rows_may_be_longer_than_a_block(tmp_path):
 
 
 def test_rows_without_end_are_refused(tmp_path, monkeypatch):
-    for module in (gbdtlr.samples.csv, gbdtlr.samples.csv_faults):
+    for module in (gbdtlr.samples.formats.csv, gbdtlr.samples.formats.csv_faults):
         monkeypatch.setattr(module, "LONGEST", 3000)
     words = message(SamplesError, tmp_path, text_of(ROW, row(shop="x\ny" * 4000), ROW))
     assert words == "line 3 is longer than 64 MB; mend the file"

@@ -13,7 +13,7 @@ from samples_kit import DAY, FOREVER, config, rows
 
 from gbdtlr.samples import Found, Samples, dealing, read, read_shares
 from gbdtlr.samples.dealing import deal
-from gbdtlr.samples.files import File
+from gbdtlr.samples.formats.file import File
 
 
 def files(sizes):

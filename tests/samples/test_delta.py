@@ -19,7 +19,7 @@ from samples_kit import DAY, FOREVER, config, rows
 from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError, SchemaError
 from gbdtlr.samples import Samples, Tally, files_of, read
 from gbdtlr.samples.finding import find_files
-from gbdtlr.samples.lakes import at_snapshots, pinned
+from gbdtlr.samples.lakes.names import at_snapshots, pinned
 from gbdtlr.samples.tables import read_tables
 from gbdtlr.times import to_us
 from tests.samples.outcomes_kit import clicks, joined_config, minutes, samples_config, shown

@@ -46,7 +46,7 @@ def test_a_file_of_somebody_else_is_not_to_be_written_again(tmp_path, monkeypatc
     def denied(_file):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("gbdtlr.samples.files.File.random_access", denied)
+    monkeypatch.setattr("gbdtlr.samples.formats.file.File.random_access", denied)
     assert message(SamplesError, path).endswith("x.parquet: [Errno 13] Permission denied; let this user read it")
 
 

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError
-from gbdtlr.samples.files import File, same_file
 from gbdtlr.samples.finding import find_files
+from gbdtlr.samples.formats.file import File, same_file
 from gbdtlr.samples.partition import Partition
 from gbdtlr.times import from_us, to_us
 from gbdtlr.values.times import times

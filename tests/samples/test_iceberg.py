@@ -14,7 +14,7 @@ from samples_kit import DAY, FOREVER, config, rows, write
 from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError
 from gbdtlr.samples import Tally, files_of, read
 from gbdtlr.samples.finding import find_files
-from gbdtlr.samples.lakes import pinned
+from gbdtlr.samples.lakes.names import pinned
 
 pytest.importorskip("pyiceberg")
 HOUR = timedelta(hours=1)
@@ -154,7 +154,7 @@ def test_what_is_no_table_is_told(catalog, path, error, words):
 
 
 def test_files_of_other_formats_are_refused(catalog):
-    from gbdtlr.samples.lake_iceberg import _Columns
+    from gbdtlr.samples.lakes.iceberg import _Columns
 
     table = catalog.create_table("ns.events", rows(1).schema)
     columns = _Columns.of(table, table.schema())

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gbdtlr.samples import Samples
-from gbdtlr.samples.impressions import Impressions
-from gbdtlr.samples.joining import in_batches
+from gbdtlr.samples.join.impressions import Impressions
+from gbdtlr.samples.join.joining import in_batches
 
 row = st.tuples(st.integers(0, 9), st.integers(0, 3), st.booleans(), st.integers(0, 2))
 

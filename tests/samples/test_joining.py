@@ -18,7 +18,7 @@ from pyarrow import parquet
 from gbdtlr.compute.threads import limited
 from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError, SchemaError
 from gbdtlr.samples import Samples, Tally, opening, read, read_batches
-from gbdtlr.samples.files import File
+from gbdtlr.samples.formats.file import File
 from gbdtlr.samples.opening import read_together
 from gbdtlr.times import from_us
 from tests.samples.outcomes_kit import MINUTE, STAMP, by_hand, clicks, minutes, samples_config, shown

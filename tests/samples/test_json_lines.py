@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from samples_kit import DAY, FOREVER, config, rows, write, write_text
 
-import gbdtlr.samples.jsonl
+import gbdtlr.samples.formats.jsonl
 from gbdtlr.errors import SamplesError, SchemaError
 from gbdtlr.samples import read
-from gbdtlr.samples.files import File
-from gbdtlr.samples.json_columns import Columns, Role, json_batches
-from gbdtlr.samples.jsonl import blocks
+from gbdtlr.samples.formats.file import File
+from gbdtlr.samples.formats.json_columns import Columns, Role, json_batches
+from gbdtlr.samples.formats.jsonl import blocks
 from gbdtlr.values.categories import texts
 from gbdtlr.values.numbers import numbers
 
@@ -26,7 +26,7 @@ NEEDED = {"at": "2024-03-01T00:00:00Z", "known_at": "2024-03-01T01:00:00Z", "lab
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(gbdtlr.samples.jsonl, "_BLOCK", 200)
+    monkeypatch.setattr(gbdtlr.samples.formats.jsonl, "_BLOCK", 200)
 
 
 def line(**values):
@@ -218,14 +218,14 @@ def test_a_cut_line_of_a_file_that_is_whole_is_told(tmp_path):
 
 @pytest.mark.parametrize("shop", ["s", 7])
 def test_lines_may_be_longer_than_any_block(tmp_path, monkeypatch, shop):
-    monkeypatch.setattr(gbdtlr.samples.jsonl, "_BLOCK", 8 << 20)
+    monkeypatch.setattr(gbdtlr.samples.formats.jsonl, "_BLOCK", 8 << 20)
     long = "x" * (3 << 20)
     samples = samples_of(tmp_path, line(shop=shop), line(shop=long, other=long), line(other="y" * (9 << 20)))
     assert [None if t is None else len(t) for t in texts(samples.table["shop"]).to_pylist()] == [1, 3 << 20, 1]
 
 
 def test_lines_without_end_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(gbdtlr.samples.jsonl, "LONGEST", 5000)
+    monkeypatch.setattr(gbdtlr.samples.formats.jsonl, "LONGEST", 5000)
     assert len(samples_of(tmp_path, line(other="x" * 4000), line())) == 2
     text = message(SamplesError, tmp_path, line(), "", line(other="x" * 6000), line())
     assert text == "line 3 is longer than 64 MB; mend the file"
@@ -250,7 +250,7 @@ def test_where_blocks_end_does_not_matter(tmp_path, values, block):
 
     def read_in(size):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(gbdtlr.samples.jsonl, "_BLOCK", size)
+            patch.setattr(gbdtlr.samples.formats.jsonl, "_BLOCK", size)
             columns = Columns(roles)
             batches = [columns.of(each) for each in blocks(File(str(path)))]
         return [t for b in batches for t in texts(b["c"]).to_pylist()], [n for b in batches for n in b["n"].to_pylist()]

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gbdtlr.samples.json_text import json_lines, json_texts, plain_texts
+from gbdtlr.samples.formats.json_text import json_lines, json_texts, plain_texts
 
 texts = st.text(st.characters(codec="utf-8"), max_size=6)
 SCALARS: dict[pa.DataType, st.SearchStrategy[Any]] = {

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from gbdtlr.config import OutcomesConfig
 from gbdtlr.errors import ConfigError
-from gbdtlr.samples.outcomes import Gathering, Outcomes
-from gbdtlr.samples.repeats import Repeats
+from gbdtlr.samples.join.outcomes import Gathering, Outcomes
+from gbdtlr.samples.join.repeats import Repeats
 from gbdtlr.samples.window import NEVER
 from gbdtlr.values.hashing import mix
 
@@ -160,7 +160,7 @@ def test_gathering_outcomes_takes_little_more_than_holding_them():
     """In a process of its own, as memory is a process's."""
     code = """
 import resource, numpy as np
-from gbdtlr.samples.outcomes import Gathering
+from gbdtlr.samples.join.outcomes import Gathering
 from gbdtlr.values.hashing import mix
 n, step = 2**21, 2**16
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from samples_kit import DAY, FOREVER, config, rows, with_column, write
 
-import gbdtlr.samples.parquet
+import gbdtlr.samples.formats.parquet
 from gbdtlr.errors import NoSamplesError, SamplesError
 from gbdtlr.samples import Tally, read, read_batches
-from gbdtlr.samples.files import File
-from gbdtlr.samples.parquet import parquet_batches
+from gbdtlr.samples.formats.file import File
+from gbdtlr.samples.formats.parquet import parquet_batches
 from gbdtlr.samples.tables import read_tables
 from gbdtlr.samples.window import Window
 from gbdtlr.times import to_us
@@ -123,7 +123,7 @@ def test_a_broken_text_in_a_dictionary_that_no_row_has_is_no_fault(tmp_path):
     cfg = config(path)
     broken = next(iter(parquet.ParquetFile(path, read_dictionary=["shop"]).iter_batches(40)))
     later = broken.slice(1)
-    checked = gbdtlr.samples.parquet.checked
+    checked = gbdtlr.samples.formats.parquet.checked
     with pytest.raises(SamplesError, match="row 1, column shop"):
         checked(later, File(str(path)))  # the file has it, whichever rows are wanted
     clean = write(good, tmp_path / "y.parquet")
@@ -142,7 +142,7 @@ def test_a_file_without_rows_is_no_fault(tmp_path, table):
 
 
 def test_long_rows_are_read_few_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(gbdtlr.samples.parquet, "_BATCH_BYTES", 100_000)
+    monkeypatch.setattr(gbdtlr.samples.formats.parquet, "_BATCH_BYTES", 100_000)
     table = with_column(rows(200, step=timedelta(minutes=1)), "shop", [f"{i:05}" * 1000 for i in range(200)])
     table = with_column(table, "unused", [f"{i:05}" * 100_000 for i in range(200)])
     path = write(table, tmp_path / "x.parquet", use_dictionary=False, row_group_size=50)

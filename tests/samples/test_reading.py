@@ -15,7 +15,7 @@ from samples_kit import DAY, FOREVER, FORMATS, config, rows, with_column, write,
 
 from gbdtlr.errors import ConfigError, NoSamplesError
 from gbdtlr.samples import Samples, Tally, read, read_batches
-from gbdtlr.samples.columns import TEXT_DICTIONARY, to_text_dictionary
+from gbdtlr.samples.formats.columns import TEXT_DICTIONARY, to_text_dictionary
 from gbdtlr.times import from_us
 from gbdtlr.values.categories import texts
 
@@ -255,11 +255,11 @@ def test_csv_may_have_a_byte_order_mark_quotes_and_line_breaks_within(tmp_path):
 
 
 def test_large_texts_stream_in_blocks(tmp_path, monkeypatch):
-    import gbdtlr.samples.csv
-    import gbdtlr.samples.jsonl
+    import gbdtlr.samples.formats.csv
+    import gbdtlr.samples.formats.jsonl
 
-    monkeypatch.setattr(gbdtlr.samples.csv, "_BLOCK", 500)
-    monkeypatch.setattr(gbdtlr.samples.jsonl, "_BLOCK", 500)
+    monkeypatch.setattr(gbdtlr.samples.formats.csv, "_BLOCK", 500)
+    monkeypatch.setattr(gbdtlr.samples.formats.jsonl, "_BLOCK", 500)
     whole = read(config(write(rows(300), tmp_path / "x.parquet")), DAY, FOREVER, FOREVER)
     for suffix in (".csv", ".jsonl.gz"):
         samples = read(config(write(rows(300), tmp_path / f"x{suffix}")), DAY, FOREVER, FOREVER)

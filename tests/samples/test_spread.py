@@ -20,8 +20,8 @@ from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SamplesError
 from gbdtlr.samples import Plan, Samples, Tally, Window, deal, joined_batches, read_blocks, spread
 from gbdtlr.samples.batch import Samples as Batch
-from gbdtlr.samples.blocks import joined_impressions
-from gbdtlr.samples.key_times import KeyTimes, are_among, repeats_in
+from gbdtlr.samples.join.blocks import joined_impressions
+from gbdtlr.samples.join.key_times import KeyTimes, are_among, repeats_in
 from tests.samples.outcomes_kit import MINUTE, STAMP, clicks, samples_config, shown
 from tests.samples.samples_kit import DAY, write
 

@@ -17,8 +17,8 @@ from samples_kit import DAY, FOREVER, config, rows, write
 
 from gbdtlr.errors import ConfigError, GbdtlrError, NoSamplesError, SamplesError, SchemaError
 from gbdtlr.samples import Samples, Tally, read, read_batches
-from gbdtlr.samples.files import File
-from gbdtlr.samples.passwords import without_passwords
+from gbdtlr.samples.formats.file import File
+from gbdtlr.samples.lakes.passwords import without_passwords
 from gbdtlr.samples.tables import open_sources
 
 HOUR = timedelta(hours=1)

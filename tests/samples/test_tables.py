@@ -10,20 +10,20 @@ import pytest
 from pyarrow import parquet
 from samples_kit import FORMATS, rows, whole, write, write_text
 
-import gbdtlr.samples.csv
-import gbdtlr.samples.jsonl
+import gbdtlr.samples.formats.csv
+import gbdtlr.samples.formats.jsonl
 import gbdtlr.samples.tables
 from gbdtlr.errors import NoSamplesError, SamplesError
 from gbdtlr.samples.finding import find_files
-from gbdtlr.samples.json_columns import Role
+from gbdtlr.samples.formats.json_columns import Role
+from gbdtlr.samples.formats.writing import TableWriter
 from gbdtlr.samples.tables import open_sources, plain_numbers, read_tables
-from gbdtlr.samples.writing import TableWriter
 
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(gbdtlr.samples.csv, "_BLOCK", 600)
-    monkeypatch.setattr(gbdtlr.samples.jsonl, "_BLOCK", 600)
+    monkeypatch.setattr(gbdtlr.samples.formats.csv, "_BLOCK", 600)
+    monkeypatch.setattr(gbdtlr.samples.formats.jsonl, "_BLOCK", 600)
     monkeypatch.setattr(gbdtlr.samples.tables, "_BATCH_ROWS", 10)
 
 

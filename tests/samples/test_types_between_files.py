@@ -16,7 +16,7 @@ from samples_kit import DAY, FOREVER, config, rows, with_column, write
 from gbdtlr.errors import SchemaError
 from gbdtlr.samples import Samples, read
 from gbdtlr.samples.batch import concat_tables
-from gbdtlr.samples.columns import TEXT_DICTIONARY, feature_column
+from gbdtlr.samples.formats.columns import TEXT_DICTIONARY, feature_column
 from gbdtlr.values.categories import texts
 from gbdtlr.values.numbers import numbers
 

@@ -10,8 +10,8 @@ import pytest
 from samples_kit import FORMATS, rows, whole, write, write_text
 
 from gbdtlr.errors import ConfigError, SamplesError
+from gbdtlr.samples.formats.writing import TableWriter
 from gbdtlr.samples.tables import read_tables
-from gbdtlr.samples.writing import TableWriter
 
 
 @pytest.mark.parametrize("source", [".parquet", ".csv", ".jsonl"])
@@ -130,7 +130,7 @@ def test_times_are_written_where_the_system_has_no_time_zones(tmp_path, monkeypa
     table = pa.table({"t": pa.array([datetime(2024, 3, 1), None], pa.timestamp("us", "UTC"))})
     texts = []
     for knows in (True, False):
-        monkeypatch.setattr("gbdtlr.samples.writing._knows_utc", lambda knows=knows: knows)
+        monkeypatch.setattr("gbdtlr.samples.formats.writing._knows_utc", lambda knows=knows: knows)
         with TableWriter(str(tmp_path / "x.csv")) as writer:
             writer.write(table)
         texts.append((tmp_path / "x.csv").read_text().replace('"', ""))

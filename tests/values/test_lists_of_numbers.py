@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from gbdtlr.errors import DamagedError, FormatError, SchemaError
 from gbdtlr.head import DenseColumn, DenseColumns
 from gbdtlr.head.dense import MOST
-from gbdtlr.samples.lists import list_array
+from gbdtlr.samples.formats.lists import list_array
 from gbdtlr.values.vectors import vectors
 
 SIZE = 3

@@ -10,7 +10,7 @@ import pyarrow.types as pt
 
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SchemaError
-from gbdtlr.samples.lists import dense_column, serves
+from gbdtlr.samples.formats.lists import dense_column, serves
 from gbdtlr.tables import listed
 from gbdtlr.values.arrays import from_numpy, has_value, simple_type, with_nulls
 from gbdtlr.values.categories import is_text, text_dictionary, whole_array, written_of

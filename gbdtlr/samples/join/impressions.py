@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from gbdtlr.config import SamplesConfig
 from gbdtlr.samples.batch import Samples
-from gbdtlr.samples.columns import feature_table
-from gbdtlr.samples.keys import key_hashes
-from gbdtlr.samples.repeats import beside_its_like
+from gbdtlr.samples.formats.columns import feature_table
+from gbdtlr.samples.join.keys import key_hashes
+from gbdtlr.samples.join.repeats import beside_its_like
 from gbdtlr.samples.thinning import row_hashes
 from gbdtlr.samples.window import Faults, Tally, Window, weights_of
 from gbdtlr.values.arrays import from_numpy

@@ -13,7 +13,7 @@ from gbdtlr.compute.parts import Slice
 from gbdtlr.config import SamplesConfig
 from gbdtlr.samples.ahead import in_order_ahead
 from gbdtlr.samples.dealing import Share
-from gbdtlr.samples.impressions import Impressions, Item, impressions_of
+from gbdtlr.samples.join.impressions import Impressions, Item, impressions_of
 from gbdtlr.samples.opening import WIDTH, Reading, in_a_bucket
 from gbdtlr.samples.window import Faults, Tally, Window
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gbdtlr.compute.compiled import read_only
 from gbdtlr.samples.finality import NEVER
-from gbdtlr.samples.kernels import (
+from gbdtlr.samples.join.kernels import (
     FLAGS,
     LATE,
     ONE,

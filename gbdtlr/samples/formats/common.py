@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import pyarrow as pa
 import pyarrow.types as pt
 
-from gbdtlr.samples.json_text import plain_texts
+from gbdtlr.samples.formats.json_text import plain_texts
 from gbdtlr.values.arrays import is_string
 
 _UNITS = ("s", "ms", "us", "ns")

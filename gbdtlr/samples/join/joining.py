@@ -21,15 +21,15 @@ import pyarrow as pa
 
 from gbdtlr.config import AT_ONCE, SamplesConfig
 from gbdtlr.samples.batch import Samples
-from gbdtlr.samples.files import File
 from gbdtlr.samples.finality import NEVER
 from gbdtlr.samples.finding import find_files
-from gbdtlr.samples.impressions import Impressions, Item, impressions_of
+from gbdtlr.samples.formats.file import File
+from gbdtlr.samples.join.impressions import Impressions, Item, impressions_of
+from gbdtlr.samples.join.outcome_files import Read, outcomes_of, read_outcomes
+from gbdtlr.samples.join.outcomes import Outcomes
+from gbdtlr.samples.join.repeats import Repeats
 from gbdtlr.samples.joined import Joined
 from gbdtlr.samples.opening import Placed, Reading, Where, finish, placed, read_together
-from gbdtlr.samples.outcome_files import Read, outcomes_of, read_outcomes
-from gbdtlr.samples.outcomes import Outcomes
-from gbdtlr.samples.repeats import Repeats
 from gbdtlr.samples.thinning import thin_negatives
 from gbdtlr.samples.window import Faults, Tally, Window
 
@@ -58,7 +58,7 @@ def begun_join(cfg: SamplesConfig, window: Window, tally: Tally) -> tuple[int, J
     Raises
     ------
     GbdtlrError
-        The outcomes cannot be read; see :func:`~gbdtlr.samples.outcome_files.read_outcomes`.
+        The outcomes cannot be read; see :func:`~gbdtlr.samples.join.outcome_files.read_outcomes`.
     """
     first_us = first_event(cfg, window)
     length_us = window_us(cfg)

@@ -11,7 +11,7 @@ from gbdtlr.buckets.paths import native
 from gbdtlr.buckets.urls import is_remote, plain_url
 
 if TYPE_CHECKING:
-    from gbdtlr.samples.stored import Stored
+    from gbdtlr.samples.formats.stored import Stored
 
 FORMATS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "json", ".json": "json", ".ndjson": "json"}
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}

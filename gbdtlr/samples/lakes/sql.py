@@ -16,9 +16,9 @@ import pyarrow.types as pt
 from gbdtlr.compute.threads import n_threads
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import ConfigError, SamplesError
-from gbdtlr.samples.columns import check_columns, needed_columns
-from gbdtlr.samples.files import SQL, File
-from gbdtlr.samples.lists import gathered, in_file, numbered_lists, with_lists
+from gbdtlr.samples.formats.columns import check_columns, needed_columns
+from gbdtlr.samples.formats.file import SQL, File
+from gbdtlr.samples.formats.lists import gathered, in_file, numbered_lists, with_lists
 from gbdtlr.samples.window import Tally, Window
 from gbdtlr.times import from_us, to_us, zone
 from gbdtlr.values.times import times

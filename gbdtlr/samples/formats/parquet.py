@@ -12,10 +12,10 @@ import pyarrow.types as pt
 
 from gbdtlr.config import AT_ONCE, SamplesConfig
 from gbdtlr.errors import SamplesError
-from gbdtlr.samples.columns import check_columns, needed_columns, text_columns
-from gbdtlr.samples.files import File
-from gbdtlr.samples.lists import gathered, in_file, numbered_lists, with_lists
-from gbdtlr.samples.stored import View, group_spans
+from gbdtlr.samples.formats.columns import check_columns, needed_columns, text_columns
+from gbdtlr.samples.formats.file import File
+from gbdtlr.samples.formats.lists import gathered, in_file, numbered_lists, with_lists
+from gbdtlr.samples.formats.stored import View, group_spans
 from gbdtlr.samples.window import Tally, Window
 from gbdtlr.times import zone
 from gbdtlr.values.arrays import from_numpy, is_string, present, whole_numbers, with_nulls

@@ -10,9 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 
 from gbdtlr.errors import SamplesError, SchemaError
-from gbdtlr.samples.csv_records import QUOTE_OPEN, csv_header, csv_records
-from gbdtlr.samples.files import File
-from gbdtlr.samples.texts import LONGEST, is_utf8, too_long
+from gbdtlr.samples.formats.csv_records import QUOTE_OPEN, csv_header, csv_records
+from gbdtlr.samples.formats.file import File
+from gbdtlr.samples.formats.texts import LONGEST, is_utf8, too_long
 from gbdtlr.tables import count
 from gbdtlr.values.arrays import from_texts
 from gbdtlr.values.numbers import read_numbers

@@ -14,9 +14,9 @@ from gbdtlr.errors import GbdtlrError, SamplesError
 from gbdtlr.metrics import MAX_WEIGHT
 from gbdtlr.samples.finality import NEVER
 from gbdtlr.samples.finding import find_files
-from gbdtlr.samples.keys import key_hashes
+from gbdtlr.samples.join.keys import key_hashes
+from gbdtlr.samples.join.outcomes import F32, I64, Gathering, Outcomes
 from gbdtlr.samples.opening import Placed, Reading, Where, placed, read_together
-from gbdtlr.samples.outcomes import F32, I64, Gathering, Outcomes
 from gbdtlr.samples.window import Faults, Tally, Window, weights_of
 from gbdtlr.times import format_time, from_us, to_us
 from gbdtlr.values.arrays import from_numpy

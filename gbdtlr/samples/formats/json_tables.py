@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from gbdtlr.samples.common import common_schema
-from gbdtlr.samples.files import File
-from gbdtlr.samples.jsonl import Block, blocks, check_utf8
+from gbdtlr.samples.formats.common import common_schema
+from gbdtlr.samples.formats.file import File
+from gbdtlr.samples.formats.jsonl import Block, blocks, check_utf8
 from gbdtlr.values.categories import from_optional
 from gbdtlr.values.scalars import EXACT
 

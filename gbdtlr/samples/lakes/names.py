@@ -10,7 +10,7 @@ import dataclasses
 from typing import Any
 
 from gbdtlr.config import Config
-from gbdtlr.samples.files import SQL, File
+from gbdtlr.samples.formats.file import SQL, File
 
 DELTA = "delta+"
 ICEBERG = "iceberg+"
@@ -34,11 +34,11 @@ def table_files(path: str) -> list[File]:
         The table cannot be read, or not rightly.
     """
     if path.startswith(DELTA):
-        from gbdtlr.samples.lake_delta import delta_files
+        from gbdtlr.samples.lakes.delta import delta_files
 
         return list(delta_files(path))
     if path.startswith(ICEBERG):
-        from gbdtlr.samples.lake_iceberg import iceberg_files
+        from gbdtlr.samples.lakes.iceberg import iceberg_files
 
         return list(iceberg_files(path))
     return [File(path)]
@@ -47,11 +47,11 @@ def table_files(path: str) -> list[File]:
 def pinned(path: str) -> str:
     """The path with the snapshot that the table has now, if it names none; raises as :func:`table_files`."""
     if path.startswith(DELTA):
-        from gbdtlr.samples.lake_delta import delta_pinned
+        from gbdtlr.samples.lakes.delta import delta_pinned
 
         return delta_pinned(path)
     if path.startswith(ICEBERG):
-        from gbdtlr.samples.lake_iceberg import iceberg_pinned
+        from gbdtlr.samples.lakes.iceberg import iceberg_pinned
 
         return iceberg_pinned(path)
     return path

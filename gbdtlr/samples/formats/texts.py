@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from gbdtlr.errors import SamplesError
-from gbdtlr.samples.files import File
+from gbdtlr.samples.formats.file import File
 
 LONGEST = 64 << 20
 """Longest line of JSON, or row of CSV, in bytes."""

@@ -10,8 +10,8 @@ import io
 from collections.abc import Iterator
 
 from gbdtlr.errors import SamplesError
-from gbdtlr.samples.files import File
-from gbdtlr.samples.texts import BOM, LONGEST, check_text, is_utf8, whole_lines
+from gbdtlr.samples.formats.file import File
+from gbdtlr.samples.formats.texts import BOM, LONGEST, check_text, is_utf8, whole_lines
 
 QUOTE_OPEN = "unexpected end of data"  # Python's words
 

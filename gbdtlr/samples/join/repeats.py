@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gbdtlr.compute.compiled import read_only
-from gbdtlr.samples.kernels import mark, mark_twice, marked, repeats
+from gbdtlr.samples.join.kernels import mark, mark_twice, marked, repeats
 from gbdtlr.values.hashing import U64
 
 I64 = npt.NDArray[np.int64]

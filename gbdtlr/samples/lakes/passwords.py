@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gbdtlr.errors import GbdtlrError
-from gbdtlr.samples.files import File
+from gbdtlr.samples.formats.file import File
 
 _LONGEST = 160
 """Letters of a query that are told of it."""

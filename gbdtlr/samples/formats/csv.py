@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gbdtlr.config import SamplesConfig
-from gbdtlr.samples import csv_faults
-from gbdtlr.samples.columns import check_columns, needed_columns
-from gbdtlr.samples.csv_records import csv_header
-from gbdtlr.samples.files import File
-from gbdtlr.samples.lists import gathered, in_file, numbered_lists, with_lists
-from gbdtlr.samples.texts import LONGEST, whole_lines
+from gbdtlr.samples.formats import csv_faults
+from gbdtlr.samples.formats.columns import check_columns, needed_columns
+from gbdtlr.samples.formats.csv_records import csv_header
+from gbdtlr.samples.formats.file import File
+from gbdtlr.samples.formats.lists import gathered, in_file, numbered_lists, with_lists
+from gbdtlr.samples.formats.texts import LONGEST, whole_lines
 from gbdtlr.values import scalars
 from gbdtlr.values.arrays import empty_as_null, from_numpy, from_texts, present, true_rows, with_nulls
 from gbdtlr.values.numbers import read_numbers

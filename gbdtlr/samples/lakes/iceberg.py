@@ -15,9 +15,9 @@ import pyarrow.types as pt
 
 from gbdtlr.buckets.urls import is_remote, plain_url
 from gbdtlr.errors import ConfigError, GbdtlrError, NoSamplesError, SamplesError
-from gbdtlr.samples.files import File
-from gbdtlr.samples.passwords import without_passwords
-from gbdtlr.samples.stored import Bounds, Stored
+from gbdtlr.samples.formats.file import File
+from gbdtlr.samples.formats.stored import Bounds, Stored
+from gbdtlr.samples.lakes.passwords import without_passwords
 
 _PATH = re.compile(
     r"^iceberg\+(?P<catalog>[^:?]+):(?P<table>[^?]+)(\?snapshot=(?P<snapshot>-?\d+)(&schema=(?P<schema>\d+))?)?$"

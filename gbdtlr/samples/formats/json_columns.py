@@ -17,10 +17,10 @@ import pyarrow as pa
 
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SamplesError, SchemaError
-from gbdtlr.samples.columns import check_columns, needed_columns
-from gbdtlr.samples.files import File
-from gbdtlr.samples.jsonl import Block, blocks, check_utf8
-from gbdtlr.samples.lists import list_array
+from gbdtlr.samples.formats.columns import check_columns, needed_columns
+from gbdtlr.samples.formats.file import File
+from gbdtlr.samples.formats.jsonl import Block, blocks, check_utf8
+from gbdtlr.samples.formats.lists import list_array
 from gbdtlr.values import scalars
 from gbdtlr.values.arrays import from_numpy, from_values, with_nulls
 from gbdtlr.values.categories import from_optional

@@ -1,6 +1,6 @@
 """Spread: the join of impressions with their outcomes over parts that are in many places; each file is read once.
 
-The same samples in the same batches as of :func:`gbdtlr.samples.joining.joined_batches`, in three steps:
+The same samples in the same batches as of :func:`gbdtlr.samples.join.joining.joined_batches`, in three steps:
 
 1. Each share of the files is read and put in order of time, and of its keys and times there are parts by key: each has
    all impressions of some keys, and so tells which of them repeat an earlier one; of these there are few.
@@ -27,20 +27,20 @@ from gbdtlr.compute.parts import Parts, Slice, Span
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SamplesError
 from gbdtlr.samples.batch import Samples
-from gbdtlr.samples.blocks import Block, joined_impressions, notes_of_block, told_of
 from gbdtlr.samples.dealing import Share
-from gbdtlr.samples.impressions import Impressions
-from gbdtlr.samples.joining import (
+from gbdtlr.samples.join.blocks import Block, joined_impressions, notes_of_block, told_of
+from gbdtlr.samples.join.impressions import Impressions
+from gbdtlr.samples.join.joining import (
     Join,
     begun_join,
     impression_files,
     labelled_block,
     window_us,
 )
-from gbdtlr.samples.key_times import KeyTimes, are_among, repeats_in
+from gbdtlr.samples.join.key_times import KeyTimes, are_among, repeats_in
+from gbdtlr.samples.join.outcome_files import outcomes_of
+from gbdtlr.samples.join.outcomes import I64, Outcomes
 from gbdtlr.samples.opening import check_seen
-from gbdtlr.samples.outcome_files import outcomes_of
-from gbdtlr.samples.outcomes import I64, Outcomes
 from gbdtlr.samples.thinning import thin_negatives
 from gbdtlr.samples.window import Tally, Window
 from gbdtlr.values.hashing import U64
@@ -104,7 +104,7 @@ class Plan:
 
     @classmethod
     def of(cls, cfg: SamplesConfig, window: Window, only: Container[str] | None) -> Plan:
-        """What is to be read for :func:`~gbdtlr.samples.joining.joined_batches`; parameters and errors as there."""
+        """What is to be read for :func:`~gbdtlr.samples.join.joining.joined_batches`; as there."""
         tally = Tally()
         first_us, join = begun_join(cfg, window, tally)
         reach, placed = impression_files(cfg, window, first_us, tally, only)

@@ -18,9 +18,9 @@ import pyarrow.types as pt
 from gbdtlr.buckets.paths import native
 from gbdtlr.buckets.urls import is_remote, plain_url
 from gbdtlr.errors import ConfigError, SamplesError
-from gbdtlr.samples.common import conformed
-from gbdtlr.samples.files import READABLE, File
-from gbdtlr.samples.json_text import json_lines, plain_texts
+from gbdtlr.samples.formats.common import conformed
+from gbdtlr.samples.formats.file import READABLE, File
+from gbdtlr.samples.formats.json_text import json_lines, plain_texts
 from gbdtlr.values.arrays import is_string
 
 _FAR_S = 28_000 * 365 * 86400  # from 1970 on: soon after, Arrow has no text for a time

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gbdtlr.errors import SamplesError
-from gbdtlr.samples.files import File
-from gbdtlr.samples.texts import BOM, LONGEST, check_text, is_utf8, too_long
+from gbdtlr.samples.formats.file import File
+from gbdtlr.samples.formats.texts import BOM, LONGEST, check_text, is_utf8, too_long
 
 _BLOCK = 8 << 20
 _DEEP = 100

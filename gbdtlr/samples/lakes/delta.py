@@ -20,8 +20,8 @@ from gbdtlr.buckets.clouds import shared_settings
 from gbdtlr.buckets.paths import native
 from gbdtlr.buckets.urls import SCHEMES, is_remote, plain_url
 from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError
-from gbdtlr.samples.files import File
-from gbdtlr.samples.stored import Bounds, Stored
+from gbdtlr.samples.formats.file import File
+from gbdtlr.samples.formats.stored import Bounds, Stored
 
 _PATH = re.compile(r"^delta\+(?P<place>.+?)(\?version=(?P<version>\d+))?$", re.DOTALL)
 _READABLE = {
