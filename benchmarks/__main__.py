@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=threads.n_threads(), help="threads every system may use")
     parser.add_argument("--repeats", type=int, default=5, help="measured runs of each system")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the rows, for a quick look")
-    parser.add_argument("--only", metavar="PART", help="a part of a benchmark that has parts (engine, labels)")
+    parser.add_argument("--only", metavar="PART", help="a part of a benchmark that has parts (engine, labels, prior)")
     return parser
 
 

@@ -1,4 +1,5 @@
-"""The heads that are compared: the product's blend with and without parts of it, FTRL, LightGBM's refit, bare trees."""
+"""The heads that are compared: the product's blend with and without parts of it, that of 0.1.0, FTRL, LightGBM's refit,
+bare trees."""
 
 from __future__ import annotations
 
@@ -6,14 +7,14 @@ import dataclasses
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from unittest.mock import patch
 
 import numpy as np
 
 from benchmarks.served import Margins, Rows, Stream
 from gbdtlr.compute.parts import Parts
-from gbdtlr.head import Candidates, Codes, Head, Layout, OnlineHead, Record, fit_candidates, pieces
+from gbdtlr.head import Candidates, Codes, Head, Layout, OnlineHead, Record, blend, fit_candidates, pieces
 from gbdtlr.head.dense import NO_DENSE, DenseColumns
 from gbdtlr.jobs import hindsight
 from gbdtlr.jobs.grid import prior_of, ridges_for, settings_of
@@ -90,6 +91,48 @@ class Blend:
             if len(rows):
                 served.append((pieces([self.codes(stream, model, rows)]), candidates))
         return served
+
+
+OLD_L2, OLD_CAUTION = (3.0, 30.0, 300.0, 3000.0), 10.0
+"""Of version 0.1.0: the ridges of its grid, each of all kinds of weight, and what held its blend to equal shares."""
+
+
+@dataclass
+class Old(Blend):
+    """The head of version 0.1.0: sixteen settings with one ridge for all kinds, blended from equal shares by what the
+    candidates said that were live when a label became known, and not when its row happened."""
+
+    with_hindsight: bool = False
+    with_ridges: bool = False
+
+    def fit(self, stream: Stream, model: Model, as_of: datetime) -> Head:
+        head = dataclasses.replace(stream.config.head, l2=OLD_L2)
+        stream = dataclasses.replace(stream, config=stream.config.replace(head=head))
+        with patch.multiple(blend, CAUTION=OLD_CAUTION, prior_shares=lambda n: np.full(n, 1.0 / n)):
+            return super().fit(stream, model, as_of)
+
+    def _served(self, stream: Stream, as_of: datetime) -> list[tuple[Parts[Codes], Candidates]]:
+        if not self.live:
+            return []
+        since, model, candidates = self.live[-1]
+        rows = stream.newly_known(since, as_of, since - stream.config.head.window, as_of)
+        return [(pieces([self.codes(stream, model, rows)]), candidates)] if len(rows) else []
+
+
+@dataclass
+class Renewed:
+    """A blend in a new store, again and again: after so long it has all forgotten."""
+
+    every: timedelta
+    with_hindsight: bool = True
+    seconds: list[float] = field(default_factory=list)
+    begun: datetime | None = None
+    store: Blend = field(default_factory=Blend)
+
+    def serve(self, stream: Stream, model: Model, as_of: datetime, rows: Rows) -> Margins:
+        if self.begun is None or as_of - self.begun >= self.every:
+            self.begun, self.store = as_of, Blend(self.with_hindsight, seconds=self.seconds)
+        return self.store.serve(stream, model, as_of, rows)
 
 
 @dataclass
