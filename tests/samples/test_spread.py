@@ -18,8 +18,9 @@ from gbdtlr.compute import threads
 from gbdtlr.compute.parts import Parts
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SamplesError
-from gbdtlr.samples import Plan, Samples, Tally, Window, deal, joined_batches, read_blocks, spread
+from gbdtlr.samples import Plan, Samples, Tally, Window, deal, joined_batches, read_blocks
 from gbdtlr.samples.batch import Samples as Batch
+from gbdtlr.samples.join import spread
 from gbdtlr.samples.join.blocks import joined_impressions
 from gbdtlr.samples.join.key_times import KeyTimes, are_among, repeats_in
 from tests.samples.outcomes_kit import MINUTE, STAMP, clicks, samples_config, shown
