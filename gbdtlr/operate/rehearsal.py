@@ -37,7 +37,8 @@ BEGIN, LONG_AFTER = 80, 30
 """Hour at which a model's life begins, and hours after which more samples are new than are all looked at."""
 HANDFUL, FEW, MANY = 60, 3_000, SUBSAMPLE_FROM * HOURS // BEGIN + HOURS
 FEATURES = ("x", "y", "z")
-IDS = ("u", "v")
+IDS = {"u": 700, "v": 50_000}
+"""How many there are in each column: some that come often, and are fitted with the leaves, and some that do not."""
 
 Step = Callable[[], object]
 
@@ -134,7 +135,7 @@ def _samples(model: Model) -> pa.Table:
     margin = values["x"] + np.sin(3 * values["y"]) - 1
     columns = {name: from_numpy(each) for name, each in values.items()}
     columns["c"] = pa.array(rng.choice(["red", "green", "blue"], n).tolist(), pa.string())
-    columns |= {name: from_numpy(rng.integers(0, 700, n)) for name in IDS}
+    columns |= {name: from_numpy(rng.integers(0, n_ids, n)) for name, n_ids in IDS.items()}
     columns["weight"] = from_numpy(np.full(n, 1e9 if model.heavy else 1.0) * rng.uniform(0.5, 1.5, n))
     columns["label"] = from_numpy((rng.random(n) < 1 / (1 + np.exp(-margin))).astype(np.int8))
     us = (HOURS - (np.arange(n)[::-1] + 0.5) * min(HOURS / n, 1.0)) * 3600e6
@@ -158,7 +159,7 @@ def _config(folder: Path, model: Model, **head: Any) -> Config:
             "store": str(folder / "store"),
             "samples": samples,
             "trees": {"window": "30d", "params": params},
-            "head": {"window": "30d", "wide_buckets": 1024, **head},
+            "head": {"window": "30d", "wide_buckets": 2**16, **head},
         }
     )
 

@@ -171,7 +171,8 @@ class Apart:
         sums = np.zeros((len(self._chunks), 2, block.width))
         spare = block.width - len(block.lanes)
         group = (*(self._group[lane] for lane in block.lanes), *(0,) * spare)
-        l2 = np.pad(self._l2[:, block.lanes], ((0, 0), (0, spare)), constant_values=1)
+        # A column's in a row, whatever was taken: kernels are compiled for each way that arrays may lie.
+        l2 = np.ascontiguousarray(np.pad(self._l2[:, block.lanes], ((0, 0), (0, spare)), constant_values=1))
         step = change.astype(np.float32)
 
         def work(chunk: int) -> None:

@@ -59,7 +59,7 @@ class Groups:
     def places_of(self, leaves: NDArray[np.unsignedinteger]) -> NDArray[np.uint16]:
         """Each row's place in the table of each group, (n_groups, n), from its leaves, (n_trees, n)."""
         place = np.empty((len(self.places) - 1, leaves.shape[1]), np.uint16)
-        kernels.find_places(leaves, self.offsets, self.first_tree, place)
+        kernels.find_places(np.ascontiguousarray(leaves), self.offsets, self.first_tree, place)
         return place
 
     def table(self, leaves: Lines) -> NDArray[np.float32]:
