@@ -6,19 +6,24 @@ for the blend to judge. Dense columns have a strength of their own, which is giv
 vary by, they tell themselves. After a fit with ridge a, with w the weights of a kind and h their curvature, the next
 ridge is::
 
-    (sum of h / (h + a) + 1) / (sum of w^2 + 1 / a0)
+    r (sum of h / (h + a) + 1) / (sum of w^2 + 1 / a0)
 
 the count of weights that the samples determine over the sum of their squares; a0, what is believed before there are
 samples, counts as one weight, so that a kind of few weights stays near it. Some steps are made an update, each with the
 weights ``w (h + a) / (h + a')`` that the ridge a' of the step before would give where no two weights said the same.
 
-Where clicks are rare and most ids have few rows, weights so found vary by less than the ids that come; by how much less
-is the blend's to find out. Candidates whose leaves are pulled least have the ridge that is found, and it is found from
-them; those whose leaves are pulled most, which leave most to the ids, have a part of it.
+r is what the gradient varies by, as a multiple of the curvature. Samples of weight s have s of curvature and s^2 of
+variance: a sample that has half faded says half as much of a weight as a new one, with a quarter of its noise. Were the
+noise taken for as much as the curvature, as it is where all samples weigh 1, half a half-life's ids would look like
+noise, and be pulled twice as strongly as they should.
+
+Candidates whose leaves are pulled least have the ridge that is found, and it is found from them; those whose leaves are
+pulled most, which leave most to the ids, have a part of it.
 
 Source
 ------
-MacKay 1992, Bayesian interpolation, section 4.3; the added terms are a gamma prior.
+MacKay 1992, Bayesian interpolation, section 4.3; the added terms are a gamma prior. White 1982, Maximum likelihood
+estimation of misspecified models, for r.
 """
 
 from __future__ import annotations
@@ -43,7 +48,7 @@ LOW, HIGH = 1e-2, 1e6
 STEPS = 3
 """Of the formula at each update: what the weights would be with the ridge of one, the diagonal of the curvature tells
 the next. Without that a store needs as many updates more to find out."""
-BOLDEST = 0.25
+BOLDEST = 0.5
 """What the ridges that are found are multiplied by where the leaves are pulled most."""
 FACTOR = 10.0
 """What a ridge changes by at most in one step: its curvature is a diagonal, which many weights that say the same
@@ -148,6 +153,7 @@ class Ridges:
         layout: Layout,
         lines: NDArray[np.floating],
         curvature: NDArray[np.floating],
+        noise: NDArray[np.float64],
         group_of_lane: Sequence[int],
         prior: Prior,
     ) -> Ridges:
@@ -160,6 +166,7 @@ class Ridges:
         ----------
         lines : (n_params, lanes), distances from the anchor
         curvature : (n_groups, n_wide_params), diagonal of the Hessian without ridges
+        noise : (n_groups,), variance of the gradient as a multiple of the curvature
         group_of_lane : (lanes,)
         """
         values, groups, shares = self.values.copy(), np.asarray(group_of_lane), self.shares
@@ -176,7 +183,7 @@ class Ridges:
                 for _ in range(STEPS):
                     counted = float((held / (held + step)).sum())
                     squares = float(np.square(moved / (held + step)).sum())
-                    step = (counted + 1.0) / (squares + 1.0 / prior.start_of(kind))
+                    step = noise[group] * (counted + 1.0) / (squares + 1.0 / prior.start_of(kind))
                 step = min(max(step, ridge / FACTOR), ridge * FACTOR)
                 values[k, own] = min(max(step, LOW), HIGH) * shares[own] / shares[lane]
         return Ridges(self.kinds, values)

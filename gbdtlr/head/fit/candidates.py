@@ -244,7 +244,7 @@ def fit_candidates(
     background = objective.background(slowest(settings))
     layout, found = objective.layout, ridges
     if ridges is not None and prior is not None and prior.finds(layout):
-        found = ridges.stepped(layout, lines, curvature.exact.T, objective.half_of_lane, prior)
+        found = ridges.stepped(layout, lines, curvature.exact.T, curvature.noise, objective.half_of_lane, prior)
     return Candidates(tuple(settings), layout, lines, background, passes, ridges, found)
 
 

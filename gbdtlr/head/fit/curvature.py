@@ -52,6 +52,7 @@ class Curvature:
         core: Core,
         wide: NDArray[np.float32],
         group_of_lane: Sequence[int],
+        noise: NDArray[np.float64],
     ) -> None:
         """Curvature of the core's parameters, and of wide parameters by themselves.
 
@@ -59,9 +60,10 @@ class Curvature:
         ----------
         wide : float32 (n_wide_params, n_groups), diagonal of the Hessian, without l2
         group_of_lane : (lanes,), index into the groups
+        noise : (n_groups,), variance of the gradient as a multiple of the curvature, see ``ridges``
         """
         self._of_lane = of_lane
-        self.core, self.group_of_lane, self.exact = core, group_of_lane, wide
+        self.core, self.group_of_lane, self.exact, self.noise = core, group_of_lane, wide, noise
 
     @property
     def wide(self) -> NDArray[np.float32]:
@@ -111,7 +113,7 @@ class SubsampledNewton(Curvature):
         l2 : (n_core, lanes)
         steps, enough : as of ``conjugate_gradients``
         """
-        super().__init__(guess._of_lane, guess.core, guess.exact, guess.group_of_lane)
+        super().__init__(guess._of_lane, guess.core, guess.exact, guess.group_of_lane, guess.noise)
         place = self.core.place[rows.wide]
         self._wide = np.ascontiguousarray(place[(place != self.core.others).any(axis=1)])  # columns with busy buckets
         self._dense, self._strength = rows.dense, rows.strength

@@ -104,9 +104,13 @@ class Strengths:
 
 
 def sums(strengths: Strengths) -> NDArray[np.float64]:
-    """Sum of a part's strengths, and of their squares, for each group: (2, n_groups)."""
-    groups = (strengths.of_group(group) for group in range(len(strengths.half_of_group)))
-    return np.array([[each.sum(dtype=np.float64), np.square(each).sum(dtype=np.float64)] for each in groups]).T
+    """Sum of a part's strengths, of their squares, and of what they are times the weights, for each group: (3,
+    n_groups)."""
+    found = []
+    for group, half in enumerate(strengths.half_of_group):
+        each, weight = strengths.of_group(group), strengths.part.weight[half]
+        found.append([each.sum(dtype=np.float64), *(each.astype(np.float64) @ times for times in (each, weight))])
+    return np.array(found).T
 
 
 def wide_sums(strengths: Strengths, n: int) -> tuple[OwnLines, ...]:
@@ -167,7 +171,7 @@ def curvature_of(window: Window, half_of_lane: Sequence[int], ridges: Ridges, at
     half_of_group = range(max(half_of_lane) + 1) if at is None else half_of_lane
     group_of_lane = list(half_of_lane if at is None else range(len(l2)))
     strengths = window.parts.derive(Strengths.of, window.layout, half_of_group, at)
-    totals, squares = np.stack(strengths.map(sums), axis=1)  # (n_parts, n_groups) each
+    totals, squares, noise = np.stack(strengths.map(sums), axis=1)  # (n_parts, n_groups) each
     wide = _wide_diagonal(window, strengths, len(half_of_group))
     none = np.zeros((window.layout.dense.n, len(half_of_group)))
     dense = strengths.sum(dense_sums, zero=none) if len(none) else none
@@ -193,7 +197,7 @@ def curvature_of(window: Window, half_of_lane: Sequence[int], ridges: Ridges, at
         inverted[lane] = SampledCurvature(*samples[lane], l2_core[:, lane], window.layout.leaves)
 
     threads.run(len(l2), invert)
-    guess = Curvature(inverted, core, wide, group_of_lane)
+    guess = Curvature(inverted, core, wide, group_of_lane, noise.sum(axis=0) / np.maximum(totals.sum(axis=0), NOTHING))
     if not subsampled:
         return guess
     thin = l2_core.astype(np.float32)

@@ -125,7 +125,7 @@ def _with_next_ridges(fitted: Candidates, memory: Memory, prior: Prior | None) -
         return fitted
     half = [memory.half_lives.index(setting.half_life) for setting in fitted.settings]
     wide = memory.total_diagonal()[:, fitted.layout.ids]
-    found = fitted.ridges.stepped(fitted.layout, fitted.lines, wide, half, prior)
+    found = fitted.ridges.stepped(fitted.layout, fitted.lines, wide, memory.noise, half, prior)
     return replace(fitted, found=found)
 
 

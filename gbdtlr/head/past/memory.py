@@ -11,7 +11,7 @@ is in the sample; the many ids outside have their diagonal, and cost an update n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
@@ -28,6 +28,11 @@ from gbdtlr.head.past.weighed import Weighed, half_lives_of
 FORMAT = 1
 DENSE = 512
 RANK = 64
+LONG = 0.5
+"""What gradients vary by, as a multiple of the curvature, where samples go back many half-lives: what memories that do
+not say are taken for."""
+NOTHING = 1e-30
+"""Stands for a curvature of zero where one is divided by."""
 SAMPLE = 2**16
 """Rows the factor is made from, drawn where there are more; the diagonal is of all."""
 Floats = NDArray[np.float32]
@@ -43,25 +48,39 @@ class Memory:
     diagonal : float32 (n_half_lives, n_params), without the factor's
     core : int64 (n_core,), the factor's parameters in rising order: leaves, some wide buckets, dense columns, the bias
     factor : float32 (n_half_lives, rank, n_core)
+    squares : float64 (n_half_lives,), what the gradient of the bias varies by
     """
 
     half_lives: tuple[timedelta, ...]
     diagonal: Floats
     core: NDArray[np.int64]
     factor: Floats
+    squares: NDArray[np.float64]
 
     @classmethod
     def empty(cls, half_lives: Sequence[timedelta], n_params: int) -> Memory:
         """Memory of no samples."""
         n, core = len(half_lives), np.arange(n_params)
         diagonal, factor = np.zeros((n, n_params), np.float32), np.zeros((n, 0, n_params), np.float32)
-        return cls(tuple(half_lives), diagonal, core, factor)
+        return cls(tuple(half_lives), diagonal, core, factor, np.zeros(n))
+
+    @property
+    def noise(self) -> NDArray[np.float64]:
+        """What gradients vary by, as a multiple of the curvature, (n_half_lives,); see ``ridges``."""
+        return self.squares / np.maximum(self._of_bias(), NOTHING)
+
+    def _of_bias(self) -> NDArray[np.float64]:
+        """The bias's curvature, (n_half_lives,)."""
+        factor = self.factor[:, :, -1].astype(np.float64)
+        bias: NDArray[np.float64] = self.diagonal[:, -1] + np.einsum("hr,hr->h", factor, factor)
+        return bias
 
     def faded(self, passed: timedelta) -> Memory:
         """The memory a time later: each half-life halves what it holds."""
-        fade = np.array([2.0 ** -(passed / half_life) for half_life in self.half_lives], np.float32)
+        exact = np.array([2.0 ** -(passed / half_life) for half_life in self.half_lives])
+        fade = exact.astype(np.float32)
         diagonal, factor = fade[:, None] * self.diagonal, np.sqrt(fade)[:, None, None] * self.factor
-        return Memory(self.half_lives, diagonal, self.core, factor)
+        return replace(self, diagonal=diagonal, factor=factor, squares=exact**2 * self.squares)
 
     def total_diagonal(self) -> Floats:
         """Diagonal of the Hessians, float32 (n_half_lives, n_params)."""
@@ -73,13 +92,13 @@ class Memory:
         """The same in other parameters: parameter p becomes ``columns[p]`` of ``n_params``; new ones hold nothing."""
         diagonal = np.zeros((len(self.half_lives), n_params), np.float32)
         diagonal[:, columns] = self.diagonal
-        return Memory(self.half_lives, diagonal, columns[self.core], self.factor)
+        return replace(self, diagonal=diagonal, core=columns[self.core])
 
     def of(self, columns: NDArray[np.intp]) -> Memory:
         """Only those parameters, given in rising order; what is known of others is dropped."""
         kept = np.isin(self.core, columns)
         core = columns.searchsorted(self.core[kept])
-        return Memory(self.half_lives, self.diagonal[:, columns], core, self.factor[:, :, kept])
+        return replace(self, diagonal=self.diagonal[:, columns], core=core, factor=self.factor[:, :, kept])
 
     def learn(self, samples: Weighed, sample: int | None = None) -> Memory:
         """Memory with samples added.
@@ -108,13 +127,14 @@ class Memory:
 
         threads.run(n_half, work)
         total[:, core] -= np.einsum("hrp,hrp->hp", factor, factor)
-        return Memory(self.half_lives, np.maximum(total, 0.0).astype(np.float32), core, factor)
+        squares = self.squares + samples.squares()
+        return Memory(self.half_lives, np.maximum(total, 0.0).astype(np.float32), core, factor, squares)
 
     def to_bytes(self) -> bytes:
         """The memory as an npz; equal memories give equal bytes."""
         seconds = np.array([half_life.total_seconds() for half_life in self.half_lives])
         arrays = {"half_lives_s": seconds, "diagonal": self.diagonal, "core": self.core, "factor": self.factor}
-        return to_npz(arrays, FORMAT, compress=False)
+        return to_npz({**arrays, "squares": self.squares}, FORMAT, compress=False)
 
     @classmethod
     def from_bytes(cls, data: bytes, fitted: Candidates) -> Memory:
@@ -137,13 +157,16 @@ class Memory:
                 checked(arrays["diagonal"], np.float32, (len(half_lives), n)),
                 core,
                 checked(arrays["factor"], np.float32, (len(half_lives), rank, len(core))),
+                checked(arrays["squares"], np.float64, (len(half_lives),)) if "squares" in arrays else np.zeros(0),
             )
+            if "squares" not in arrays:
+                memory = replace(memory, squares=LONG * memory._of_bias())
             shared = [*range(layout.n_leaves), *range(layout.linear.start, n)]
             if (np.diff(core) <= 0).any() or not (np.isin(shared, core).all() and core[0] >= 0 and core[-1] < n):
                 raise ValueError("its core is none of the candidates'")
             if half_lives != half_lives_of(fitted):
                 raise ValueError("its half-lives are not those of the candidates")
-            if not np.isfinite(memory.factor).all() or not (memory.diagonal >= 0).all():
+            if not np.isfinite(memory.factor).all() or not ((memory.diagonal >= 0).all() and (memory.squares >= 0).all()):
                 raise ValueError("not all of its numbers can be")
         except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise DamagedError(f"the head's memory is damaged: {error}") from None

@@ -34,12 +34,14 @@ class WeighedPart:
     wide : int32 (n_wide, n), parameters of their buckets
     dense : float32 (n_dense, n)
     strength : float32 (n_half_lives, n), ``s p (1 - p)``
+    squares : float64 (n_half_lives,), sum of ``s^2 p (1 - p)``
     """
 
     leaves: NDArray[np.unsignedinteger]
     wide: NDArray[np.int32]
     dense: NDArray[np.float32]
     strength: NDArray[np.float32]
+    squares: NDArray[np.float64]
 
     @classmethod
     def of(cls, codes: Codes, fitted: Candidates, as_of: datetime) -> WeighedPart:
@@ -47,13 +49,16 @@ class WeighedPart:
         half_lives, settings = half_lives_of(fitted), fitted.settings
         lanes = [[k for k, each in enumerate(settings) if each.half_life == half_life] for half_life in half_lives]
         strength, start = np.empty((len(half_lives), len(codes)), np.float32), 0
+        squares = np.zeros(len(half_lives))
         for block in codes.blocks(BLOCK):
             p = sigmoid(fitted.margins(block)[:, : len(settings)])
             spread, rows = p * (1.0 - p), slice(start, start + len(block))
             for h, half_life in enumerate(half_lives):
-                strength[h, rows] = block.weight * decay(block, half_life, as_of) * spread[:, lanes[h]].mean(axis=1)
+                weight = block.weight * decay(block, half_life, as_of)
+                strength[h, rows] = weighed = weight * spread[:, lanes[h]].mean(axis=1)
+                squares[h] += float(weighed @ weight)
             start = rows.stop
-        return cls(codes.leaves, fitted.layout.wide_parameters(codes.buckets), codes.dense, strength)
+        return cls(codes.leaves, fitted.layout.wide_parameters(codes.buckets), codes.dense, strength, squares)
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,10 @@ class Weighed:
         """Diagonal of the curvature of one half-life, (n_params,)."""
         return self.parts.sum(diagonal, half, self.layout, zero=np.zeros(self.layout.n))
 
+    def squares(self) -> NDArray[np.float64]:
+        """Variance of the gradient of a weight that all rows have, of each half-life, (n_half_lives,)."""
+        return self.parts.sum(squares)
+
     def sampled(self, half: int, most: int) -> Rows:
         """The rows of one half-life, or ``most`` of them, drawn in proportion to their strength, that stand for all."""
         if self.n <= most:
@@ -114,6 +123,11 @@ def diagonal(part: WeighedPart, half: int, layout: Layout) -> NDArray[np.float64
     out[layout.linear] = squares_of(part.dense, strength)
     out[layout.bias] += strength.sum(dtype=np.float64)
     return out
+
+
+def squares(part: WeighedPart) -> NDArray[np.float64]:
+    """Sum of ``s^2 p (1 - p)`` of a part's rows, of each half-life."""
+    return part.squares
 
 
 def total(part: WeighedPart, half: int) -> float:

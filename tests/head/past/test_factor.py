@@ -61,7 +61,11 @@ def test_a_sample_stands_for_all_rows() -> None:
     cuts = [0, 2000, 2000, 6000]
     parts = [
         WeighedPart(
-            rows.leaves[:, a:b], rows.wide[:, a:b], rows.dense[:, a:b], np.stack([strength, 0 * strength])[:, a:b]
+            rows.leaves[:, a:b],
+            rows.wide[:, a:b],
+            rows.dense[:, a:b],
+            np.stack([strength, 0 * strength])[:, a:b],
+            np.zeros(2),
         )
         for a, b in pairwise(cuts)
     ]
