@@ -5,17 +5,20 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from unittest.mock import patch
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.served import Margins, Rows, Stream
 from gbdtlr.compute.parts import Parts
-from gbdtlr.head import Candidates, Codes, Head, Layout, OnlineHead, Record, blend, fit_candidates, pieces
+from gbdtlr.head import Candidates, Codes, Head, Layout, OnlineHead, Record, blend, fit_candidates, levels, pieces
 from gbdtlr.head.dense import NO_DENSE, DenseColumns
+from gbdtlr.head.levels import levelled
 from gbdtlr.jobs import hindsight
 from gbdtlr.jobs.grid import prior_of, ridges_for, settings_of
 from gbdtlr.jobs.methods import FIRST_STEPS, rule_of
@@ -34,6 +37,7 @@ class Blend:
 
     with_hindsight: bool = True
     with_ridges: bool = True
+    with_levels: bool = True
     dense: DenseColumns = NO_DENSE
     seconds: list[float] = field(default_factory=list)
     live: list[tuple[datetime, Model, Candidates]] = field(default_factory=list)
@@ -55,19 +59,32 @@ class Blend:
         config, head = stream.config, stream.config.head
         if not self.live and self.with_hindsight:
             window = self.window(stream, stream.known(as_of - config.trees.window, as_of))
-            with nullcontext() if self.with_ridges else patch.object(hindsight, "ridges_for", lambda *_: None):
+            with self._parts():
                 past = hindsight.of_samples(config, window, as_of, {}, self.dense)
             self.past = None if past is None else past.fits
         begin = time.process_time()
         window_codes = pieces([self.codes(stream, model, stream.known(as_of - head.window, as_of))])
-        candidates = self._fitted(stream, model, as_of, window_codes)
-        if self.record is None:
-            self.record = self.past.record if self.past is not None else Record.blank(candidates.names, as_of)
-        self.record = self.record.learn(self._served(stream, as_of), as_of, head.blend_half_life)
-        blended = candidates.blended(self.record.weights)
+        with self._parts():
+            candidates = self._fitted(stream, model, as_of, window_codes)
+            if self.record is None:
+                self.record = self.past.record if self.past is not None else Record.blank(candidates.names, as_of)
+            self.record = self.record.learn(self._served(stream, as_of), as_of, head.blend_half_life)
+            if self.with_levels:
+                candidates = levelled(candidates, window_codes, self.record.weights, as_of)
+            blended = candidates.blended(self.record.weights)
         self.seconds.append(time.process_time() - begin)
         self.live = [*self.live[-8:], (as_of, model, candidates)]
         return blended
+
+    @contextmanager
+    def _parts(self) -> Iterator[None]:
+        """Without the parts of the blend it does not have."""
+        with ExitStack() as without:
+            if not self.with_ridges:
+                without.enter_context(patch.object(hindsight, "ridges_for", lambda *_: None))
+            if not self.with_levels:
+                without.enter_context(patch.object(levels, "levels_of", lambda counts: np.zeros(len(counts))))
+            yield
 
     def _fitted(self, stream: Stream, model: Model, as_of: datetime, window: Parts[Codes]) -> Candidates:
         head, base = stream.config.head, self.live[-1] if self.live else None
@@ -97,6 +114,12 @@ OLD_L2, OLD_CAUTION = (3.0, 30.0, 300.0, 3000.0), 10.0
 """Of version 0.1.0: the ridges of its grid, each of all kinds of weight, and what held its blend to equal shares."""
 
 
+def old_prior_shares(names: Sequence[str]) -> NDArray[np.float64]:
+    """The same for all candidates; nothing of levels, of which that version knew nothing."""
+    is_level = np.array([name.startswith(blend.LEVEL) for name in names])
+    return np.where(is_level, blend.LEAST, 1.0 / (~is_level).sum())
+
+
 @dataclass
 class Old(Blend):
     """The head of version 0.1.0: sixteen settings with one ridge for all kinds, blended from equal shares by what the
@@ -104,11 +127,12 @@ class Old(Blend):
 
     with_hindsight: bool = False
     with_ridges: bool = False
+    with_levels: bool = False
 
     def fit(self, stream: Stream, model: Model, as_of: datetime) -> Head:
         head = dataclasses.replace(stream.config.head, l2=OLD_L2)
         stream = dataclasses.replace(stream, config=stream.config.replace(head=head))
-        with patch.multiple(blend, CAUTION=OLD_CAUTION, prior_shares=lambda n: np.full(n, 1.0 / n)):
+        with patch.multiple(blend, CAUTION=OLD_CAUTION, prior_shares=old_prior_shares):
             return super().fit(stream, model, as_of)
 
     def _served(self, stream: Stream, as_of: datetime) -> list[tuple[Parts[Codes], Candidates]]:

@@ -10,9 +10,10 @@ of positives allow on noise.
 - *head of 0.1.0*: sixteen settings with one ridge for all kinds of weight, and the blend of that version
 - *one ridge, no record*: a ridge for all kinds of weight; the candidates are blended in their prior shares until the
   first labels have judged them
-- *hindsight*: a ridge for all kinds; a record made of the window's own past before the first release
-- *ridges*: wide columns and crosses have ridges of their own, which are found; no record
-- *both*: the default
+- *hindsight*: the same with a record made of the window's own past before the first release
+- *ridges*: the same, but that wide columns and crosses have ridges of their own, which are found
+- *levels*: the same, but that the bias moves by what the blend lacked lately in all rows alike
+- *all*: the default
 - *ftrl*: each sample once, in the order of maturity; anew with new trees
 - *lightgbm refit*: ``Booster.refit`` of the day's trees, with its own default
 - *wide & deep*: a network trained daily on the trees' window (``deep_peer``), stale, or stepped at every update
@@ -151,10 +152,11 @@ def heads() -> dict[str, System | None]:
     """The product's head, without parts of it, and as it was."""
     return {
         "head of 0.1.0": Old(),
-        "one ridge, no record": Blend(False, False),
-        "hindsight": Blend(True, False),
-        "ridges": Blend(False, True),
-        "both": Blend(True, True),
+        "one ridge, no record": Blend(False, False, False),
+        "hindsight": Blend(True, False, False),
+        "ridges": Blend(False, True, False),
+        "levels": Blend(False, False, True),
+        "all": Blend(),
     }
 
 

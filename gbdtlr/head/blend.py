@@ -4,6 +4,9 @@ Margins are linear in the weights, so a weighted average of heads is one head ag
 progressive log loss of the blended margin itself, not a vote on whose loss was lowest: candidates that err in
 different directions are worth more together than the best of them alone. All that is kept of the past is a quadratic
 in the weights, discounted by half-life.
+
+Levels (see ``levels``) are no candidates: they move all margins of a blend alike. Each has a share of its own, and
+these sum to at most 1.
 """
 
 from __future__ import annotations
@@ -28,15 +31,23 @@ CAUTION = 3.0
 BACKGROUND = 0.2
 """Prior share of the background, the last candidate: one against however many that may have learned noise by heart."""
 
+LEVEL = "level "
+"""What the names of levels begin with."""
+LEVELS = 0.5
+"""Prior share of all levels together."""
+
 STEPS, MOST = 500, 300.0
 """Steps, and the most one of them multiplies a share by, as its logarithm: beyond, shares would be no numbers."""
+
+LEAST = 1e-12
+"""Share that is none."""
 
 BLOCK = 16_384
 """Rows worked at together: the margins of all candidates take far more than codes."""
 
 
 class Predictor(Protocol):
-    """What says the margins of all candidates, float64 (n, n_candidates), of coded rows."""
+    """What says the margins of all candidates, and all levels, float64 (n, n_names), of coded rows."""
 
     def margins(self, codes: Codes) -> NDArray[np.float64]: ...
 
@@ -47,11 +58,12 @@ class Record:
 
     Attributes
     ----------
-    names : of the candidates
+    names : of the candidates, and of the levels after them
     as_of : the moment up to which labels were counted
     curvature : float64 (n, n), second derivative of the discounted progressive loss in the weights
     pull : float64 (n,), minus its first derivative at zero weights
-    weights : float64 (n,), shares of the candidates in the blend; they sum to 1
+    weights : float64 (n,), shares of the candidates in the blend, which sum to 1, and of the levels, which sum to at
+        most 1
     """
 
     names: tuple[str, ...]
@@ -64,7 +76,17 @@ class Record:
     def blank(cls, names: Sequence[str], as_of: datetime) -> Record:
         """Record of candidates nothing is known of: their prior shares."""
         n = len(names)
-        return cls(tuple(names), as_of, np.zeros((n, n)), np.zeros(n), prior_shares(n))
+        return cls(tuple(names), as_of, np.zeros((n, n)), np.zeros(n), prior_shares(names))
+
+    def of(self, names: Sequence[str]) -> Record | None:
+        """The record of these, None if it says nothing of them; of levels that were not there it knows nothing."""
+        if self.names == tuple(names):
+            return self
+        if self.names != tuple(name for name in names if not name.startswith(LEVEL)):
+            return None
+        n, blank = len(self.names), Record.blank(names, self.as_of)
+        blank.curvature[:n, :n], blank.pull[:n], blank.weights[:n] = self.curvature, self.pull, self.weights
+        return blank
 
     def learn(self, told: Sequence[tuple[Parts[Codes], Predictor]], as_of: datetime, half_life: timedelta) -> Record:
         """Record with more progressive predictions counted in.
@@ -88,7 +110,7 @@ class Record:
                 curvature, slope = curvature + more, slope + steeper
         pull = fade * self.pull + curvature @ self.weights - slope
         curvature = fade * self.curvature + curvature
-        return Record(self.names, as_of, curvature, pull, _shares(curvature, pull, self.weights))
+        return Record(self.names, as_of, curvature, pull, _shares(self.names, curvature, pull, self.weights))
 
     def to_dict(self) -> dict[str, Any]:
         """The record in JSON's types."""
@@ -117,29 +139,46 @@ def loss_to_second_order(
     return curvature, slope
 
 
-def prior_shares(n: int) -> NDArray[np.float64]:
-    """Shares of n candidates before anything is known of them, (n,): the background its own, all others the same."""
+def prior_shares(names: Sequence[str]) -> NDArray[np.float64]:
+    """Shares before anything is known, (n,): the background, last of the candidates, its own, the others the same; and
+    those of the levels."""
+    n_levels = sum(name.startswith(LEVEL) for name in names)
+    n = len(names) - n_levels
     shares = np.full(n, (1.0 - BACKGROUND) / max(n - 1, 1))
     shares[-1] = 1.0 - shares[:-1].sum()
-    return shares
+    return np.append(shares, np.full(n_levels, LEVELS / max(n_levels, 1)))
 
 
 def _shares(
-    curvature: NDArray[np.float64], pull: NDArray[np.float64], start: NDArray[np.float64]
+    names: Sequence[str], curvature: NDArray[np.float64], pull: NDArray[np.float64], start: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Shares q on the simplex that minimise ``q' curvature q / 2 - pull q + CAUTION sum q log(q / prior)``.
+    """Shares q that minimise ``q' curvature q / 2 - pull q + CAUTION sum q log(q / prior)``, those of the candidates on
+    one simplex, and on another those of the levels and what they leave.
 
-    Mirror descent: shares stay positive and sum to 1 by construction.
+    Mirror descent, one simplex after the other: shares stay positive and sum to 1 by construction.
     """
-    prior = prior_shares(len(pull))
-    # What all candidates have in common moves no share; the step follows their differences alone.
-    spread = curvature - curvature[:, -1:] - curvature[-1:, :] + curvature[-1, -1]
-    step = 1.0 / (np.abs(spread).max() + CAUTION)
-    shares = np.maximum(start, 1e-12)
-    shares /= shares.sum()
+    n, n_levels = len(names), sum(name.startswith(LEVEL) for name in names)
+    groups = [slice(0, n - n_levels), slice(n - n_levels, n + 1)] if n_levels else [slice(0, n)]
+    if n_levels:  # what they leave moves nothing
+        curvature, pull = np.pad(curvature, (0, 1)), np.append(pull, 0.0)
+        start = np.append(start, 1.0 - start[groups[1]].sum())
+    prior = np.append(prior_shares(names), [1.0 - LEVELS] if n_levels else [])
+    steps = [_step(curvature[group, group]) for group in groups]
+    shares = np.maximum(start, LEAST)
+    for group in groups:
+        shares[group] /= shares[group].sum()
     for _ in range(STEPS):
-        slope = curvature @ shares - pull + CAUTION * np.log(shares / prior)
-        shares = shares * np.exp(np.minimum(-step * (slope - slope @ shares), MOST))
-        shares = np.maximum(shares / shares.sum(), 1e-12)
-    result: NDArray[np.float64] = shares / shares.sum()
-    return result
+        for group, step in zip(groups, steps, strict=True):
+            own = shares[group]
+            slope = curvature[group] @ shares - pull[group] + CAUTION * np.log(own / prior[group])
+            own = own * np.exp(np.minimum(-step * (slope - slope @ own), MOST))
+            shares[group] = np.maximum(own / own.sum(), LEAST)
+    for group in groups:
+        shares[group] /= shares[group].sum()
+    return shares[:n]
+
+
+def _step(curvature: NDArray[np.float64]) -> float:
+    """Length of a step on one simplex: what all have in common moves no share, it follows their differences alone."""
+    spread = curvature - curvature[:, -1:] - curvature[-1:, :] + curvature[-1, -1]
+    return float(1.0 / (np.abs(spread).max() + CAUTION))

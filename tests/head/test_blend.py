@@ -80,7 +80,11 @@ def test_shares_minimise_the_quadratic():
     def cost(w):
         q = np.exp(w - w.max())
         q /= q.sum()
-        return q @ record.curvature @ q / 2 - record.pull @ q + CAUTION * (q * np.log(q / prior_shares(5))).sum()
+        return (
+            q @ record.curvature @ q / 2
+            - record.pull @ q
+            + CAUTION * (q * np.log(q / prior_shares(record.names))).sum()
+        )
 
     best = min(minimize(cost, start, method="BFGS").fun for start in (np.zeros(5), rng.normal(size=5)))
     assert cost(np.log(record.weights)) <= best + 1e-3 * abs(best)

@@ -15,6 +15,7 @@ from gbdtlr.compute import blas
 from gbdtlr.compute.compiled import read_only
 from gbdtlr.compute.parts import Parts
 from gbdtlr.errors import DamagedError
+from gbdtlr.head.blend import LEVEL
 from gbdtlr.head.codes import Codes
 from gbdtlr.head.fit import kernels
 from gbdtlr.head.fit.curvature import Curvature
@@ -43,7 +44,7 @@ MANY = 2**20
 
 @dataclass(frozen=True)
 class Candidates:
-    """Fitted heads of all settings, as distances from the anchor, beside the two that need no fit.
+    """Fitted heads of all settings, as distances from the anchor, beside the two that need no fit, and levels.
 
     The *trees* candidate is the anchor itself; the *background* one says the same log-odds for every row, and lets
     the blend shrink trees that are too sure of themselves.
@@ -57,6 +58,7 @@ class Candidates:
     passes : passes over the codes the fit took
     ridges : of each kind of weight they were fitted with; None where each setting's own is all kinds'
     found : those the next are to be fitted with
+    levels : log-odds that their blend lacked lately, by half-life; see ``levels``. None, where they are not known
     """
 
     settings: tuple[Setting, ...]
@@ -66,6 +68,7 @@ class Candidates:
     passes: int = 0
     ridges: Ridges | None = None
     found: Ridges | None = None
+    levels: tuple[float, ...] = ()
 
     @classmethod
     def bare(cls, settings: Sequence[Setting], layout: Layout, ridges: Ridges | None = None) -> Candidates:
@@ -80,26 +83,33 @@ class Candidates:
 
     @property
     def names(self) -> list[str]:
-        """Names of all candidates, in the order of :meth:`margins`' columns: what records know them by for ever."""
+        """Names of all candidates and levels, in the order of :meth:`margins`' columns: what records know them by for
+        ever."""
         return names_of(self.settings)
 
     @property
     def labels(self) -> list[str]:
-        """The same names as people write them: ``6h l2=30``."""
+        """The candidates' names as people write them: ``6h l2=30``."""
         return [*(f"{format_duration(s.half_life)} l2={s.l2:g}" for s in self.settings), "trees", "background"]
 
+    @property
+    def half_lives_of_levels(self) -> list[timedelta]:
+        """Half-lives that have levels, in rising order."""
+        return half_lives_of_levels(self.settings)
+
     def margins(self, codes: Codes) -> NDArray[np.float64]:
-        """Margin of every candidate on coded rows, float64 (n, n_settings + 2)."""
+        """Margin of every candidate on coded rows, and the levels: float64 (n, n_settings + 2 + n_levels)."""
         layout, k = self.layout, len(self.settings)
         leaves, wide, bias = layout.split(self.lines)
         base = anchored_margins(codes, layout)
         moved = self._shared_margins(codes, leaves, self.lines[layout.linear])
         for bucket, in_use, weight in zip(codes.buckets, layout.in_use, wide, strict=True):
             add_found_lines(in_use.places(bucket), read_only(np.ascontiguousarray(weight)), moved)
-        out = np.empty((len(codes), k + 2))
+        out = np.empty((len(codes), len(self.names)))
         out[:, :k] = base[:, None] + (moved + bias)
         out[:, k] = base
         out[:, k + 1] = self.background
+        out[:, k + 2 :] = self.levels or 0.0
         return out
 
     def _shared_margins(
@@ -116,23 +126,29 @@ class Candidates:
         return out
 
     def blended(self, weights: NDArray[np.float64]) -> Head:
-        """The one head whose margin is the weighted average of all candidates' margins.
+        """The one head whose margin is the weighted average of all candidates' margins, and the levels' share.
 
         Parameters
         ----------
-        weights : float64 (n_settings + 2,), sums to 1
+        weights : float64 (n_settings + 2 + n_levels,), of a record
         """
-        fitted, background = weights[:-2], float(weights[-1])
+        k = len(self.settings)
+        fitted, background = weights[:k], float(weights[k + 1])
         # Not by BLAS, whose sums depend on its threads.
         moved = np.einsum("pk,k->p", self.lines, fitted)
         blended = (1.0 - background) * self.layout.anchor + moved
-        blended[self.layout.bias] += background * self.background
+        blended[self.layout.bias] += background * self.background + self.level(weights)
         layout, left = self.layout.without(moved == 0)
         return Head(layout, blended[left])
 
+    def level(self, weights: NDArray[np.float64]) -> float:
+        """Log-odds that the levels move all rows by, with a record's weights."""
+        shares = weights[len(self.settings) + 2 :].tolist()
+        return float(sum(share * level for share, level in zip(shares, self.levels, strict=False)))
+
     def unlearned(self, weights: NDArray[np.float64]) -> Head:
         """What :meth:`blended` would be, had no candidate learned anything: the trees, less the background's share."""
-        background = float(weights[-1])
+        background = float(weights[len(self.settings) + 1])
         layout = Layout.of(self.layout, self.layout.wide, self.layout.dense)
         kept = (1.0 - background) * layout.anchor
         kept[layout.bias] = background * self.background
@@ -159,6 +175,8 @@ class Candidates:
             arrays[f"wide_index_{j}"], arrays[f"wide_{j}"] = index, weight
         if len(dense):
             arrays["dense"] = dense
+        if self.levels:
+            arrays["levels"] = np.array(self.levels)
         format_ = TIED_DENSE if len(dense) else TIED
         if self.ridges is not None and self.found is not None:
             arrays["ridges"], arrays["ridges_found"] = self.ridges.values, self.found.values
@@ -185,14 +203,18 @@ class Candidates:
             leaves = checked(arrays["leaves"], np.float32, (layout.n_leaves, k))
             n_dense = layout.dense.n
             none = np.empty((0, k), np.float32)
+            settings = tuple(
+                Setting(timedelta(seconds=float(s)), float(each)) for s, each in zip(seconds, l2, strict=True)
+            )
             dense = checked(arrays["dense"], np.float32, (n_dense, k)) if n_dense or "dense" in arrays else none
             return cls(
-                tuple(Setting(timedelta(seconds=float(s)), float(each)) for s, each in zip(seconds, l2, strict=True)),
+                settings,
                 layout,
                 layout.join(leaves, wide, checked(arrays["bias"], np.float32, (k,)), dense),
                 float(arrays["background"][0]),
                 ridges=_ridges(arrays.get("ridges"), layout, k),
                 found=_ridges(arrays.get("ridges_found"), layout, k),
+                levels=_levels(arrays.get("levels"), settings),
             )
         except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise DamagedError(f"the head's candidates are damaged: {error}") from None
@@ -206,6 +228,16 @@ def _ridges(values: NDArray[Any] | None, layout: Layout, n_lanes: int) -> Ridges
     if not (np.isfinite(found) & (found > 0)).all():
         raise ValueError("not all ridges are above zero and finite")
     return Ridges(tuple(layout.kinds), found)
+
+
+def _levels(values: NDArray[Any] | None, settings: Sequence[Setting]) -> tuple[float, ...]:
+    """Levels as they were written; ``ValueError`` for what none can be."""
+    if values is None:
+        return ()
+    found = checked(values, np.float64, (len(half_lives_of_levels(settings)),))
+    if not np.isfinite(found).all():
+        raise ValueError("not all levels are finite")
+    return tuple(found.tolist())
 
 
 def fit_candidates(
@@ -249,8 +281,16 @@ def fit_candidates(
 
 
 def names_of(settings: Sequence[Setting]) -> list[str]:
-    """Names of the candidates of these settings, and of the two that need no fit."""
-    return [*(f"{s.half_life.total_seconds():g}s/{s.l2:g}" for s in settings), "trees", "background"]
+    """Names of the candidates of these settings, of the two that need no fit, and of the levels."""
+    fitted = (f"{s.half_life.total_seconds():g}s/{s.l2:g}" for s in settings)
+    levels = (f"{LEVEL}{half_life.total_seconds():g}s" for half_life in half_lives_of_levels(settings))
+    return [*fitted, "trees", "background", *levels]
+
+
+def half_lives_of_levels(settings: Sequence[Setting]) -> list[timedelta]:
+    """The faster half of the half-lives, in rising order: slower levels move no faster than what sets rows apart."""
+    half_lives = sorted({setting.half_life for setting in settings})
+    return half_lives[: (len(half_lives) + 1) // 2]
 
 
 def slowest(settings: Sequence[Setting]) -> int:

@@ -166,7 +166,8 @@ class Memory:
                 raise ValueError("its core is none of the candidates'")
             if half_lives != half_lives_of(fitted):
                 raise ValueError("its half-lives are not those of the candidates")
-            if not np.isfinite(memory.factor).all() or not ((memory.diagonal >= 0).all() and (memory.squares >= 0).all()):
+            finite = np.isfinite(memory.factor).all() and np.isfinite(memory.squares).all()
+            if not finite or not (memory.diagonal >= 0).all() or not (memory.squares >= 0).all():
                 raise ValueError("not all of its numbers can be")
         except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise DamagedError(f"the head's memory is damaged: {error}") from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from gbdtlr.compute.parts import Parts
+from gbdtlr.compute.parts import Chain, Parts
 from gbdtlr.head import Codes, Head
 from gbdtlr.jobs.then import Served
 from gbdtlr.release import Fits, Release
@@ -59,6 +59,16 @@ class Lesson:
     served: Sequence[Served] = ()
     unfinal: Parts[Codes] = NOTHING
     past: Fits | None = None
+
+    @property
+    def all(self) -> Parts[Codes]:
+        """The samples and the weighed rows."""
+        return together(self.rows, self.unfinal)
+
+
+def together(rows: Parts[Codes], unfinal: Parts[Codes]) -> Parts[Codes]:
+    """Final rows, and after them those that are weighed."""
+    return Chain(rows, unfinal) if len(unfinal) else rows
 
 
 class Method(Protocol):

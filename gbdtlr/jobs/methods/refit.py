@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from gbdtlr.compute.parts import Chain, Parts
+from gbdtlr.compute.parts import Parts
 from gbdtlr.config import HeadConfig
 from gbdtlr.head import Candidates, Codes, DenseColumns, Head, Layout, Memory, Record, WideColumns, fit_candidates
 from gbdtlr.head.dense import NO_DENSE
+from gbdtlr.head.levels import levelled
 from gbdtlr.head.past.incremental import fit_on, remember
 from gbdtlr.jobs.grid import prior_of, ridges_for, ridges_of, settings_of
-from gbdtlr.jobs.methods.method import NOTHING, Continue, Fitted, Lesson
+from gbdtlr.jobs.methods.method import NOTHING, Continue, Fitted, Lesson, together
 from gbdtlr.jobs.then import Served
 from gbdtlr.release import Fits, Release
 
@@ -59,7 +60,7 @@ class Refit:
             record = self.learn_record(bare, fits, lesson.served, as_of)
         else:
             record = past.record.learn([], as_of, self.config.blend_half_life)
-        return blended(self.fitted(lesson, Start(bare, there, known), record))
+        return blended(self.fitted(lesson, Start(bare, there, known), record), lesson.all, as_of)
 
     def on(self, base: Release) -> Continue | None:  # noqa: ARG002 - the protocol's
         return None
@@ -76,19 +77,19 @@ class Refit:
         A record of other candidates (the configuration changed) says nothing about these, and is begun anew; rows that
         other candidates served say nothing about these either.
         """
-        if fits is None or fits.record.names != tuple(candidates.names):
+        record = None if fits is None else fits.record.of(candidates.names)
+        if record is None:
             return Record.blank(candidates.names, as_of)
         told = [
             (each.rows, each.candidates)
             for each in served
             if each.candidates is not None and each.candidates.names == candidates.names
         ]
-        return fits.record.learn(told, as_of, self.config.blend_half_life)
+        return record.learn(told, as_of, self.config.blend_half_life)
 
     def fitted(self, lesson: Lesson, start: Start, record: Record) -> Fits:
         """Fits of all settings on the samples and the weighed rows; the next update reads all of them again."""
-        rows = Chain(lesson.rows, lesson.unfinal) if len(lesson.unfinal) else lesson.rows
-        return Fits(self.fit(rows, lesson.as_of, start), record, None)
+        return Fits(self.fit(lesson.all, lesson.as_of, start), record, None)
 
     def fit(self, rows: Parts[Codes], as_of: datetime, start: Start) -> Candidates:
         """Candidates on these rows."""
@@ -121,7 +122,7 @@ class Incremental(Refit):
         ) -> Fitted:
             record = self.learn_record(known, fits, served, as_of)
             final, kept = fit_on(known, memory, as_of - base.head_as_of, news, as_of, prior)
-            return blended(_on_top(final, kept, unfinal, as_of, record))
+            return blended(_on_top(final, kept, unfinal, as_of, record), together(news, unfinal), as_of)
 
         return learn
 
@@ -139,12 +140,17 @@ def _on_top(final: Candidates, memory: Memory, unfinal: Parts[Codes], as_of: dat
     return Fits(published, record, memory, final)
 
 
-def blended(fits: Fits) -> Fitted:
-    """The one head whose margin is the average of all candidates', weighted as the record says."""
-    weights = fits.record.weights
-    head = fits.candidates.blended(weights)
-    blend = dict(zip(fits.candidates.labels, weights.round(4).tolist(), strict=True))
-    metrics = {"passes": fits.candidates.passes, "blend": blend}
-    if found := ridges_of(fits.candidates):
+def blended(fits: Fits, rows: Parts[Codes], as_of: datetime) -> Fitted:
+    """The one head whose margin is the average of all candidates', weighted as the record says, on their level.
+
+    Parameters
+    ----------
+    rows : those that were fitted last, which tell the level
+    """
+    weights, candidates = fits.record.weights, levelled(fits.candidates, rows, fits.record.weights, as_of)
+    fits = replace(fits, candidates=candidates)
+    blend = dict(zip(candidates.labels, weights.round(4).tolist(), strict=False))
+    metrics = {"passes": candidates.passes, "blend": blend, "level": round(candidates.level(weights), 4)}
+    if found := ridges_of(candidates):
         metrics["ridges"] = found
-    return Fitted(head, fits.to_files(), metrics, fits.candidates.unlearned(weights))
+    return Fitted(candidates.blended(weights), fits.to_files(), metrics, candidates.unlearned(weights))
