@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 from gbdtlr.compute.parts import Parts
 from gbdtlr.errors import DamagedError
 from gbdtlr.head import Candidates, Codes, Record, Setting, blend, fit_candidates
-from gbdtlr.head.blend import BACKGROUND, CAUTION, prior_shares
+from gbdtlr.head.blend import BACKGROUND, CAUTION, LEVELS, prior_shares
 
 DAY = timedelta(days=1)
 
@@ -77,17 +77,54 @@ def test_shares_minimise_the_quadratic():
     margins = true[:, None] * rng.random(5) + rng.normal(0, 0.7, (len(true), 5))
     record = learn(Record.blank(list("abcde"), AS_OF), margins, label)
 
+    prior = prior_shares(record.names)
+
     def cost(w):
         q = np.exp(w - w.max())
         q /= q.sum()
-        return (
-            q @ record.curvature @ q / 2
-            - record.pull @ q
-            + CAUTION * (q * np.log(q / prior_shares(record.names))).sum()
-        )
+        return q @ record.curvature @ q / 2 - record.pull @ q + CAUTION * (q * np.log(q / prior)).sum()
 
     best = min(minimize(cost, start, method="BFGS").fun for start in (np.zeros(5), rng.normal(size=5)))
     assert cost(np.log(record.weights)) <= best + 1e-3 * abs(best)
+
+
+def test_levels_have_shares_of_their_own():
+    """Candidates sum to one, levels to at most one, and both minimise the quadratic together."""
+    rng, true, label = rows(3000, seed=5)
+    margins = np.column_stack([true, 0.3 * true, np.full(3000, -0.4), np.full(3000, 0.3), np.full(3000, 0.1)])
+    names = ["a", "trees", "background", "level 5400s", "level 21600s"]
+    record = Record.blank(names, AS_OF)
+    np.testing.assert_allclose(record.weights[3:], LEVELS / 2)
+    shifted = (rng.random(len(true)) < 1 / (1 + np.exp(-true - 0.25))).astype(float)
+    record = learn(record, margins, shifted)
+    assert record.weights[:3].sum() == pytest.approx(1)
+    assert record.weights[3:].sum() <= 1
+    prior = np.append(prior_shares(names), 1 - LEVELS)
+
+    def cost(w):
+        q = np.concatenate([np.exp(w[:3]) / np.exp(w[:3]).sum(), np.exp(w[3:]) / np.exp(w[3:]).sum()])
+        of_names = q[:-1]
+        quadratic = of_names @ record.curvature @ of_names / 2 - record.pull @ of_names
+        return quadratic + CAUTION * (q * np.log(q / prior)).sum()
+
+    best = min(minimize(cost, start, method="BFGS").fun for start in (np.zeros(6), rng.normal(size=6)))
+    found = np.append(record.weights, 1 - record.weights[3:].sum())
+    assert cost(np.log(found)) <= best + 1e-3 * abs(best)
+    assert learn(record, margins, shifted).weights[3] > 0.6
+    assert learn(Record.blank(names, AS_OF), margins, label).weights[3] < LEVELS / 2
+
+
+def test_a_record_from_before_there_were_levels_goes_on():
+    _, true, label = rows(500)
+    old = learn(Record.blank(["a", "background"], AS_OF), np.stack([true, -true], axis=1), label)
+    names = ["a", "background", "level 5400s"]
+    again = old.of(names)
+    assert again is not None
+    assert again.of(names) is again
+    np.testing.assert_array_equal(again.curvature, np.pad(old.curvature, (0, 1)))
+    np.testing.assert_array_equal(again.weights, [*old.weights, LEVELS])
+    assert old.of(["b", "background", "level 5400s"]) is None
+    assert again.of(["a", "background"]) is None
 
 
 def test_what_is_on_record_fades_by_half_life():
@@ -134,8 +171,10 @@ def test_a_damaged_record_is_refused(change):
 def test_the_blended_head_is_the_average_of_the_margins():
     problem = Problem(800, n_wide=2)
     candidates = fit_candidates(problem.window, problem.layout, [Setting(DAY, 1.0), Setting(DAY / 4, 9.0)], AS_OF)
-    weights = np.array([0.4, 0.3, 0.2, 0.1])
+    candidates = dataclasses.replace(candidates, levels=(0.7,))
+    weights = np.array([0.4, 0.3, 0.2, 0.1, 0.5])
     head = candidates.blended(weights)
+    assert candidates.level(weights) == pytest.approx(0.35)
     codes = problem.codes
     expected = candidates.margins(codes) @ weights
     np.testing.assert_allclose(head.margin(codes), expected, atol=1e-5)
@@ -156,18 +195,20 @@ def test_the_margins_of_any_number_of_candidates(n_settings):
     x = problem.dense([index])
     base = x[:, : len(problem.anchor)] @ problem.anchor
     moved = x @ candidates.lines
-    assert found.shape == (700, n_settings + 2)
-    np.testing.assert_allclose(found[:, :-2], base[:, None] + moved, atol=1e-5)
-    np.testing.assert_allclose(found[:, -2], base, atol=1e-12)
-    assert (found[:, -1] == -1.5).all()
+    assert found.shape == (700, n_settings + 3)
+    np.testing.assert_allclose(found[:, :-3], base[:, None] + moved, atol=1e-5)
+    np.testing.assert_allclose(found[:, -3], base, atol=1e-12)
+    assert (found[:, -2] == -1.5).all()
+    assert (found[:, -1] == 0.0).all()
+    assert (dataclasses.replace(candidates, levels=(0.3,)).margins(codes)[:, -1] == 0.3).all()
 
 
 def test_unlearned_is_the_blend_of_candidates_that_have_learned_nothing():
     problem = Problem(200, n_wide=1)
     bare = dataclasses.replace(Candidates.bare([Setting(DAY, 1.0)], problem.layout), background=-1.7)
-    weights = np.array([0.5, 0.2, 0.3])
+    weights = np.array([0.5, 0.2, 0.3, 0.9])
     expected = bare.margins(problem.codes) @ weights
     np.testing.assert_allclose(bare.unlearned(weights).margin(problem.codes), expected, atol=1e-12)
     fitted = fit_candidates(problem.window, problem.layout, [Setting(DAY, 1.0)], AS_OF)
-    fitted = dataclasses.replace(fitted, background=-1.7)
+    fitted = dataclasses.replace(fitted, background=-1.7, levels=(0.4,))
     np.testing.assert_allclose(fitted.unlearned(weights).margin(problem.codes), expected, atol=1e-12)
