@@ -23,7 +23,8 @@ The click stream is drawn again by more seeds for the heads alone; *over all see
 the first, their range, and how many times as long as the first a fit takes. *New stores* are begun every week on the
 flights, with hindsight and without, and scored beside a store that was begun a month before the first of them.
 
-``--only flights``, ``new-stores``, ``clicks`` or ``noise`` is a part of it.
+``--only flights``, ``new-stores``, ``clicks`` or ``noise`` is a part of it; ``--only held-out`` draws the click stream by
+five more seeds, by which nothing of the product was chosen.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from gbdtlr.samples import Samples
 from gbdtlr.times import parse_time, to_us
 
 CLICK_ROWS, CLICK_DAYS, CLICK_FROM = 415_000, 7, 3
-SEEDS = range(1, 6)
+SEEDS, HELD_OUT = range(1, 6), range(6, 11)
 """Of the click stream; by the first all systems are tried, by the others the heads alone."""
 FLIGHTS_START, FLIGHTS_DAYS = "2013-02-01", 28
 WEEK, NEW_STORES = 7 * DAY, 4
@@ -61,10 +62,10 @@ NOISE = {0.005: 100_000, 0.02: 100_000, 0.5: 100_000}
 
 def run(bench: Bench) -> None:
     bench.measured = "CPU seconds of one fit; NE of what was served"
-    parts = {"flights": flights, "new-stores": new_stores, "clicks": clicks, "noise": all_noise}
+    parts = {"flights": flights, "new-stores": new_stores, "clicks": clicks, "noise": all_noise, "held-out": held_out}
     if bench.only is not None and bench.only not in parts:
         raise SystemExit(f"--only of this benchmark is one of {', '.join(parts)}")
-    for name in parts if bench.only is None else [bench.only]:
+    for name in [*parts][:-1] if bench.only is None else [bench.only]:
         parts[name](bench)
 
 
@@ -95,10 +96,19 @@ def new_stores(bench: Bench) -> None:
 
 def clicks(bench: Bench) -> None:
     """The click stream, whose campaigns live for days; drawn again and again for the heads alone."""
+    streams(bench, {seed: all_of(bench) if seed == SEEDS[0] else {**heads(), "bare trees": Bare()} for seed in SEEDS})
+
+
+def held_out(bench: Bench) -> None:
+    """The same by seeds that were kept back, for the default beside the head of 0.1.0."""
+    streams(bench, {seed: {"head of 0.1.0": Old(), "all": Blend(), "bare trees": Bare()} for seed in HELD_OUT})
+
+
+def streams(bench: Bench, of_seed: Mapping[int, Mapping[str, System | None]]) -> None:
+    """The systems on the click stream of each seed, and over all seeds those that are tried by each."""
     ratios: dict[str, list[float]] = {}
     took: dict[str, list[float]] = {}
-    for seed in SEEDS:
-        systems = all_of(bench) if seed == SEEDS[0] else {**heads(), "bare trees": Bare()}
+    for seed, systems in of_seed.items():
         with tempfile.TemporaryDirectory() as name:
             found = one_stream(bench, Path(name), seed, systems)
         for each, ne in found.items():
@@ -107,7 +117,7 @@ def clicks(bench: Bench) -> None:
             took.setdefault(each, []).extend([] if system is None else system.seconds[1:])
     base = float(np.median(next(iter(took.values()))))
     for each, some in ratios.items():
-        if len(some) == len(SEEDS):
+        if len(some) == len(of_seed):
             told = f"{np.mean(some):.4f} ({min(some):.4f} to {max(some):.4f})"
             bench.add("click stream, over all seeds", each, took[each], base, {"NE / first": told})
 
