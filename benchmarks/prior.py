@@ -23,7 +23,7 @@ The click stream is drawn again by more seeds for the heads alone; *over all see
 the first, their range, and how many times as long as the first a fit takes. *New stores* are begun every week on the
 flights, with hindsight and without, and scored beside a store that was begun a month before the first of them.
 
-``--only flights``, ``new-stores``, ``clicks`` or ``noise`` is a part of it; ``--only held-out`` draws the click stream by
+``--only flights``, ``new-stores``, ``clicks`` or ``noise`` is a part of it; ``held-out`` draws the click stream by
 five more seeds, by which nothing of the product was chosen.
 """
 
