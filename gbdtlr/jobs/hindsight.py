@@ -4,7 +4,8 @@ A blend of candidates that nobody has seen predict gives each its prior share: t
 say a lot, most to what was learned by heart where they say nothing. But the window holds rows enough to try them on.
 Trees are grown on its older part, once more, and on them the candidates are fitted again and again over the newer part,
 each time on what was known then, and judged by the rows that happened until the next fit. Where trees are live that
-have not seen the newest rows, as when the grid has changed, the same is done on these, and nothing is grown.
+have not seen the newest rows, as when the grid has changed, the same is done on these, and nothing is grown. Levels are
+left out: what is lately is gone by the next of so few fits, which would say less of them than updates will.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from gbdtlr.head import Candidates, Codes, DenseColumns, Layout, Record, Setting
 from gbdtlr.head.codes import happened_between, happened_from, known_after, known_by
 from gbdtlr.head.dense import NO_DENSE
 from gbdtlr.head.fit.candidates import names_of
-from gbdtlr.head.levels import levelled
 from gbdtlr.jobs.grid import prior_of, ridges_for, settings_of
 from gbdtlr.jobs.methods import dense_of, wide_of
 from gbdtlr.jobs.run import Run
@@ -158,7 +158,7 @@ def judged(parts: Parts[Codes], layout: Layout, head: HeadConfig, since_us: int,
     bounds = [since_us + (end_us - since_us) * k // FITS for k in range(FITS + 1)]
     record, quality, live = Record.blank(names_of(settings), from_us(since_us)), Quality(), list[_Live]()
     for start_us, stop_us in pairwise(bounds):
-        live.append(_Live(_fit(parts, layout, settings, head, start_us, live, record), record, start_us, stop_us))
+        live.append(_Live(_fit(parts, layout, settings, head, start_us, live), record, start_us, stop_us))
         until = as_of if stop_us == end_us else from_us(stop_us)
         fresh = newer.derive(known_after, start_us).derive(known_by, to_us(until))
         told = [(fresh.derive(happened_between, each.start_us, each.stop_us), each) for each in live]
@@ -185,7 +185,6 @@ def _fit(
     head: HeadConfig,
     moment_us: int,
     live: Sequence[_Live],
-    record: Record,
 ) -> Candidates:
     """Candidates that know what was known at a moment; those before where that is nothing."""
     before = live[-1].candidates if live else None
@@ -194,9 +193,7 @@ def _fit(
         return before or Candidates.bare(settings, layout)
     prior = prior_of(head)
     ridges = ridges_for(layout, settings, prior, before)
-    as_of = from_us(moment_us)
-    candidates = fit_candidates(known, layout, settings, as_of, before, ridges, prior)
-    return levelled(candidates, known, record.weights, as_of)
+    return fit_candidates(known, layout, settings, from_us(moment_us), before, ridges, prior)
 
 
 def _newest_part(samples: Samples) -> int:
