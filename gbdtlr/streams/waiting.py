@@ -261,8 +261,10 @@ class Waiting:
             joined.unmatched += 1
 
     def places_of_impressions(self, next_: Mapping[int, int]) -> dict[int, Place]:
-        """Where each partition of the impressions stands; ``next_`` is the first that was never read."""
-        opened, kept = dict(next_), dict(next_)
+        """Where each partition of the impressions stands; ``next_`` is the first that was not read since it was begun,
+        or begun again, when what stood before its place may not have been read again yet."""
+        kept = dict(next_)
+        opened = {number: max(offset, _offset(self.places[0].get(number))) for number, offset in next_.items()}
         for _, _, number, offset, _, _ in self._open:
             opened[number] = min(opened[number], offset)
         for _, _, number, offset in self._seen:
@@ -272,7 +274,7 @@ class Waiting:
             place = self.places[0].get(number)
             until_us = max(self.until_us, _until(place))
             until = None if until_us == _NEVER else until_us
-            found[number] = Place(offset, next_[number], min(kept[number], offset), until)
+            found[number] = Place(offset, _read(place, next_[number]), min(kept[number], offset), until)
         return found
 
     def places_of_outcomes(self, next_: Mapping[int, int]) -> dict[int, Place]:
@@ -281,11 +283,20 @@ class Waiting:
         for outcomes in self._outcomes.values():
             for each in outcomes:
                 first[each.partition] = min(first[each.partition], each.offset)
-        return {number: Place(first[number], read) for number, read in next_.items()}
+        return {number: Place(first[number], _read(self.places[1].get(number), read)) for number, read in next_.items()}
 
 
 def _is_new(place: Place | None, message: Message) -> bool:
     return place is None or place.read is None or message.offset >= place.read
+
+
+def _offset(place: Place | None) -> int:
+    return 0 if place is None else place.offset
+
+
+def _read(place: Place | None, next_: int) -> int:
+    """The first message that was never read, where ``next_`` is the next to be read, for the first time or again."""
+    return next_ if place is None else max(next_, place.next)
 
 
 def _until(place: Place | None) -> int:

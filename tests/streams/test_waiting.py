@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gbdtlr.config import SamplesConfig
@@ -125,6 +125,7 @@ def test_the_labels_are_those_of_files(shown: list[Event], clicks: list[Event], 
     step=st.sampled_from([3, 7, 60]),
     stops=st.lists(st.integers(0, 600), max_size=4).map(sorted),
 )
+@example(shown=[Event(0, "a")], clicks=[Event(5, "b")], step=3, stops=[74, 74])  # again before anything is read again
 def test_stopped_anywhere_each_impression_is_handed_out_once_and_the_same(
     shown: list[Event], clicks: list[Event], step: int, stops: list[int]
 ) -> None:
@@ -143,6 +144,7 @@ def test_stopped_anywhere_each_impression_is_handed_out_once_and_the_same(
             reading = Reading(shown_log, clicks_log, reading.places())
     assert found + reading.found == whole.found
     assert reading.waiting.n_late == 0, "none that is read again counts as late"
+    assert reading.places() == whole.places()
 
 
 def test_an_outcome_sent_after_the_grace_has_not_come() -> None:
