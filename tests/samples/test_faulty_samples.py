@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from samples_kit import DAY, FOREVER, config, rows, with_column, write, write_text
 
+from gbdtlr.buckets.unanswered import Unanswered
 from gbdtlr.errors import NoSamplesError, SamplesError, SchemaError
 from gbdtlr.samples import read, require_both_classes
 
@@ -48,6 +49,17 @@ def test_a_file_of_somebody_else_is_not_to_be_written_again(tmp_path, monkeypatc
 
     monkeypatch.setattr("gbdtlr.samples.formats.file.File.random_access", denied)
     assert message(SamplesError, path).endswith("x.parquet: [Errno 13] Permission denied; let this user read it")
+
+
+def test_a_bucket_that_does_not_answer_leaves_nothing_to_be_written_again(tmp_path, monkeypatch):
+    path = write(rows(), tmp_path / "x.parquet")
+
+    def silent(_file):
+        raise Unanswered("error sending request")
+
+    monkeypatch.setattr("gbdtlr.samples.formats.file.File.random_access", silent)
+    told = "x.parquet: error sending request; see that the bucket answers, and run the command again"
+    assert message(SamplesError, path).endswith(told)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])

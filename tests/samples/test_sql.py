@@ -143,7 +143,7 @@ def test_lists_and_numbers_of_all_kinds_are_read(database):
         ("sql:CREATE TABLE t (i INT)", ConfigError, "the last statement must be a SELECT"),
         ("sql:CREATE TABLE t (i INT); INSERT INTO t VALUES (1); FROM t", ConfigError, "INSERT may not stand before"),
         ("sql:SELECT * FROM nowhere", SamplesError, "nowhere does not exist"),
-        ("sql:SELECT 1 AS at", SchemaError, "label is missing"),
+        ("sql:SELECT 1 AS at", SchemaError, r"label is missing.*; mend the query, or \[samples\] in the config"),
         ("sql:ATTACH '/nowhere/x.duckdb' AS d (READ_ONLY); SELECT 1", SamplesError, "nowhere"),
     ],
 )

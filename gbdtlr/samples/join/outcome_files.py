@@ -142,7 +142,7 @@ def _chunk(
         return None
     batch = batch.take(from_numpy(rows)) if len(rows) < len(batch) else batch
     time_us = moments.event_us[rows]
-    key, has_key = key_hashes(batch.column(str(columns.key)), str(columns.key), faults.path)
+    key, has_key = key_hashes(batch.column(str(columns.key)), str(columns.key), faults.file)
     one = np.ones(len(rows), bool)
     if columns.label_column is not None:
         values = truths(batch.column(columns.label_column))

@@ -48,7 +48,7 @@ def sql_batches(
     with _asking(file), _opened(file) as (connection, query):
         schema = _reader(connection.sql(f"SELECT * FROM (\n{query}\n) LIMIT 0"), 1).schema
         lists = numbered_lists(schema.names, cfg)
-        check_columns(with_lists(schema, lists), cfg, file.path)
+        check_columns(with_lists(schema, lists), cfg, file)
         asked = _Asked(query, schema, cfg, window)
         columns = in_file(needed_columns(cfg), lists)
         answer = _reader(connection.sql(asked.rows([cfg.event_time, *columns])), batch_rows)
