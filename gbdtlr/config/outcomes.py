@@ -47,9 +47,12 @@ class OutcomesConfig:
         at_least("[outcomes] max_outcomes", self.max_outcomes, 1)
         if self.max_outcomes >= _MOST_OUTCOMES:
             raise ConfigError(f"[outcomes] max_outcomes must be below {_MOST_OUTCOMES}, not {self.max_outcomes}")
-        columns = [name for name in (self.key, self.time, self.value, self.weight) if name]
+        landed = None if self.landed_time == self.time else self.landed_time  # of outcomes that land as they come
+        columns = [name for name in (self.key, self.time, self.value, self.weight, landed) if name]
         if twice := sorted({name for name in columns if columns.count(name) > 1}):
-            raise ConfigError(f"[outcomes] names {', '.join(twice)} for two things; key, time, value and weight differ")
+            raise ConfigError(
+                f"[outcomes] names {', '.join(twice)} for two things; key, time, value, weight and landed_time differ"
+            )
 
 
 def check_unfinal(section: str, unfinal: str) -> None:
