@@ -10,7 +10,7 @@ import pyarrow.types as pt
 from numpy.typing import NDArray
 
 from gbdtlr.embeddings.keys import keys_of
-from gbdtlr.errors import ConfigError, SamplesError, SchemaError
+from gbdtlr.errors import SamplesError, SchemaError
 from gbdtlr.samples.finding import find_files
 from gbdtlr.samples.formats.file import File
 from gbdtlr.samples.formats.unreadable import unreadable
@@ -38,10 +38,7 @@ def read_vectors(path: str) -> tuple[U64, NDArray[np.float32]]:
     SamplesError
         Files that are not such tables, ids that come twice, vectors of several lengths.
     """
-    try:
-        files = find_files((path,))
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("[samples]", "[embeddings]")) from None
+    files = find_files((path,), "[embeddings] path")
     keys: list[U64] = []
     vectors: list[NDArray[np.float32]] = []
     for file in files:

@@ -48,7 +48,7 @@ def sql_batches(
     SamplesError
         The database does not answer it.
     """
-    with _asking(file), _opened(file) as (connection, query):
+    with _asking(file, cfg.table), _opened(file, cfg.table) as (connection, query):
         schema = _reader(connection.sql(f"SELECT * FROM (\n{query}\n) LIMIT 0"), 1).schema
         lists = numbered_lists(schema.names, cfg)
         check_columns(with_lists(schema, lists), cfg, file)
@@ -116,7 +116,7 @@ def _quoted(name: str) -> str:
 
 
 @contextmanager
-def _opened(file: File) -> Iterator[tuple[Any, str]]:
+def _opened(file: File, table: str) -> Iterator[tuple[Any, str]]:
     """A connection in which all that stands before the query has been done, and the query."""
     import duckdb
 
@@ -129,12 +129,12 @@ def _opened(file: File) -> Iterator[tuple[Any, str]]:
             connection.execute("SET TimeZone = 'UTC'")
             statements = connection.extract_statements(file.path.removeprefix(SQL))
             if not statements or statements[-1].type.name != "SELECT":
-                raise ConfigError(f"[samples] path {file.path}: the last statement must be a SELECT")
+                raise ConfigError(f"[{table}] path {file.path}: the last statement must be a SELECT")
             *before, query = statements
             for statement in before:
                 if statement.type.name not in _BEFORE:
                     raise ConfigError(
-                        f"[samples] path {file.path}: {statement.type.name} may not stand before the query; "
+                        f"[{table}] path {file.path}: {statement.type.name} may not stand before the query; "
                         f"only {', '.join(_BEFORE)} may"
                     )
                 connection.execute(statement)
@@ -144,7 +144,7 @@ def _opened(file: File) -> Iterator[tuple[Any, str]]:
 
 
 @contextmanager
-def _asking(file: File) -> Iterator[None]:
+def _asking(file: File, table: str) -> Iterator[None]:
     """Say in one line what is wrong with a query that is not answered inside."""
     try:
         import duckdb
@@ -153,7 +153,7 @@ def _asking(file: File) -> Iterator[None]:
     try:
         yield
     except duckdb.ParserException as error:
-        raise ConfigError(f"[samples] path {file.path}: {_words(error)}") from None
+        raise ConfigError(f"[{table}] path {file.path}: {_words(error)}") from None
     except duckdb.Error as error:
         words = _words(error)
         raise SamplesError(f"{file.path}: {words}; {_remedy(words)}") from None
