@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from gbdtlr.config.checks import at_least, check_lengths
+from gbdtlr.config.partitions import check_pattern
 from gbdtlr.errors import ConfigError
 
 UNFINAL = ("wait", "weigh")
@@ -43,6 +44,8 @@ class OutcomesConfig:
             raise ConfigError("[outcomes] path is empty; name files, folders or globs")
         if not self.window:
             raise ConfigError("[outcomes] window must be above zero: it is how long an outcome is waited for")
+        if self.partition is not None:
+            check_pattern(self.partition, "outcomes")
         check_unfinal("outcomes", self.unfinal)
         at_least("[outcomes] max_outcomes", self.max_outcomes, 1)
         if self.max_outcomes >= _MOST_OUTCOMES:

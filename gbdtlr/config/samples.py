@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from gbdtlr.config.checks import check_lengths
 from gbdtlr.config.outcomes import OutcomesConfig, check_unfinal
+from gbdtlr.config.partitions import check_pattern
 from gbdtlr.config.roles import Roles
 from gbdtlr.errors import ConfigError
 from gbdtlr.times import zone
@@ -53,6 +54,8 @@ class SamplesConfig:
     def __post_init__(self) -> None:
         check_lengths("samples", self)
         zone(self.timezone)
+        if self.partition is not None:
+            check_pattern(self.partition, "samples")
         if not self.path or not all(each.strip() for each in self.path):
             raise ConfigError("[samples] path is empty; name files, folders or globs")
         if self.key is not None:
