@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from gbdtlr.config.checks import at_least, check_lengths
+from gbdtlr.config.checks import at_least, check_lengths, check_names
 from gbdtlr.config.partitions import check_pattern
 from gbdtlr.errors import ConfigError
 
@@ -50,6 +50,8 @@ class OutcomesConfig:
         at_least("[outcomes] max_outcomes", self.max_outcomes, 1)
         if self.max_outcomes >= _MOST_OUTCOMES:
             raise ConfigError(f"[outcomes] max_outcomes must be below {_MOST_OUTCOMES}, not {self.max_outcomes}")
+        for key in ("key", "time", "value", "weight", "landed_time"):
+            check_names("outcomes", key, [] if getattr(self, key) is None else [getattr(self, key)])
         landed = None if self.landed_time == self.time else self.landed_time  # of outcomes that land as they come
         columns = [name for name in (self.key, self.time, self.value, self.weight, landed) if name]
         if twice := sorted({name for name in columns if columns.count(name) > 1}):

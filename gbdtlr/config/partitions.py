@@ -45,7 +45,7 @@ def check_pattern(pattern: str, table: str) -> None:
         Letters other than those of ``PARTS``, or parts without the coarser ones; the message says what to write.
     """
     told = f"[{table}] partition {pattern!r}"
-    # With a % that has no letter behind it, there is one more than letters.
+    # Behind a % at the end there is no letter, which is none of those either.
     parts = re.findall("%(.?)", pattern, re.DOTALL)
     if not parts:
         raise ConfigError(

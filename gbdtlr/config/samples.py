@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import ClassVar
 
-from gbdtlr.config.checks import check_lengths
+from gbdtlr.config.checks import check_lengths, check_names
 from gbdtlr.config.outcomes import OutcomesConfig, check_unfinal
 from gbdtlr.config.partitions import check_pattern
 from gbdtlr.config.roles import Roles
@@ -53,7 +53,10 @@ class SamplesConfig:
 
     def __post_init__(self) -> None:
         check_lengths("samples", self)
-        zone(self.timezone)
+        try:
+            zone(self.timezone)
+        except ConfigError as error:
+            raise ConfigError(f"[samples] timezone: {error}") from None
         if self.partition is not None:
             check_pattern(self.partition, "samples")
         if not self.path or not all(each.strip() for each in self.path):
@@ -96,7 +99,11 @@ class SamplesConfig:
                 raise ConfigError(f"[samples] wide has {first!r} and {name!r}, which say the same; remove one")
 
     def _check_roles(self) -> None:
-        """Nothing, if no column is two things that cannot both be meant."""
+        """Nothing, if every column has a name, and none is two things that cannot both be meant."""
+        for crossed in filter(lambda parts: len(parts) > 1, map(parts_of, self.wide)):
+            check_names("samples", "wide", crossed)
+        for key, column in self.of_rows.items():
+            check_names("samples", key, () if column is None else (column,))
         listed = {key: getattr(self, key) for key in ("numeric", "categorical", "dense")}
         Roles(self.of_rows, {**listed, "wide": self.wide_columns}).check()
 

@@ -160,6 +160,7 @@ def _plain(path: str) -> str:
     return ("/" if pattern.startswith("/") else "") + "/".join(parts)
 
 
+_SHORT_URL = re.compile(r"(s3a?|s3n|gs|gcs|az|abfss?):/?(?!/)", re.IGNORECASE)
 _LIKE_A_TABLE = re.compile(
     r"(delta|iceberg|sql|duckdb|postgres(ql)?|mysql|jdbc)\s*[:+]|(select|with|from)\s", re.IGNORECASE
 )
@@ -306,6 +307,8 @@ def _nearby(pattern: str) -> str:
     """What a person looking for the mistake would list first."""
     if is_remote(pattern):
         return "check the bucket, the prefix and the pattern"
+    if short := _SHORT_URL.match(pattern):
+        return f"in a URL two slashes come after {short[1]}:"
     folder = _split(pattern)[0] or "."
     while not os.path.isdir(folder):
         missing, folder = folder, os.path.dirname(folder) or ("/" if folder.startswith("/") else ".")

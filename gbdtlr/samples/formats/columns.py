@@ -54,7 +54,7 @@ def check_columns(schema: pa.Schema, cfg: SamplesConfig, file: File) -> None:
             near = difflib.get_close_matches(name, schema.names, n=1)
             hint = f" (there is {near[0]})" if near else ""
             is_strange |= not near
-            faults.append(f"{name} is missing{hint}, expected {want}")
+            faults.append(f"{name if name.strip() else repr(name)} is missing{hint}, expected {want}")
         elif count > 1:
             faults.append(f"{name} is there {count} times, expected once")
         elif name in (cfg.event_time, cfg.label_time, cfg.label_deadline):
@@ -113,7 +113,7 @@ def _expected(cfg: SamplesConfig) -> dict[str, str]:
     return expected
 
 
-def _none(faults: list[str], file: str, cfg: SamplesConfig) -> None:
+def _none(faults: list[str], file: File, cfg: SamplesConfig) -> None:
     if faults:
         raise SchemaError(f"{file.subject}: {'; '.join(faults)}; mend the {file.noun}, or [{cfg.table}] in the config")
 
