@@ -36,6 +36,12 @@ def test_only_samples_must_be_written(tmp_path: Path) -> None:
     assert config.store == "store"
 
 
+def test_a_mark_at_the_beginning_of_the_file_is_none_of_it(tmp_path: Path) -> None:
+    """As editors on Windows write it."""
+    (tmp_path / "model.toml").write_bytes(LEAST.encode("utf-8-sig"))
+    assert Config.load(tmp_path / "model.toml") == load(tmp_path, LEAST)
+
+
 def test_every_key_reaches_its_field(tmp_path: Path) -> None:
     config = load(
         tmp_path,
@@ -144,6 +150,9 @@ MISTAKES = [
     (LEAST + 'timezone = "Mars"', r"\[samples\] timezone: 'Mars' is not a time zone"),
     (LEAST.replace('["x"]', '"x, y"'), r'numeric is one text with commas; write a list: \["x", "y"\]'),
     (LEAST + "[head]\nhalf_lives = '6h,1d'", r'half_lives is one text with commas; write a list: \["6h", "1d"\]'),
+    (LEAST + "[head]\nfull_every = 'never'", r"full_every cannot be 'never'; leave the key out, which means that"),
+    ("threads = 'all'" + LEAST, "threads cannot be 'all'; leave the key out"),
+    (LEAST + "[head]\nwide_l2 = 'found'", "wide_l2 cannot be 'found'; leave the key out"),
     (LEAST + 'label = ""', r"\[samples\] label names a column without a name; write it, or leave the key out"),
     (LEAST + 'weight = " "', r"\[samples\] weight names a column without a name"),
     (LEAST + 'wide = ["a:"]', r"\[samples\] wide names a column without a name"),

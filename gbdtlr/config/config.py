@@ -146,7 +146,7 @@ class Config:
         """
         text = ""
         try:
-            text = Path(path).read_bytes().decode()
+            text = Path(path).read_bytes().decode("utf-8-sig")  # some editors begin a file with a mark
             table = tomllib.loads(text)
         except OSError as error:
             hint = "; gbdtlr init writes one" if isinstance(error, FileNotFoundError) else ""

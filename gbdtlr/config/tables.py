@@ -17,6 +17,8 @@ _AT_ONCE = "[samples] label_delay"
 """The one duration that may be zero: of labels that are known with their rows, as an estimator's are."""
 _MAY_HAVE_COMMAS = ("path", "command")
 """Lists that may be written as one text that has a comma in it."""
+_NOTHING = ("", "all", "auto", "default", "false", "found", "never", "nil", "no", "none", "null", "off")
+"""What people write for a key that has no value, some as the docs call the default."""
 _TYPES: dict[type, str] = {
     str: "text in quotes",
     int: "a whole number",
@@ -112,7 +114,10 @@ def _convert(hint: Any, value: Any, section: str, key: str, whole: type | None) 
             item = typing.get_args(tables[0])[1]
             inner = where(section, key).strip("[]").replace("] ", ".")
             return {name: _convert(item, each, inner, name, whole) for name, each in value.items()}
-        hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
+        options = typing.get_args(hint)
+        if type(None) in options and str not in options and isinstance(value, str) and value.lower() in _NOTHING:
+            raise ConfigError(f"{where(section, key)} cannot be {value!r}; leave the key out, which means that")
+        hint = next(arg for arg in options if arg is not type(None))
     if dataclasses.is_dataclass(hint):
         header = f"{section}.{key}" if section else key
         if not isinstance(value, dict):

@@ -140,7 +140,7 @@ class Reading(Generic[Item]):
             raise unreadable(self.file, error, "write it again or move it away") from None
         if self.file.format == "csv" and has_torn_end(self.file):
             self.tally.unfinished += 1
-        faults.check()
+        faults.check(self.tally.n_rows, self.cfg.table)
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         # Each reader loads its part of Arrow only when a file calls for it: start-up is part of every update.

@@ -122,8 +122,13 @@ class Faults:
             if example is not None:
                 self.examples.setdefault(kind, f", such as {example!r}")
 
-    def check(self) -> None:
+    def check(self, n_rows: int, table: str) -> None:
         """Nothing, if there are none.
+
+        Parameters
+        ----------
+        n_rows : of the file, all of which may be unsound where the column is not the one that was meant
+        table : of the config, which names the columns
 
         Raises
         ------
@@ -132,7 +137,10 @@ class Faults:
         """
         if self:
             found = "; ".join(f"{n} rows with {kind}{self.examples.get(kind, '')}" for kind, n in self.counts.items())
-            raise SamplesError(f"{self.file.subject}: {found}; mend or remove these rows")
+            remedy = "mend or remove these rows"
+            if max(self.counts.values()) >= n_rows:
+                remedy = f"name another column in [{table}], or mend these rows"
+            raise SamplesError(f"{self.file.subject}: {found}; {remedy}")
 
 
 @dataclass(frozen=True)

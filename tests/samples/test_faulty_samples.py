@@ -136,6 +136,19 @@ def test_labels_that_are_no_labels(tmp_path):
         assert f"1 rows with a label other than 0 or 1, such as {shown}" in text
 
 
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_a_column_that_is_wrong_in_all_rows_is_perhaps_not_the_one_that_was_meant(tmp_path, suffix):
+    path = write(rows(), tmp_path / f"x{suffix}")
+    for keys in ({"event_time": "unused"}, {"label": "count", "numeric": ("price",)}):
+        table = with_column(rows(), "count", [7] * 8)
+        write(table, path)
+        told = message(SamplesError, path, **keys)
+        assert "8 rows with a " in told
+        assert told.endswith("; name another column in [samples], or mend these rows")
+    write(with_column(rows(), "label", [1, 0, 1, 0, 1, 0, 1, 7]), path)
+    assert message(SamplesError, path).endswith("; mend or remove these rows")
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".csv.gz", ".csv.zst", ".jsonl.gz", ".jsonl.zst"])
 def test_a_file_that_cannot_be_read_is_named(tmp_path, suffix):
     write(rows(), tmp_path / f"a{suffix}")
