@@ -1,7 +1,7 @@
 """An ad log that never happened: campaigns, sites and users come and go, and each row knows its true probability.
 
-``python -m benchmarks.clickstream --rows 1000000 --days 7 --seed 1 --out data/clicks`` writes it as hourly files, and
-with ``--raw`` as two logs that are to be joined (:mod:`benchmarks.rawclicks`).
+``python -m benchmarks.clickstream --rows 1000000 --days 7 --seed 1 --out data/clicks`` writes it as hourly files;
+``python -m benchmarks.rawclicks`` as two logs that are to be joined.
 
 What happens in it
 ------------------
@@ -293,32 +293,32 @@ def write(
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.clickstream", description=(__doc__ or "").split("\n")[0]
-    )
-    parser.add_argument("--rows", type=int, default=1_000_000, help="of all days together (%(default)s)")
-    parser.add_argument("--days", type=int, default=7, help="whole days, UTC (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="another seed, another world (%(default)s)")
-    parser.add_argument("--start", default=f"{START:%Y-%m-%d}", help="first day (%(default)s)")
-    parser.add_argument("--tastes", action="store_true", help="users with tastes, and a catalogue of items they like")
-    parser.add_argument("--out", help="folder of the hourly files (data/clicks, or data/rawclicks)")
-    parser.add_argument("--raw", action="store_true", help="two logs, impressions and clicks, with what is odd in such")
-    return parser
+    found = options("benchmarks.clickstream", __doc__, "data/clicks")
+    found.add_argument("--tastes", action="store_true", help="users with tastes, and a catalogue of items they like")
+    return found
+
+
+def options(module: str, words: str | None, out: str) -> argparse.ArgumentParser:
+    """A command line with what every log of the click stream is asked for.
+
+    Parameters
+    ----------
+    module : that is run
+    words : its docstring, whose first line says what it writes
+    out : folder that it writes to if nothing else is said
+    """
+    found = argparse.ArgumentParser(prog=f"python -m {module}", description=(words or "").split("\n")[0])
+    found.add_argument("--rows", type=int, default=1_000_000, help="of all days together (%(default)s)")
+    found.add_argument("--days", type=int, default=7, help="whole days, UTC (%(default)s)")
+    found.add_argument("--seed", type=int, default=1, help="another seed, another world (%(default)s)")
+    found.add_argument("--start", default=f"{START:%Y-%m-%d}", help="first day (%(default)s)")
+    found.add_argument("--out", default=out, help="folder of the hourly files (%(default)s)")
+    return found
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    args.out = args.out or ("data/rawclicks" if args.raw else "data/clicks")
     try:
-        if args.raw and args.tastes:
-            print("error: --raw and --tastes cannot be had together; choose one", file=sys.stderr)
-            return 2
-        if args.raw:
-            from benchmarks import rawclicks
-
-            done = rawclicks.write(args.out, args.rows, args.days, args.seed, parse_time(args.start))
-            print(f"{done['rows']:,} impressions, {done['clicks']:,} clicks in {args.out} ({done['seconds']:.1f} s)")
-            return 0
         done = write(args.out, args.rows, args.days, args.seed, parse_time(args.start), args.tastes)
     except GbdtlrError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,6 +1,6 @@
 """The click stream as the servers write it: impressions in one log, clicks in another, neither of them clean.
 
-``python -m benchmarks.clickstream --raw --out data/rawclicks`` writes ``shown/dt=YYYY-MM-DD/hour=HH.parquet``, the rows
+``python -m benchmarks.rawclicks --out data/rawclicks`` writes ``shown/dt=YYYY-MM-DD/hour=HH.parquet``, the rows
 of the click stream without their labels but with a ``request``, and ``clicks/dt=.../hour=HH.parquet``, the request and
 time of every click, by the hour of the click. What real logs do to whoever joins them is in both:
 
@@ -11,8 +11,10 @@ time of every click, by the hour of the click. What real logs do to whoever join
 
 from __future__ import annotations
 
+import argparse
 import math
 import os
+import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -24,10 +26,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmarks.clickstream import DELAY_MEDIAN_S, DELAY_SIGMA, START, VERSION, WAIT, hours, lost_share
+from benchmarks.clickstream import DELAY_MEDIAN_S, DELAY_SIGMA, START, VERSION, WAIT, hours, lost_share, options
 from benchmarks.clickworld import HOUR_US
-from gbdtlr.errors import ConfigError
-from gbdtlr.times import from_us, to_us
+from gbdtlr.errors import ConfigError, GbdtlrError
+from gbdtlr.times import from_us, parse_time, to_us
 from gbdtlr.values.hashing import mix
 
 TWICE_SHOWN, TWICE_CLICKED, AGAIN, UNMATCHED, KEYLESS = 0.01, 0.02, 0.01, 0.02, 0.001
@@ -144,3 +146,23 @@ def write(out: str | Path, n_rows: int, days: int, seed: int, start: datetime = 
         "last_hour": f"{from_us(newest):%Y-%m-%dT%H}",
         "seconds": time.perf_counter() - begin,
     }
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    return options("benchmarks.rawclicks", __doc__, "data/rawclicks")
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    try:
+        done = write(args.out, args.rows, args.days, args.seed, parse_time(args.start))
+    except GbdtlrError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"{done['rows']:,} impressions, {done['clicks']:,} clicks in {args.out} ({done['seconds']:.1f} s)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -36,6 +36,12 @@ def test_only_samples_must_be_written(tmp_path: Path) -> None:
     assert config.store == "store"
 
 
+def test_a_mark_at_the_beginning_of_the_file_is_none_of_it(tmp_path: Path) -> None:
+    """As editors on Windows write it."""
+    (tmp_path / "model.toml").write_bytes(LEAST.encode("utf-8-sig"))
+    assert Config.load(tmp_path / "model.toml") == load(tmp_path, LEAST)
+
+
 def test_every_key_reaches_its_field(tmp_path: Path) -> None:
     config = load(
         tmp_path,
@@ -111,6 +117,14 @@ MISTAKES = [
     ("stores = 'x'" + LEAST, "unknown key stores; did you mean store?"),
     (LEAST + "lable = 'x'", r"unknown key \[samples\] lable; did you mean label"),
     (LEAST + "zzz = 'x'", r"unknown key \[samples\] zzz; known keys: path, event_time"),
+    ("[gaurd]\nauc = 0.4" + LEAST, r"unknown table \[gaurd\]; did you mean \[guard\]"),
+    (LEAST + "[Head]\nl2 = [3]", r"unknown table \[Head\]; did you mean \[head\]"),
+    (LEAST + "[kafka]\nx = 1", r"unknown table \[kafka\]; tables are \[samples\], \[outcomes\], \[trees\]"),
+    ("timezone = 'UTC'" + LEAST, r"unknown key timezone; it belongs elsewhere: \[samples\] timezone"),
+    (LEAST + "[head]\nwide = ['c']", r"unknown key \[head\] wide; it belongs elsewhere: \[samples\] wide"),
+    (LEAST + "[trees]\nthreads = 2", r"unknown key \[trees\] threads; it belongs elsewhere: threads, above all tables"),
+    (LEAST + "[head.online]\nstore = 'x'", r"unknown key \[head.online\] store; it belongs elsewhere: store, above"),
+    (LEAST + "[head]\nalpha = 0.1", r"it belongs elsewhere: \[head.online\] alpha or \[users\] alpha"),
     (LEAST + "[head]\nhalflives = ['1h']", r"unknown key \[head\] halflives; did you mean half_lives"),
     ("", r"\[samples\] is missing"),
     ("samples = 3", r"samples must be a table: write \[samples\]"),
@@ -131,9 +145,17 @@ MISTAKES = [
     (LEAST + 'wide = ["a", "a"]', "wide lists a column more than once"),
     (LEAST + 'wide = ["a:b:a"]', "wide crosses a column with itself in 'a:b:a'; list each column once"),
     (LEAST + 'wide = ["a:b", "b:a"]', "wide has 'a:b' and 'b:a', which say the same; remove one"),
-    (LEAST + 'wide = ["a:ts"]', "ts is the label, a time or the weight"),
-    (LEAST.replace('["x"]', '["x", "label"]'), "label is the label, a time or the weight"),
-    (LEAST + 'timezone = "Mars"', "'Mars' is not a time zone"),
+    (LEAST + 'wide = ["a:ts"]', r"event_time = 'ts' cannot be a feature too; remove it from wide"),
+    (LEAST.replace('["x"]', '["x", "label"]'), r"label = 'label' cannot be a feature too; remove it from numeric"),
+    (LEAST + 'timezone = "Mars"', r"\[samples\] timezone: 'Mars' is not a time zone"),
+    (LEAST.replace('["x"]', '"x, y"'), r'numeric is one text with commas; write a list: \["x", "y"\]'),
+    (LEAST + "[head]\nhalf_lives = '6h,1d'", r'half_lives is one text with commas; write a list: \["6h", "1d"\]'),
+    (LEAST + "[head]\nfull_every = 'never'", r"full_every cannot be 'never'; leave the key out, which means that"),
+    ("threads = 'all'" + LEAST, "threads cannot be 'all'; leave the key out"),
+    (LEAST + "[head]\nwide_l2 = 'found'", "wide_l2 cannot be 'found'; leave the key out"),
+    (LEAST + 'label = ""', r"\[samples\] label names a column without a name; write it, or leave the key out"),
+    (LEAST + 'weight = " "', r"\[samples\] weight names a column without a name"),
+    (LEAST + 'wide = ["a:"]', r"\[samples\] wide names a column without a name"),
     (LEAST + "negative_keep_rate = 0", "negative_keep_rate must be above 0"),
     (LEAST + "negative_keep_rate = 1.5", "negative_keep_rate must be above 0 and at most 1"),
     ("threads = 0" + LEAST, "threads must be at least 1, not 0"),

@@ -314,7 +314,7 @@ def test_every_command_and_option_stands_in_the_docs(name: str) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
 def test_options_in_the_docs_exist(page: str) -> None:
     ours = {option for command in all_commands() for parameter in command.params for option in parameter.opts}
-    modules = ("benchmarks.__main__", "benchmarks.replay", "benchmarks.clickstream")
+    modules = ("benchmarks.__main__", "benchmarks.replay", "benchmarks.clickstream", "benchmarks.rawclicks")
     parsers = [importlib.import_module(module).parser() for module in modules]
     theirs = {option for parser in parsers for option in parser._option_string_actions}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", PAGES[page]))

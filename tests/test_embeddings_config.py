@@ -55,8 +55,8 @@ def test_what_cannot_be_is_said(embeddings: dict[str, Any], told: str) -> None:
     ("samples", "told"),
     [
         ({"user": "a", "item": "a"}, "user and item are both a"),
-        ({"user": "t"}, "user = 't' is the label, a time or the weight"),
-        ({"item": "label"}, "item = 'label' is the label"),
+        ({"user": "t"}, "user = 't' is event_time too; name a column of ids"),
+        ({"item": "label"}, "item = 'label' is label too"),
     ],
 )
 def test_user_and_item_are_columns_of_their_own(samples: dict[str, Any], told: str) -> None:

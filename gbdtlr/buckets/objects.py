@@ -12,6 +12,7 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
 from gbdtlr.buckets.clouds import open_bucket
+from gbdtlr.buckets.unanswered import Unanswered
 from gbdtlr.buckets.urls import Place, place_of
 from gbdtlr.errors import ConfigError
 from gbdtlr.times import to_us
@@ -180,7 +181,7 @@ def os_error(error: BaseException) -> OSError:
     words = words_of(error) or type(error).__name__
     if isinstance(error, PermissionDeniedError | UnauthenticatedError):
         return PermissionError(words)
-    return FileNotFoundError(words) if isinstance(error, FileNotFoundError) else OSError(words)
+    return FileNotFoundError(words) if isinstance(error, FileNotFoundError) else Unanswered(words)
 
 
 def words_of(error: BaseException) -> str:

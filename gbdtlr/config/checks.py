@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 from gbdtlr.errors import ConfigError
@@ -19,6 +20,12 @@ def check_lengths(section: str, config: object) -> None:
         for each in value if isinstance(value, tuple) else (value,):
             if isinstance(each, timedelta):
                 check_length(where(section, key), each)
+
+
+def check_names(section: str, key: str, columns: Iterable[str]) -> None:
+    """Nothing, if each of the columns that a key names has a name."""
+    if not all(name.strip() for name in columns):
+        raise ConfigError(f"{where(section, key)} names a column without a name; write it, or leave the key out")
 
 
 def at_least(key: str, value: int, least: int) -> None:

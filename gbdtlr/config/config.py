@@ -79,12 +79,22 @@ class Config:
                 f"[head] dense_anchor names {', '.join(strangers)}, which [samples] dense does not list; "
                 "list it there, or leave it out"
             )
+        self._check_content()
         crosses = {name: len(parts_of(name)) > 1 for name in self.samples.wide}
         for key, ridges in self.head.fixed_ridges.items():
             for name in filter(None, ridges):
                 if crosses.get(name) is not (key == "cross_l2"):
                     what = "cross" if key == "cross_l2" else "column"
                     raise ConfigError(f"[head] {key} names {name!r}, which is no {what} that [samples] wide lists")
+
+    def _check_content(self) -> None:
+        """Nothing, if what an item is known by says something of items."""
+        for key, column in self.samples.of_rows.items():
+            if column in self.embeddings.content:
+                raise ConfigError(
+                    f"[embeddings] content lists {column!r}, which is [samples] {key}; list columns that say what an "
+                    "item is, such as its brand"
+                )
 
     def _check_replay(self) -> None:
         """Nothing, if users' scores can be worked out of these samples."""
@@ -136,7 +146,7 @@ class Config:
         """
         text = ""
         try:
-            text = Path(path).read_bytes().decode()
+            text = Path(path).read_bytes().decode("utf-8-sig")  # some editors begin a file with a mark
             table = tomllib.loads(text)
         except OSError as error:
             hint = "; gbdtlr init writes one" if isinstance(error, FileNotFoundError) else ""

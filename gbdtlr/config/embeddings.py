@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from gbdtlr.config.checks import at_least, check_lengths
+from gbdtlr.config.checks import at_least, check_lengths, check_names
 from gbdtlr.errors import ConfigError
 
 EMBEDDINGS = ("pmi", "file")
@@ -40,5 +40,6 @@ class EmbeddingsConfig:
         if self.dimensions > MOST_DIMENSIONS:
             raise ConfigError(f"[embeddings] dimensions must be at most {MOST_DIMENSIONS}, not {self.dimensions}")
         at_least("[embeddings] min_item_count", self.min_item_count, 1)
+        check_names("embeddings", "content", self.content)
         if len(set(self.content)) < len(self.content):
             raise ConfigError("[embeddings] content lists a column more than once")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from gbdtlr.config.checks import at_least, check_lengths
+from gbdtlr.config.checks import at_least, check_lengths, check_names
+from gbdtlr.config.partitions import check_pattern
 from gbdtlr.errors import ConfigError
 
 UNFINAL = ("wait", "weigh")
@@ -43,13 +44,20 @@ class OutcomesConfig:
             raise ConfigError("[outcomes] path is empty; name files, folders or globs")
         if not self.window:
             raise ConfigError("[outcomes] window must be above zero: it is how long an outcome is waited for")
+        if self.partition is not None:
+            check_pattern(self.partition, "outcomes")
         check_unfinal("outcomes", self.unfinal)
         at_least("[outcomes] max_outcomes", self.max_outcomes, 1)
         if self.max_outcomes >= _MOST_OUTCOMES:
             raise ConfigError(f"[outcomes] max_outcomes must be below {_MOST_OUTCOMES}, not {self.max_outcomes}")
-        columns = [name for name in (self.key, self.time, self.value, self.weight) if name]
+        for key in ("key", "time", "value", "weight", "landed_time"):
+            check_names("outcomes", key, [] if getattr(self, key) is None else [getattr(self, key)])
+        landed = None if self.landed_time == self.time else self.landed_time  # of outcomes that land as they come
+        columns = [name for name in (self.key, self.time, self.value, self.weight, landed) if name]
         if twice := sorted({name for name in columns if columns.count(name) > 1}):
-            raise ConfigError(f"[outcomes] names {', '.join(twice)} for two things; key, time, value and weight differ")
+            raise ConfigError(
+                f"[outcomes] names {', '.join(twice)} for two things; key, time, value, weight and landed_time differ"
+            )
 
 
 def check_unfinal(section: str, unfinal: str) -> None:

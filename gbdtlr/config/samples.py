@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import ClassVar
 
-from gbdtlr.config.checks import check_lengths
+from gbdtlr.config.checks import check_lengths, check_names
 from gbdtlr.config.outcomes import OutcomesConfig, check_unfinal
+from gbdtlr.config.partitions import check_pattern
+from gbdtlr.config.roles import Roles
 from gbdtlr.errors import ConfigError
 from gbdtlr.times import zone
 from gbdtlr.values.crosses import columns_of, parts_of
@@ -51,7 +53,12 @@ class SamplesConfig:
 
     def __post_init__(self) -> None:
         check_lengths("samples", self)
-        zone(self.timezone)
+        try:
+            zone(self.timezone)
+        except ConfigError as error:
+            raise ConfigError(f"[samples] timezone: {error}") from None
+        if self.partition is not None:
+            check_pattern(self.partition, "samples")
         if not self.path or not all(each.strip() for each in self.path):
             raise ConfigError("[samples] path is empty; name files, folders or globs")
         if self.key is not None:
@@ -68,8 +75,7 @@ class SamplesConfig:
             raise ConfigError(f"[samples] negative_keep_rate must be above 0 and at most 1, not {rate:g}")
         self._check_features()
         self._check_crosses()
-        self._check_linear()
-        self._check_leaks()
+        self._check_roles()
 
     def _check_features(self) -> None:
         features = [*self.numeric, *self.categorical]
@@ -92,35 +98,20 @@ class SamplesConfig:
             if first != name:
                 raise ConfigError(f"[samples] wide has {first!r} and {name!r}, which say the same; remove one")
 
-    def _check_linear(self) -> None:
-        """Nothing, if no column that goes linearly into the head is something else too."""
-        if self.user_score in {*self.numeric, *self.categorical, *self.wide_columns, *self.dense}:
-            raise ConfigError(
-                f"[samples] user_score = {self.user_score!r} is a feature too, though it enters the head as it is; "
-                "remove it from numeric, categorical, wide or dense"
-            )
-        if both := sorted({*self.dense} & {*self.categorical, *self.wide_columns}):
-            raise ConfigError(
-                f"[samples] {', '.join(both)} is a number under dense, and a category or an id elsewhere; "
-                "remove it from dense, or from categorical and wide"
-            )
+    def _check_roles(self) -> None:
+        """Nothing, if every column has a name, and none is two things that cannot both be meant."""
+        for crossed in filter(lambda parts: len(parts) > 1, map(parts_of, self.wide)):
+            check_names("samples", "wide", crossed)
+        for key, column in self.of_rows.items():
+            check_names("samples", key, () if column is None else (column,))
+        listed = {key: getattr(self, key) for key in ("numeric", "categorical", "dense")}
+        Roles(self.of_rows, {**listed, "wide": self.wide_columns}).check()
 
-    def _check_leaks(self) -> None:
-        """Nothing, if no column says both what is predicted and what it is predicted from."""
-        about = (self.label_column, self.event_time, self.label_time, self.label_deadline, self.weight)
-        told = {name for name in about if name}
-        if self.user is not None and self.user == self.item:
-            raise ConfigError(f"[samples] user and item are both {self.user}; name the column of each")
-        for key, column in (("user", self.user), ("item", self.item)):
-            if column in told:
-                raise ConfigError(
-                    f"[samples] {key} = {column!r} is the label, a time or the weight; name a column of ids"
-                )
-        if leaks := sorted(told & {*self.features}):
-            raise ConfigError(
-                f"[samples] {', '.join(leaks)} is the label, a time or the weight and cannot be a feature too; "
-                "remove it from numeric, categorical, wide or dense"
-            )
+    @property
+    def of_rows(self) -> dict[str, str | None]:
+        """The columns that say what a row is, and are no features, by their keys; None where a key names none."""
+        keys = ("event_time", "label_time", "label_deadline", "weight", "key", "user", "item", "user_score")
+        return {"label": self.label_column, **{key: getattr(self, key) for key in keys}}
 
     def _check_key(self) -> None:
         """Nothing, if what is said beside the key goes with labels that come from outcomes."""
@@ -133,8 +124,6 @@ class SamplesConfig:
             )
         if self.unfinal != "wait":
             raise ConfigError("[samples] unfinal has no meaning beside key; write it under [outcomes]")
-        if self.key in (self.event_time, self.weight, *self.numeric, *self.dense):
-            raise ConfigError(f"[samples] key {self.key!r} is an id, and cannot be a time, a weight or a number too")
 
     @property
     def label_column(self) -> str | None:

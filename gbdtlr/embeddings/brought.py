@@ -10,9 +10,10 @@ import pyarrow.types as pt
 from numpy.typing import NDArray
 
 from gbdtlr.embeddings.keys import keys_of
-from gbdtlr.errors import ConfigError, SamplesError, SchemaError
+from gbdtlr.errors import SamplesError, SchemaError
 from gbdtlr.samples.finding import find_files
 from gbdtlr.samples.formats.file import File
+from gbdtlr.samples.formats.unreadable import unreadable
 from gbdtlr.values.hashing import U64
 
 ID, VECTOR = "id", "vector"
@@ -37,10 +38,7 @@ def read_vectors(path: str) -> tuple[U64, NDArray[np.float32]]:
     SamplesError
         Files that are not such tables, ids that come twice, vectors of several lengths.
     """
-    try:
-        files = find_files((path,))
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("[samples]", "[embeddings]")) from None
+    files = find_files((path,), "[embeddings] path")
     keys: list[U64] = []
     vectors: list[NDArray[np.float32]] = []
     for file in files:
@@ -53,9 +51,9 @@ def read_vectors(path: str) -> tuple[U64, NDArray[np.float32]]:
                 keys.append(key)
                 vectors.append(vector)
         except (pa.ArrowException, OSError) as error:
-            raise SamplesError(f"cannot read {file.path}: {' '.join(str(error).split())}") from None
+            raise unreadable(file, error, "write it again") from None
         except SchemaError as error:
-            raise SchemaError(f"{file.path}: {error}; mend the file") from None
+            raise SchemaError(f"{file.subject}: {error}; mend the {file.noun}") from None
     if not sum(map(len, keys)):
         raise SamplesError(f"{path} has no vectors; write some, or mend [embeddings] path")
     return _each_once(np.concatenate(keys), np.concatenate(vectors), path)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gbdtlr.config import Config
-from gbdtlr.errors import SamplesError
+from gbdtlr.errors import ConfigError, SamplesError
 from gbdtlr.jobs.user_scores import UserScores
 from gbdtlr.release import Release
 from gbdtlr.samples import Samples, read_batches
@@ -24,7 +24,10 @@ def window_samples(release: Release) -> Samples | None:
     needed = {name: made[name] for name in ("samples", "outcomes") if name in made}
     # The trees' window plays no part; it only must not be shorter than outcomes are waited for.
     windows = {"head": {"window": made["head"]["window"]}, "trees": {"window": format_duration(LONGEST)}}
-    config = Config.from_dict({**needed, **windows, **_users(made)})
+    try:
+        config = Config.from_dict({**needed, **windows, **_users(made)})
+    except ConfigError:  # made by a version that refused less: the weights can still be told
+        return None
     as_of = release.head_as_of
     start = as_of - config.head.window
     try:

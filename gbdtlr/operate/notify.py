@@ -11,13 +11,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from gbdtlr.config import NotifyConfig
+from gbdtlr.config.secrets import read_secret
+from gbdtlr.errors import ConfigError, GbdtlrError
 
 SIGNATURE = "X-Gbdtlr-Signature"
-MAX_SECRET = 64 << 10
 
 
 def notify(config: NotifyConfig, document: Mapping[str, Any]) -> dict[str, str]:
@@ -42,6 +42,8 @@ def notify(config: NotifyConfig, document: Mapping[str, Any]) -> dict[str, str]:
     def ask(name: str) -> None:
         try:
             asked[name]()
+        except GbdtlrError as error:
+            failed[name] = str(error)
         except Exception as error:  # whatever it is, the job has ended as it has
             failed[name] = f"{type(error).__name__}: {error}"
         else:
@@ -61,14 +63,21 @@ def run_command(command: tuple[str, ...], body: bytes, timeout_s: float) -> None
 
     Raises
     ------
+    ConfigError
+        It cannot be run.
     OSError, RuntimeError
-        It cannot be run; it exited with another code than 0, or took too long.
+        It exited with another code than 0, or took too long.
     """
     told = {**os.environ, "GBDTLR_EVENT": str(json.loads(body).get("event", ""))}
     printed = _stderr()
-    child = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=printed, stderr=printed, env=told, start_new_session=True
-    )
+    try:
+        child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=printed, stderr=printed, env=told, start_new_session=True
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"[notify] command: cannot run {command[0]}: {error.strerror}; name a program that this user can run"
+        ) from None
     try:
         child.communicate(body, timeout=timeout_s)
     except subprocess.TimeoutExpired:
@@ -93,8 +102,10 @@ def send(url: str, body: bytes, secret_file: str | None, timeout_s: float) -> No
 
     Raises
     ------
+    ConfigError
+        The secret cannot be read, or is empty, so that anyone could sign.
     OSError, RuntimeError
-        The secret cannot be read; there is no answer, or one that is not of success. It is not sent elsewhere.
+        There is no answer, or one that is not of success. It is not sent elsewhere.
     """
     import urllib.error
     import urllib.request
@@ -105,7 +116,7 @@ def send(url: str, body: bytes, secret_file: str | None, timeout_s: float) -> No
 
     headers = {"Content-Type": "application/json", "User-Agent": "gbdtlr"}
     if secret_file is not None:
-        headers[SIGNATURE] = signature(body, Path(secret_file).read_bytes()[:MAX_SECRET].strip())
+        headers[SIGNATURE] = signature(body, read_secret("[notify] secret_file", secret_file))
     request = urllib.request.Request(url, body, headers, method="POST")
     try:
         with urllib.request.build_opener(Stay).open(request, timeout=timeout_s) as answer:
@@ -116,13 +127,5 @@ def send(url: str, body: bytes, secret_file: str | None, timeout_s: float) -> No
 
 
 def signature(body: bytes, secret: bytes) -> str:
-    """``sha256=`` and the HMAC-SHA256 of a body in hexadecimal, for its receiver to compare with.
-
-    Raises
-    ------
-    RuntimeError
-        The secret is empty, so that anyone could sign.
-    """
-    if not secret:
-        raise RuntimeError("secret_file is empty")
+    """``sha256=`` and the HMAC-SHA256 of a body in hexadecimal, for its receiver to compare with."""
     return "sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest()

@@ -14,6 +14,7 @@ from gbdtlr.buckets.paths import native
 from gbdtlr.buckets.urls import SCHEMES, is_remote, place_of, plain_url
 from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError
 from gbdtlr.samples.formats.file import COMPRESSIONS, READABLE, File, same_file
+from gbdtlr.samples.keys import named_by
 from gbdtlr.samples.lakes.names import DELTA, is_table, table_files
 from gbdtlr.samples.lakes.passwords import without_passwords
 from gbdtlr.tables import listed
@@ -49,7 +50,7 @@ class _Match(NamedTuple):
     inode: tuple[int, int] | None = None
 
 
-def find_files(paths: Sequence[str]) -> list[File]:
+def find_files(paths: Sequence[str], key: str = "") -> list[File]:
     """Every file of samples that ``paths`` name, each once, ordered by path.
 
     Tables are the files their snapshots list, a query is one. Folders are searched to the bottom; ``**`` in a glob
@@ -58,6 +59,10 @@ def find_files(paths: Sequence[str]) -> list[File]:
     by the ways to it, has one without links and ``..``, if there is any; of several, that of the earliest path, and
     the first in order.
 
+    Parameters
+    ----------
+    key : of the config, which has the paths, for whoever is told of a wrong one; empty where a command was given them
+
     Raises
     ------
     NoSamplesError
@@ -65,6 +70,11 @@ def find_files(paths: Sequence[str]) -> list[File]:
     SamplesError
         A file that looks like samples in a format that cannot be read, or links that go round in a circle.
     """
+    with named_by(key):
+        return _find_files(paths)
+
+
+def _find_files(paths: Sequence[str]) -> list[File]:
     found: list[_Match] = []
     tables = {file.path: file for path in paths if is_table(path) for file in table_files(path)}
     for path in paths:
@@ -150,6 +160,7 @@ def _plain(path: str) -> str:
     return ("/" if pattern.startswith("/") else "") + "/".join(parts)
 
 
+_SHORT_URL = re.compile(r"(s3a?|s3n|gs|gcs|az|abfss?):/?(?!/)", re.IGNORECASE)
 _LIKE_A_TABLE = re.compile(
     r"(delta|iceberg|sql|duckdb|postgres(ql)?|mysql|jdbc)\s*[:+]|(select|with|from)\s", re.IGNORECASE
 )
@@ -296,6 +307,8 @@ def _nearby(pattern: str) -> str:
     """What a person looking for the mistake would list first."""
     if is_remote(pattern):
         return "check the bucket, the prefix and the pattern"
+    if short := _SHORT_URL.match(pattern):
+        return f"in a URL two slashes come after {short[1]}:"
     folder = _split(pattern)[0] or "."
     while not os.path.isdir(folder):
         missing, folder = folder, os.path.dirname(folder) or ("/" if folder.startswith("/") else ".")

@@ -49,7 +49,7 @@ class Found:
         unfinal : look for rows whose label is not final by ``as_of``, among whom no feature needs a value
         """
         window, tally = Window.of(cfg, start, end, as_of, known_after, unfinal=unfinal), Tally()
-        files = find_files(cfg.path)
+        files = find_files(cfg.path, f"[{cfg.table}] path")
         tally.n_files = len(files)
         there = (each.file for each in placed(files, Where.of(cfg), window, tally))
         chosen = tuple(file for file in there if only is None or file.path in only)

@@ -12,11 +12,12 @@ import pyarrow as pa
 
 from gbdtlr.compute.threads import n_threads
 from gbdtlr.config import SamplesConfig
-from gbdtlr.errors import ConfigError, SamplesError, SchemaError
+from gbdtlr.errors import ConfigError, SchemaError
 from gbdtlr.samples.ahead import in_order_ahead
 from gbdtlr.samples.batch import Samples
 from gbdtlr.samples.formats.file import File
 from gbdtlr.samples.formats.texts import has_torn_end
+from gbdtlr.samples.formats.unreadable import unreadable
 from gbdtlr.samples.lakes.passwords import hidden
 from gbdtlr.samples.partition import Partition
 from gbdtlr.samples.window import Faults, Tally, Window
@@ -128,7 +129,7 @@ class Reading(Generic[Item]):
             yield from self._items()
 
     def _items(self) -> Iterator[Item]:
-        faults = Faults(self.file.path)
+        faults = Faults(self.file)
         try:
             for batch in self._batches():
                 item = self.take(batch, faults, self.tally)
@@ -136,18 +137,10 @@ class Reading(Generic[Item]):
                 if item is not None and not faults:
                     yield item
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split()).rstrip(".")
-            remedy = "let this user read it" if isinstance(error, PermissionError) else "write it again or move it away"
-            if isinstance(error, FileNotFoundError):
-                remedy = "it was there a moment ago; run the command again"
-                if self.file.stored is not None:
-                    remedy = (
-                        "its table lists it all the same: was it vacuumed, or removed by hand? take a newer version"
-                    )
-            raise SamplesError(f"cannot read {self.file.path}: {reason}; {remedy}") from None
+            raise unreadable(self.file, error, "write it again or move it away") from None
         if self.file.format == "csv" and has_torn_end(self.file):
             self.tally.unfinished += 1
-        faults.check()
+        faults.check(self.tally.n_rows, self.cfg.table)
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         # Each reader loads its part of Arrow only when a file calls for it: start-up is part of every update.
@@ -227,7 +220,7 @@ def check_seen(cfg: SamplesConfig, tally: Tally, seen: Collection[str], n_files:
     never = [name for name in cfg.features if name not in seen]
     # A few files out of many may well lack a feature that is rarely given.
     if never and tally.n_rows:
-        raise SchemaError(f"{', '.join(never)}: no value in any row of {n_files} files; mend the files or [samples]")
+        raise SchemaError(f"{', '.join(never)}: no value in any row of {n_files} files; mend the data, or [samples]")
 
 
 def note_to_come(tally: Tally, now: datetime) -> None:

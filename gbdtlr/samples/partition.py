@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cached_property
 
-from gbdtlr.errors import ConfigError
+from gbdtlr.config.partitions import check_pattern
 from gbdtlr.times import to_us, zone
 from gbdtlr.values.clocks import bounds_us
 
 _DIGITS = {"Y": r"\d{4}", "m": r"\d{2}", "d": r"\d{2}", "j": r"\d{3}", "H": r"\d{2}", "M": r"\d{2}"}
-# What the path must say for a time to be found, by the finest part it says.
-_COARSER = {"Y": "", "m": "Y", "d": "Ym", "j": "Y", "H": "", "M": "H"}
 _LENGTH = {"d": timedelta(days=1), "j": timedelta(days=1), "H": timedelta(hours=1), "M": timedelta(minutes=1)}
 
 
@@ -35,20 +33,7 @@ class Partition:
         ConfigError
             A directive that is not one of ``%Y %m %d %j %H %M``, or parts without the coarser ones.
         """
-        parts = re.findall("%(.)", pattern)
-        unknown = [part for part in parts if part not in _DIGITS]
-        if unknown or len(set(parts)) < len(parts):
-            raise ConfigError(
-                f"[{table}] partition {pattern!r}: use %Y %m %d %j %H %M, each at most once, "
-                "as in date=%Y-%m-%d/hour=%H"
-            )
-        whole = "Y" in parts and not (("d" in parts) and ("j" in parts))
-        day = "d" in parts or "j" in parts
-        if not whole or any(c not in parts for p in parts for c in _COARSER[p]) or ("H" in parts and not day):
-            raise ConfigError(
-                f"[{table}] partition {pattern!r} does not say a time: expected a year, and every part down to "
-                "the finest, as in %Y/%m/%d or date=%Y-%m-%d/hour=%H"
-            )
+        check_pattern(pattern, table)
         return cls(pattern, zone(timezone))
 
     def span_us(self, path: str) -> tuple[int, int] | None:

@@ -135,7 +135,7 @@ def read(
 def files_of(cfg: SamplesConfig, start: datetime, end: datetime) -> list[File]:
     """Files that may hold events in ``[start, end)``, by their path; nothing is opened."""
     window = Window.of(cfg, start, end, end, None)
-    return [each.file for each in placed(find_files(cfg.path), Where.of(cfg), window, Tally())]
+    return [each.file for each in placed(find_files(cfg.path, f"[{cfg.table}] path"), Where.of(cfg), window, Tally())]
 
 
 def first_events(cfg: SamplesConfig, files: Sequence[File], otherwise_us: int) -> list[int]:
@@ -204,7 +204,7 @@ def known_in(
 def _pieces(
     cfg: SamplesConfig, window: Window, batch_rows: int, tally: Tally, only: Container[str] | None
 ) -> Iterator[Samples]:
-    files = find_files(cfg.path)
+    files = find_files(cfg.path, f"[{cfg.table}] path")
     tally.n_files = len(files)
     there = (each.file for each in placed(files, Where.of(cfg), window, tally))
     opened = [samples_in(file, cfg, window, batch_rows) for file in there if only is None or file.path in only]
@@ -246,7 +246,7 @@ def _nothing(window: Window, cfg: SamplesConfig, as_of: datetime, known_after: d
         n = f"{tally.n_in_window} samples" if tally.n_in_window else "samples"
         return f"{n} {window}, but {known}{later}"
     where = f"{tally.n_files} files with no rows at all"
-    torn = sum(has_torn_end(file) for file in find_files(cfg.path))
+    torn = sum(has_torn_end(file) for file in find_files(cfg.path, f"[{cfg.table}] path"))
     if torn:
         where += f" (in {torn} of them the last line has no end, and is left alone as somebody may be writing it)"
     if tally.first_us is not None and tally.last_us is not None:

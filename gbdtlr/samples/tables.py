@@ -15,6 +15,7 @@ from gbdtlr.samples.formats.common import common_schema
 from gbdtlr.samples.formats.file import File
 from gbdtlr.samples.formats.json_columns import Role, role
 from gbdtlr.samples.formats.stored import View, group_spans
+from gbdtlr.samples.formats.unreadable import unreadable
 from gbdtlr.samples.lakes.passwords import without_passwords
 from gbdtlr.values.vectors import numbered
 
@@ -150,9 +151,7 @@ def reading(file: File) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        remedy = "let this user read it" if isinstance(error, PermissionError) else "write it again"
-        raise SamplesError(f"cannot read {file.path}: {reason}; {remedy}") from None
+        raise unreadable(file, error, "write it again") from None
 
 
 def _fits(source: Source, name: str, kind: pa.DataType) -> bool:

@@ -17,6 +17,7 @@ from gbdtlr.samples.ages import Ages
 from gbdtlr.samples.batch import Samples
 from gbdtlr.samples.finality import NEVER, Finality
 from gbdtlr.samples.formats.columns import check_types, feature_table
+from gbdtlr.samples.formats.file import File
 from gbdtlr.samples.joined import Joined
 from gbdtlr.samples.thinning import thin_negatives
 from gbdtlr.times import format_time, from_us, to_us, zone
@@ -107,7 +108,7 @@ class Tally:
 class Faults:
     """Unsound rows of one file, counted by kind, with an example of each."""
 
-    path: str
+    file: File
     counts: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
 
@@ -121,8 +122,13 @@ class Faults:
             if example is not None:
                 self.examples.setdefault(kind, f", such as {example!r}")
 
-    def check(self) -> None:
+    def check(self, n_rows: int, table: str) -> None:
         """Nothing, if there are none.
+
+        Parameters
+        ----------
+        n_rows : of the file, all of which may be unsound where the column is not the one that was meant
+        table : of the config, which names the columns
 
         Raises
         ------
@@ -131,7 +137,10 @@ class Faults:
         """
         if self:
             found = "; ".join(f"{n} rows with {kind}{self.examples.get(kind, '')}" for kind, n in self.counts.items())
-            raise SamplesError(f"{self.path}: {found}; mend or remove these rows")
+            remedy = "mend or remove these rows"
+            if max(self.counts.values()) >= n_rows:
+                remedy = f"name another column in [{table}], or mend these rows"
+            raise SamplesError(f"{self.file.subject}: {found}; {remedy}")
 
 
 @dataclass(frozen=True)
@@ -202,7 +211,7 @@ class Window:
 
     def moments(self, batch: pa.RecordBatch, cfg: SamplesConfig, faults: Faults, tally: Tally) -> Moments:
         """Times of the rows of ``batch``, and which of them are in the window and mature."""
-        check_types(batch, cfg, faults.path)
+        check_types(batch, cfg, faults.file)
         timezone = zone(cfg.timezone)
         at = batch.column(cfg.event_time)
         event_us, has_event, unreadable = times(at, timezone)
@@ -223,7 +232,7 @@ class Window:
     def select(self, batch: pa.RecordBatch, cfg: SamplesConfig, faults: Faults, tally: Tally) -> Samples | None:
         """Rows of ``batch`` that are in the window and mature; None where none are left, or there are unsound ones."""
         event_us, finality, _, inside, mature = self.moments(batch, cfg, faults, tally)
-        tally.mature[faults.path] = tally.mature.get(faults.path, 0) + int(mature.sum())
+        tally.mature[faults.file.path] = tally.mature.get(faults.file.path, 0) + int(mature.sum())
         every_us = event_us[inside]
         if not mature.all():
             batch = batch.filter(from_numpy(mature))
@@ -240,7 +249,7 @@ class Window:
         weight = weights_of(batch, cfg.weight, faults)
         if faults:
             return None
-        table = feature_table(batch, cfg, faults.path)
+        table = feature_table(batch, cfg, faults.file)
         samples = Samples(table, label, weight, event_us, finality.known_us, outcome_us)
         thinned = thin_negatives(samples, cfg.negative_keep_rate, cfg.numeric, cfg.linear)
         return thinned if len(thinned) else None

@@ -117,7 +117,7 @@ class _Job:
         try:
             return sigmoid(self._model.margin(piece.features))
         except SchemaError as error:
-            raise SchemaError(f"{file.path}: {self._made(str(error))}") from None
+            raise SchemaError(f"{file.subject}: {self._made(str(error))}") from None
 
     def _made(self, what: str) -> str:
         return f"{what}; release {self._number} was made from these"
@@ -131,7 +131,7 @@ def _check_names(file: File, taken: set[str]) -> None:
     """Nothing, if no column has a name that scoring gives to its own."""
     if taken:
         raise SamplesError(
-            f"{file.path} has a column {' and '.join(sorted(taken))} already, the name scoring gives to its own; "
+            f"{file.subject} has a column {' and '.join(sorted(taken))} already, the name scoring gives to its own; "
             "rename or drop it"
         )
 

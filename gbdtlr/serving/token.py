@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from pathlib import Path
 
 from gbdtlr.config import ServeConfig
+from gbdtlr.config.secrets import read_secret
 from gbdtlr.errors import ConfigError
 
 SHORTEST_KEY = 16
@@ -17,18 +17,12 @@ class Tokens:
     """The tokens in a file, one a line, so that a new one can be taken up before the old one goes."""
 
     def __init__(self, path: str) -> None:
-        self._path = Path(path)
+        self._path = path
         self._tokens = self._read()
 
     def _read(self) -> tuple[bytes, ...]:
-        try:
-            lines = self._path.read_bytes().splitlines()
-        except OSError as error:
-            raise ConfigError(f"cannot read the token file {self._path}: {error.strerror}") from None
-        tokens = tuple(line.strip() for line in lines if line.strip())
-        if not tokens:
-            raise ConfigError(f"the token file {self._path} is empty; put a long random text into it")
-        return tuple(map(_digest, tokens))
+        lines = read_secret("[serve] token_file", self._path).splitlines()
+        return tuple(_digest(line.strip()) for line in lines if line.strip())
 
     def reload(self) -> None:
         """Take up the tokens that are in the file now; those known stay while it cannot be read or is empty."""
@@ -49,14 +43,11 @@ def user_key_of(settings: ServeConfig) -> bytes | None:
     """The key in ``user_key_file``, None where there is none; raise ConfigError if it cannot be read or is short."""
     if settings.user_key_file is None:
         return None
-    try:
-        key = Path(settings.user_key_file).read_bytes().strip()
-    except OSError as error:
-        raise ConfigError(f"cannot read the key file {settings.user_key_file}: {error.strerror}") from None
+    key = read_secret("[serve] user_key_file", settings.user_key_file)
     if len(key) < SHORTEST_KEY:
         raise ConfigError(
-            f"the key in {settings.user_key_file} has {len(key)} bytes, at least {SHORTEST_KEY} are needed; "
-            "put a long random text into it"
+            f"[serve] user_key_file: the key in {settings.user_key_file} has {len(key)} bytes, at least {SHORTEST_KEY} "
+            "are needed; put a long random text into it"
         )
     return key
 

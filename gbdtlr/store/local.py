@@ -26,6 +26,8 @@ _REMEDY = {
     errno.EROFS: "the disk is mounted read-only; mount it for writing, or use another store",
     errno.EACCES: "permission denied; give this user read and write access to the folder",
     errno.EPERM: "not permitted; give this user read and write access to the folder",
+    errno.ENOTDIR: "a part of that path is a file and no folder; name another folder as the store",
+    errno.ENOENT: "no folder can be made there; name another one as the store",
     errno.EIO: "the disk reports an input/output error; check the disk",
 }
 

@@ -26,6 +26,8 @@ def open_backend(url: str) -> Backend:
         raise ConfigError(f"{url!r} is no store; write {SUPPORTED}")
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", url)
     if scheme is None:
+        if (short := re.match(r"(file|memory|s3|gs|gcs|az|abfss?):", url, re.IGNORECASE)) and not Path(url).is_dir():
+            raise ConfigError(f"{url!r} is no URL; write both slashes: {short[1]}://")
         return _local(Path(native(url)).expanduser(), url)
     match scheme[1].lower():
         case "file":

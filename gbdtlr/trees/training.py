@@ -14,6 +14,7 @@ from gbdtlr.config import SamplesConfig, TreesConfig
 from gbdtlr.errors import ConfigError, TreesError
 from gbdtlr.samples.batch import require_both_classes
 from gbdtlr.trees.bins import booster_names, categorical_of
+from gbdtlr.trees.forced import check_forced
 from gbdtlr.trees.frozen import FrozenTrees
 from gbdtlr.trees.refusals import reason_of
 from gbdtlr.trees.rewriting import same_everywhere
@@ -110,6 +111,7 @@ def train(
 
     params, n_trees = params_of(cfg.params, threads, early_stopping=cfg.early_stopping_rounds is not None)
     check_monotone(cfg.params, samples_cfg)
+    check_forced(cfg.params, {canonical(key): key for key in cfg.params})
     require_both_classes(samples)
     if schema is None:
         schema = Schema.fit(

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from benchmarks import rawclicks
-from benchmarks.clickstream import START, generate, main
+from benchmarks.clickstream import START, generate
+from benchmarks.rawclicks import main
 from gbdtlr.config import Config
 from gbdtlr.jobs import train_trees, update_lr
 from gbdtlr.samples import Tally, read
@@ -23,7 +24,7 @@ END = START + timedelta(days=DAYS)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("raw")
-    assert main(["--raw", "--rows", str(N_ROWS), "--days", str(DAYS), "--seed", "1", "--out", str(out)]) == 0
+    assert main(["--rows", str(N_ROWS), "--days", str(DAYS), "--seed", "1", "--out", str(out)]) == 0
     return out
 
 
@@ -75,7 +76,7 @@ def test_the_config_runs_on_them(folder, tmp_path):
 
 
 def test_logs_of_another_run_are_not_mixed(folder, capsys):
-    assert main(["--raw", "--rows", "1000", "--days", "1", "--out", str(folder)]) == 2
+    assert main(["--rows", "1000", "--days", "1", "--out", str(folder)]) == 2
     assert "holds logs of raw, version 1, rows 12000" in capsys.readouterr().err
 
 

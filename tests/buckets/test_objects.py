@@ -9,11 +9,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from obstore.exceptions import GenericError, PermissionDeniedError
 from obstore.store import MemoryStore
 from pyarrow import parquet
 
 from gbdtlr.buckets import objects
-from gbdtlr.buckets.objects import ObjectFile
+from gbdtlr.buckets.objects import ObjectFile, os_error
+from gbdtlr.buckets.unanswered import Unanswered
 from gbdtlr.buckets.urls import Place, is_remote, place_of, plain_url
 from gbdtlr.errors import ConfigError
 
@@ -97,6 +99,15 @@ def test_a_large_range_is_fetched_in_parts(requests, monkeypatch):
     monkeypatch.setattr(objects, "PART", 4000)
     assert bytes(opened().read()) == DATA
     assert requests == [[(0, 4000), (4000, 8000), (8000, len(DATA))]]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [(PermissionDeniedError, PermissionError), (FileNotFoundError, FileNotFoundError), (GenericError, Unanswered)],
+)
+def test_what_a_bucket_did_not_say_is_told_from_what_it_said(theirs, ours):
+    """Only what it said tells anything of the object."""
+    assert type(os_error(theirs("words"))) is ours
 
 
 def test_only_the_chunks_that_are_needed_are_fetched(requests):

@@ -62,7 +62,7 @@ def test_what_is_wrong_is_said(
 
 
 def test_other_files(tmp_path: Path) -> None:
-    with pytest.raises(NoSamplesError, match="no files match"):
+    with pytest.raises(NoSamplesError, match=r"^\[embeddings\] path: no files match"):
         read_vectors(str(tmp_path / "none.parquet"))
     with pytest.raises(ConfigError, match=r"\[embeddings\] path 'ftp://x'"):
         read_vectors("ftp://x")

@@ -14,6 +14,7 @@ import pytest
 from pyarrow import parquet
 
 from benchmarks.clickstream import main as write_clicks
+from benchmarks.rawclicks import main as write_raw_clicks
 from gbdtlr.cli import main
 from gbdtlr.config import Config
 from gbdtlr.errors import ConfigError, NoSamplesError, SchemaError
@@ -84,7 +85,7 @@ def clicks(folder: Path) -> list[str]:
 
 def raw_logs(folder: Path) -> list[str]:
     """A day of its raw logs, the outcomes first."""
-    write_clicks(["--raw", "--rows", "8000", "--days", "1", "--seed", "1", "--out", str(folder / "raw")])
+    write_raw_clicks(["--rows", "8000", "--days", "1", "--seed", "1", "--out", str(folder / "raw")])
     return [str(folder / "raw/clicks"), str(folder / "raw/shown")]
 
 

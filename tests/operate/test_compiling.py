@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import gbdtlr
-from benchmarks import clickstream
+from benchmarks import clickstream, rawclicks
 from gbdtlr.cli import main
 from gbdtlr.errors import GbdtlrError
 from gbdtlr.operate import compiling
@@ -173,7 +173,7 @@ def test_every_way_to_keep_the_head_fresh_compiles_nothing(machine: Machine, tmp
 
 @pytest.mark.slow
 def test_joining_two_logs_compiles_nothing(machine: Machine, tmp_path: Path) -> None:
-    clickstream.main(["--raw", "--rows", "20000", "--days", "4", "--out", str(tmp_path / "raw")])
+    rawclicks.main(["--rows", "20000", "--days", "4", "--out", str(tmp_path / "raw")])
     text = (ROOT / "configs" / "rawlogs.toml").read_text().replace('"data/rawclicks/', f'"{tmp_path}/raw/')
     (tmp_path / "raw.toml").write_text(text.replace("= 80", "= 6").replace("= 200", "= 2"))
     common = f"-c {tmp_path}/raw.toml --store {tmp_path}/store"

@@ -100,7 +100,7 @@ def test_without_its_secret_nothing_is_sent(tmp_path: Path, content: str | None)
         secret.write_text(content)
     with hooked() as hook:
         failed = notify(NotifyConfig(url=hook.url, secret_file=str(secret)), DOCUMENT)
-    assert "secret" in failed["url"]
+    assert failed["url"].startswith(f"[notify] secret_file: {'cannot read ' if content is None else ''}{secret}")
     assert hook.requests == []
 
 
@@ -171,7 +171,8 @@ def test_a_program_is_given_the_document(tmp_path: Path) -> None:
     ("command", "told"),
     [
         ((sys.executable, "-c", "raise SystemExit(3)"), "ended with 3"),
-        (("no-such-program-anywhere",), "No such file"),
+        (("no-such-program-anywhere",), "[notify] command: cannot run no-such-program-anywhere: No such file"),
+        (("/",), "[notify] command: cannot run /: Permission denied; name a program that this user can run"),
         ((sys.executable, "-c", ""), None),
     ],
 )

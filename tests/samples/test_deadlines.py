@@ -191,7 +191,7 @@ TABLE = {"path": "x", "event_time": "t", "numeric": ["n"]}
         ({"label_time": "k", "unfinal": "weigh"}, "needs to know when labels are final"),
         ({"label_time": "k", "label_window": "1h", "unfinal": "guess"}, "choose one of wait, weigh"),
         ({"label_time": "k", "label_window": "1h", "unfinal": AT_ONCE}, "choose one of wait, weigh"),
-        ({"label_time": "k", "label_deadline": "n"}, "n is the label, a time or the weight"),
+        ({"label_time": "k", "label_deadline": "n"}, "label_deadline = 'n' cannot be a feature too"),
         ({"label_time": "k", "label_window": "7d"}, r"label_window is 7d, as long as \[head\] window or longer"),
         ({"label_time": "k", "label_window": "28d"}, r"label_window is 28d, as long as \[trees\] window or longer"),
     ],

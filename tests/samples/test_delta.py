@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from pyarrow import parquet
-from samples_kit import DAY, FOREVER, config, rows
+from samples_kit import DAY, FOREVER, config, rows, with_column
 
 from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError, SchemaError
 from gbdtlr.samples import Samples, Tally, files_of, read
@@ -249,12 +249,58 @@ def test_a_file_that_is_gone_and_a_log_that_is_damaged_are_told(tmp_path):
     deltalake.write_deltalake(str(place), rows(4))
     cfg = config(f"delta+{place}")
     next(place.glob("*.parquet")).unlink()
-    with pytest.raises(SamplesError, match="its table lists it all the same: was it vacuumed"):
+    with pytest.raises(
+        SamplesError, match=r"delta\+.*t\?version=0 \(its file .*\): it is not there; its table lists it all the same"
+    ):
         read(cfg, DAY, DAY + HOUR, FOREVER)
     log_of(place).write_text("{oops")
     with pytest.raises(SamplesError, match=r"cannot read delta\+.*; check the table and .samples. path") as error:
         read(cfg, DAY, DAY + HOUR, FOREVER)
     assert "unknown" not in str(error.value)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def badly_spelled(path: Path) -> None:
+    """Texts that are not UTF-8, as a broken writer leaves them."""
+    table = parquet.read_table(path)
+    texts = pa.array([b"\xff\xfe"] * len(table), pa.binary())
+    column = pa.Array.from_buffers(pa.string(), len(table), texts.buffers())
+    parquet.write_table(table.set_column(table.schema.get_field_index("shop"), "shop", column), path)
+
+
+@pytest.mark.parametrize("breaks", [cut, badly_spelled, Path.unlink])
+def test_who_has_a_table_with_a_broken_file_is_told_what_can_be_done_and_it_helps(tmp_path, breaks):
+    place = tmp_path / "t"
+    deltalake.write_deltalake(str(place), rows(4))
+    before = {*place.glob("*.parquet")}
+    deltalake.write_deltalake(str(place), rows(4, DAY + 9 * HOUR), mode="append")
+    (broken,) = {*place.glob("*.parquet")} - before
+    breaks(broken)
+    cfg = config(f"delta+{place}")
+    for reads in (lambda: read(cfg, DAY, DAY + 99 * HOUR, FOREVER), lambda: list(read_tables(f"delta+{place}"))):
+        with pytest.raises(SamplesError) as caught:
+            reads()
+        told = str(caught.value)
+        assert f"delta+{place}?version=1 (its file {broken}): " in told
+        assert told.endswith("or overwrite the partition that the file is in")
+    assert len(read(config(f"delta+{place}?version=0"), DAY, DAY + 99 * HOUR, FOREVER)) == 4
+    deltalake.DeltaTable(str(place)).restore(0)
+    assert len(read(cfg, DAY, DAY + 99 * HOUR, FOREVER)) == 4
+
+
+def test_a_table_whose_columns_cannot_serve_is_to_be_mended_and_not_its_files(tmp_path):
+    place = tmp_path / "t"
+    deltalake.write_deltalake(str(place), with_column(rows(4), "price", ["cheap"] * 4))
+    with pytest.raises(SchemaError, match=r"delta\+.*price is string, expected a number; mend the table, or .samples."):
+        read(config(f"delta+{place}"), DAY, DAY + HOUR, FOREVER)
+    deltalake.write_deltalake(
+        str(place), with_column(rows(4), "label", [7] * 4), mode="overwrite", schema_mode="overwrite"
+    )
+    with pytest.raises(SamplesError, match=r"^delta\+.*t\?version=1 \(its file .*\): 1 rows with a label other than"):
+        read(config(f"delta+{place}"), DAY, DAY + HOUR, FOREVER)
 
 
 def test_an_empty_table_is_told(tmp_path):

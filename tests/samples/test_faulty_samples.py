@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from samples_kit import DAY, FOREVER, config, rows, with_column, write, write_text
 
+from gbdtlr.buckets.unanswered import Unanswered
 from gbdtlr.errors import NoSamplesError, SamplesError, SchemaError
 from gbdtlr.samples import read, require_both_classes
 
@@ -48,6 +49,17 @@ def test_a_file_of_somebody_else_is_not_to_be_written_again(tmp_path, monkeypatc
 
     monkeypatch.setattr("gbdtlr.samples.formats.file.File.random_access", denied)
     assert message(SamplesError, path).endswith("x.parquet: [Errno 13] Permission denied; let this user read it")
+
+
+def test_a_bucket_that_does_not_answer_leaves_nothing_to_be_written_again(tmp_path, monkeypatch):
+    path = write(rows(), tmp_path / "x.parquet")
+
+    def silent(_file):
+        raise Unanswered("error sending request")
+
+    monkeypatch.setattr("gbdtlr.samples.formats.file.File.random_access", silent)
+    told = "x.parquet: error sending request; see that the bucket answers, and run the command again"
+    assert message(SamplesError, path).endswith(told)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
@@ -122,6 +134,19 @@ def test_labels_that_are_no_labels(tmp_path):
         table = with_column(rows(2), "label", [label, "1" if isinstance(label, str) else 1.0])
         text = message(SamplesError, write(table, tmp_path / "x.parquet"))
         assert f"1 rows with a label other than 0 or 1, such as {shown}" in text
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_a_column_that_is_wrong_in_all_rows_is_perhaps_not_the_one_that_was_meant(tmp_path, suffix):
+    path = write(rows(), tmp_path / f"x{suffix}")
+    for keys in ({"event_time": "unused"}, {"label": "count", "numeric": ("price",)}):
+        table = with_column(rows(), "count", [7] * 8)
+        write(table, path)
+        told = message(SamplesError, path, **keys)
+        assert "8 rows with a " in told
+        assert told.endswith("; name another column in [samples], or mend these rows")
+    write(with_column(rows(), "label", [1, 0, 1, 0, 1, 0, 1, 7]), path)
+    assert message(SamplesError, path).endswith("; mend or remove these rows")
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv.gz", ".csv.zst", ".jsonl.gz", ".jsonl.zst"])

@@ -220,6 +220,7 @@ def test_names_that_are_not_utf8_are_found(tmp_path):
         ("2024/*.parquet", r"no files match '2024/\*.parquet'; 2024 has 01, 02, _temporary \(names starting with"),
         ("2026/*.parquet", r"no files match .*; there is no 2026, but \. has 2024, 2025, z.ndjson.zst"),
         ("2025/q/r.csv", r"there is no 2025/q, but 2025 has README.md, SUCCESS, x.jsonl, y.csv.tmp"),
+        ("s3:/logs/x", r"no files match 's3:/logs/x'; in a URL two slashes come after s3:"),
         ("delta:lake/clicks", r"no files match .*; tables are named as delta\+FOLDER or iceberg"),
         ("select * from x", r"no files match .* and queries as sql:SELECT"),
         ("delta/x.csv", "there is no delta, but"),

@@ -80,6 +80,20 @@ def test_only_files_that_may_hold_rows_of_the_window_are_opened(catalog):
     assert (tally.n_files, len(tally.mature)) == (5, 1)
 
 
+def test_who_has_a_table_with_a_broken_file_is_told_what_can_be_done_and_it_helps(catalog):
+    made = catalog.create_table("ns.events", rows(1).schema)
+    made.append(rows(4))
+    older, before = pinned(PATH).partition("&")[0], {file.path for file in find_files([PATH])}
+    made.append(rows(4, DAY + 9 * HOUR))
+    (broken,) = {file.path for file in find_files([PATH])} - before
+    os.truncate(broken, 99)
+    with pytest.raises(SamplesError) as caught:
+        read_all()
+    assert str(caught.value).startswith(f"cannot read {PATH} (its file {broken}): ")
+    assert "; roll the table back to a snapshot without that file" in str(caught.value)
+    assert len(read_all(older)) == 4
+
+
 def test_renamed_and_added_columns_are_found_by_their_numbers(catalog):
     """A column that got the name of another one is still itself, and added ones are missing in older files."""
     from pyiceberg.types import DoubleType

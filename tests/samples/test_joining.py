@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from gbdtlr.compute.threads import limited
-from gbdtlr.errors import ConfigError, NoSamplesError, SamplesError, SchemaError
+from gbdtlr.errors import ConfigError, GbdtlrError, NoSamplesError, SamplesError, SchemaError
 from gbdtlr.samples import Samples, Tally, opening, read, read_batches
 from gbdtlr.samples.formats.file import File
 from gbdtlr.samples.opening import read_together
@@ -104,6 +104,22 @@ def test_outcomes_that_cannot_be_are_errors(tmp_path, wrong):
         joined(tmp_path, outcomes={"key": "no"})
     with pytest.raises(SchemaError, match=r"shown/a\.parquet: no is missing.*or \[samples\] in the config"):
         joined(tmp_path, samples={"key": "no"})
+
+
+def test_paths_of_outcomes_that_lead_nowhere_are_told_by_their_key(tmp_path):
+    write(shown(minutes(0), ["a"]), tmp_path / "shown/a.parquet")
+    for path, told in (
+        ("clicks/*.csv", "no files match 'clicks/*.csv'"),
+        ("ftp://x/y", "'ftp://x/y': expected a path of this machine"),
+        ("delta+clicks", "there is no Delta table at delta+clicks; check [outcomes] path"),
+        ("iceberg+x", "'iceberg+x': expected iceberg+CATALOG"),
+        ("sql:SELEC 1", "sql:SELEC 1: Parser Error"),
+    ):
+        with pytest.raises(GbdtlrError) as caught:
+            joined(tmp_path, outcomes={"path": path})
+        assert told in str(caught.value)
+        assert "[outcomes] path" in str(caught.value)
+        assert "[samples]" not in str(caught.value)
 
 
 @pytest.mark.parametrize("of_shown", [".parquet", ".csv", ".jsonl"])

@@ -267,7 +267,7 @@ def test_large_texts_stream_in_blocks(tmp_path, monkeypatch):
 
 
 def test_no_files_is_an_error_but_no_rows_are_no_batches(tmp_path):
-    with pytest.raises(NoSamplesError, match="no files match"):
+    with pytest.raises(NoSamplesError, match=r"^\[samples\] path: no files match"):
         list(read_batches(config(tmp_path / "*.parquet"), DAY, FOREVER, FOREVER))
     cfg = config(write(rows(), tmp_path / "x.parquet"))
     assert list(read_batches(cfg, DAY - 5 * HOUR, DAY, FOREVER)) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import tempfile
 from datetime import timedelta
@@ -143,7 +144,7 @@ def test_lists_and_numbers_of_all_kinds_are_read(database):
         ("sql:CREATE TABLE t (i INT)", ConfigError, "the last statement must be a SELECT"),
         ("sql:CREATE TABLE t (i INT); INSERT INTO t VALUES (1); FROM t", ConfigError, "INSERT may not stand before"),
         ("sql:SELECT * FROM nowhere", SamplesError, "nowhere does not exist"),
-        ("sql:SELECT 1 AS at", SchemaError, "label is missing"),
+        ("sql:SELECT 1 AS at", SchemaError, r"label is missing.*; mend the query, or \[samples\] in the config"),
         ("sql:ATTACH '/nowhere/x.duckdb' AS d (READ_ONLY); SELECT 1", SamplesError, "nowhere"),
     ],
 )
@@ -187,14 +188,50 @@ def test_rows_of_one_time_come_in_one_order(tmp_path):
     same(*found)
 
 
+def test_a_server_that_does_not_answer_is_waited_for_no_longer_than_half_a_minute(database, monkeypatch):
+    """Or than whoever runs the job says; and only queries of PostgreSQL change anything."""
+    name, path = "PGCONNECT_TIMEOUT", database[0]
+
+    def after(query: str) -> str | None:
+        read(config(query), DAY, DAY + HOUR, FOREVER)
+        return os.environ.get(name)
+
+    monkeypatch.setenv(name, "7")
+    assert after(f"{path} -- as PostgreSQL had it") == "7"
+    monkeypatch.delenv(name)
+    assert after(path) is None
+    assert after(f"{path} -- as PostgreSQL had it") == "30"
+
+
 @pytest.fixture
-def postgres():
-    """A real PostgreSQL on a socket in a folder, with the rows; skipped where DuckDB has no extension for it."""
+def extension() -> None:
+    """DuckDB's for PostgreSQL; without it, the test is skipped."""
     try:
         with duckdb.connect() as connection:
             connection.execute("SET autoinstall_known_extensions = false; LOAD postgres")
     except duckdb.Error as error:
         pytest.skip(f"DuckDB's postgres extension is not installed: {error}")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("extension")
+def test_a_postgres_that_takes_no_connection_is_given_up(monkeypatch):
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "")
+    monkeypatch.delenv("PGCONNECT_TIMEOUT")
+    monkeypatch.setattr("gbdtlr.samples.lakes.sql._CONNECT_S", 2)  # the least that its library takes
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        place = f"host=127.0.0.1 port={silent.getsockname()[1]} dbname=shop user=me password=hunter2"
+        query = f"sql:LOAD postgres; ATTACH '{place}' AS pg (TYPE postgres, READ_ONLY); SELECT * FROM pg.public.clicks"
+        with pytest.raises(SamplesError, match="timeout expired; see that the database answers, and lets") as caught:
+            read(config(query), DAY, DAY + HOUR, FOREVER)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.fixture
+def postgres(extension):  # noqa: ARG001 - which it needs
+    """A real PostgreSQL on a socket in a folder, with the rows; skipped where DuckDB has no extension for it."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     initdb = shutil.which("initdb") or (programs and shutil.which("initdb", path=str(programs[-1])))
     root = os.geteuid() == 0

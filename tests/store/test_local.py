@@ -155,6 +155,12 @@ def test_errors_say_what_to_do(store, monkeypatch, code, said):
         put_trees(store)
 
 
+def test_a_store_in_what_is_no_folder_is_told_so(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable, match=r"file/store/.*: a part of that path is a file and no folder; name"):
+        put_trees(Store.open(str(tmp_path / "file/store")))
+
+
 def test_a_disk_without_hard_links_is_refused_by_name(store, monkeypatch):
     def refuse(source, target):
         raise OSError(errno.EPERM, "Operation not permitted", source, None, target)

@@ -189,3 +189,13 @@ def test_timeout_that_is_none(s3, monkeypatch):  # noqa: ARG001
     monkeypatch.setenv("GBDTLR_STORE_TIMEOUT", "soon")
     with pytest.raises(ConfigError, match=r"GBDTLR_STORE_TIMEOUT.*'soon' is not a duration"):
         Store.open("s3://bucket/x")
+
+
+@pytest.mark.parametrize("url", ["s3:/bucket/x", "S3:bucket", "gs:/b", "abfss:/c@a", "file:/tmp/x", "memory:x"])
+def test_a_url_without_its_slashes_is_no_folder_of_that_name(url, tmp_path, monkeypatch):
+    """But one that is there is one."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=rf"is no URL; write both slashes: {url.partition(':')[0]}://"):
+        Store.open(url)
+    Path(url).mkdir(parents=True)
+    assert Store.open(url).live() is None

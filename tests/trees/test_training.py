@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import lightgbm as lgb
@@ -197,6 +198,31 @@ def test_what_lightgbm_refuses_is_told(params: dict[str, Any]) -> None:
 def test_constraints_that_would_end_the_process_are_refused(signs: Any) -> None:
     with pytest.raises(ConfigError, match=r"price, odd name: \{price\}, shop, hour, in this order"):
         grown(params={"mc": signs})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("fs", None, r"fs: cannot read .*forced\.json: No such file or directory; name a file that is there"),
+        ("forcedsplits_filename", "oops", r"forcedsplits_filename: .*forced\.json is no JSON: .*; write one object"),
+        ("forced_splits", "[]", r"forced_splits: .*forced\.json holds list; write one object"),
+        ("forcedbins_filename", "{}", r"forcedbins_filename: .*forced\.json holds dict; write a list of objects"),
+    ],
+)
+def test_files_that_lightgbm_would_pass_over_in_silence_are_refused(
+    tmp_path: Path, name: str, content: str | None, told: str
+) -> None:
+    path = tmp_path / "forced.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError, match=rf"\[trees\.params\] {told}"):
+        grown(params={name: str(path)})
+
+
+def test_splits_that_a_file_forces_are_made(tmp_path: Path) -> None:
+    (tmp_path / "forced.json").write_text('{"feature": 1, "threshold": 0.25}')
+    trees = grown(params={"fs": str(tmp_path / "forced.json"), "num_leaves": 4, "num_iterations": 2})
+    assert {tree["tree_structure"]["split_feature"] for tree in booster_of(trees).dump_model()["tree_info"]} == {1}
 
 
 @pytest.mark.parametrize("signs", [[1, -1, 0, 0], "1,-1,0,0"])

@@ -10,6 +10,7 @@ import pyarrow.types as pt
 
 from gbdtlr.config import SamplesConfig
 from gbdtlr.errors import SchemaError
+from gbdtlr.samples.formats.file import File
 from gbdtlr.samples.formats.lists import dense_column, serves
 from gbdtlr.tables import listed
 from gbdtlr.values.arrays import from_numpy, has_value, simple_type, with_nulls
@@ -35,7 +36,7 @@ def text_columns(cfg: SamplesConfig) -> tuple[str, ...]:
     return cfg.texts
 
 
-def check_columns(schema: pa.Schema, cfg: SamplesConfig, file: str) -> None:
+def check_columns(schema: pa.Schema, cfg: SamplesConfig, file: File) -> None:
     """Nothing, if ``schema`` has every column the config names, and times in a type that can serve.
 
     What other columns hold is looked at where they have a value (:func:`check_types`), or if columns are missing: then
@@ -53,7 +54,7 @@ def check_columns(schema: pa.Schema, cfg: SamplesConfig, file: str) -> None:
             near = difflib.get_close_matches(name, schema.names, n=1)
             hint = f" (there is {near[0]})" if near else ""
             is_strange |= not near
-            faults.append(f"{name} is missing{hint}, expected {want}")
+            faults.append(f"{name if name.strip() else repr(name)} is missing{hint}, expected {want}")
         elif count > 1:
             faults.append(f"{name} is there {count} times, expected once")
         elif name in (cfg.event_time, cfg.label_time, cfg.label_deadline):
@@ -71,7 +72,7 @@ def check_columns(schema: pa.Schema, cfg: SamplesConfig, file: str) -> None:
     _none(faults, file, cfg)
 
 
-def check_types(batch: pa.RecordBatch, cfg: SamplesConfig, file: str) -> None:
+def check_types(batch: pa.RecordBatch, cfg: SamplesConfig, file: File) -> None:
     """Nothing, if no column of ``batch`` has values of a type that cannot serve; without a value any type can.
 
     Raises
@@ -112,9 +113,9 @@ def _expected(cfg: SamplesConfig) -> dict[str, str]:
     return expected
 
 
-def _none(faults: list[str], file: str, cfg: SamplesConfig) -> None:
+def _none(faults: list[str], file: File, cfg: SamplesConfig) -> None:
     if faults:
-        raise SchemaError(f"{file}: {'; '.join(faults)}; mend the file, or [{cfg.table}] in the config")
+        raise SchemaError(f"{file.subject}: {'; '.join(faults)}; mend the {file.noun}, or [{cfg.table}] in the config")
 
 
 def to_text_dictionary(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
@@ -126,7 +127,7 @@ def to_text_dictionary(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | 
     return text_dictionary(column, written_of)
 
 
-def feature_table(batch: pa.RecordBatch, cfg: SamplesConfig, file: str) -> pa.Table:
+def feature_table(batch: pa.RecordBatch, cfg: SamplesConfig, file: File) -> pa.Table:
     """Features of ``batch`` in config order, each as :func:`feature_column` gives it.
 
     Raises

@@ -46,7 +46,7 @@ def csv_batches(file: File, cfg: SamplesConfig, seen: set[str]) -> Iterator[pa.R
         if not has_rows(file, header, skip_torn=True):
             return
         csv_faults.check_delimiter(file, header, types)
-        check_columns(with_lists(pa.schema(fields), lists), cfg, file.path)
+        check_columns(with_lists(pa.schema(fields), lists), cfg, file)
     for batch in typed_csv(file, types, skip_torn=True):
         seen.update(cfg.features)
         yield gathered(batch, lists)

@@ -36,6 +36,18 @@ class File:
     stored: Stored | None = field(default=None, compare=False, repr=False)
 
     @property
+    def subject(self) -> str:
+        """What messages call it: who has a table names the table, and knows nothing of its files."""
+        return self.path if self.stored is None else f"{self.stored.table} (its file {self.path})"
+
+    @property
+    def noun(self) -> str:
+        """What there is to mend: a ``file``, a ``table`` or a ``query``."""
+        if self.stored is not None:
+            return "table"
+        return "query" if self.format == "sql" else "file"
+
+    @property
     def format(self) -> str:
         """``parquet``, ``csv``, ``json`` or ``sql``; empty for files that are none of them."""
         if self.path.startswith(SQL):

@@ -46,7 +46,7 @@ def json_batches(file: File, cfg: SamplesConfig, seen: set[str]) -> Iterator[pa.
     columns = Columns({name: _role(name, cfg) for name in needed_columns(cfg)})
     for block in blocks(file, skip_torn=True):
         batch = columns.of(block)
-        check_columns(batch.schema, cfg, file.path)
+        check_columns(batch.schema, cfg, file)
         seen.update(name for name in batch.schema.names if batch.column(name).null_count < len(batch))
         yield batch
 

@@ -46,7 +46,7 @@ def parquet_batches(
         if not metadata.num_rows:
             return
         lists = numbered_lists(view.schema.names, cfg)
-        check_columns(with_lists(view.schema, lists), cfg, file.path)
+        check_columns(with_lists(view.schema, lists), cfg, file)
         needed = in_file(needed_columns(cfg), lists)
         names = view.columns(needed)
         seen.update(cfg.features)
@@ -148,6 +148,7 @@ def _check_rows(file: File, name: str) -> None:
     from pyarrow import parquet
 
     n_before = 0
+    remedy = "mend it" if file.stored is None else file.stored.remedy
     with file.random_access() as source:
         reader = parquet.ParquetFile(source, **sparing(file))
         fetch_together(file, source, reader.metadata, range(reader.metadata.num_row_groups), [name])
@@ -161,9 +162,9 @@ def _check_rows(file: File, name: str) -> None:
                     try:
                         value.as_py()
                     except UnicodeDecodeError as fault:
-                        where = f"{file.path}: row {n_before + i + 1}, column {name}"
-                        raise SamplesError(f"{where}: {fault.object!r:.60} is not UTF-8; mend it") from None
-                raise SamplesError(f"{file.path}: column {name}: {' '.join(str(error).split())}; mend it") from None
+                        where = f"{file.subject}: row {n_before + i + 1}, column {name}"
+                        raise SamplesError(f"{where}: {fault.object!r:.60} is not UTF-8; {remedy}") from None
+                raise SamplesError(f"{file.subject}: column {name}: {' '.join(str(error).split())}; {remedy}") from None
             n_before += len(batch)
 
 

@@ -30,6 +30,8 @@ class Stored:
 
     Attributes
     ----------
+    table : its path with the snapshot, as a config names it
+    remedy : what somebody who has the table can do where a file of it is broken
     types : of the table's columns
     constants : values of columns that are not in the file, as they are the same in all its rows
     bounds : what is known of a column, by its name in the table, and None of others
@@ -40,6 +42,8 @@ class Stored:
     kept : of every row of the file, whether it is still one of the table's; None where all are
     """
 
+    table: str
+    remedy: str
     types: Mapping[str, pa.DataType]
     constants: Mapping[str, pa.Scalar] = field(default_factory=dict)
     bounds: Callable[[str], Bounds | None] = no_bounds

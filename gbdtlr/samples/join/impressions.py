@@ -132,10 +132,10 @@ def impressions_of(
         there = mature | (has_event & (event_us >= reach.start_us) & (event_us < reach.end_us))
         if not there.any():
             return None
-    key, has_key = key_hashes(batch.column(str(cfg.key)), str(cfg.key), faults.path)
+    key, has_key = key_hashes(batch.column(str(cfg.key)), str(cfg.key), faults.file)
     wanted, there = mature & has_key, there & has_key
     n_mature, n_wanted = int(np.count_nonzero(mature)), int(np.count_nonzero(wanted))
-    tally.mature[faults.path] = tally.mature.get(faults.path, 0) + n_wanted
+    tally.mature[faults.file.path] = tally.mature.get(faults.file.path, 0) + n_wanted
     samples = None
     if n_wanted:
         is_all = n_wanted == len(batch)
@@ -144,7 +144,7 @@ def impressions_of(
         if faults:
             return None
         label = np.zeros(len(chosen), np.int8)
-        table = feature_table(chosen, cfg, faults.path)
+        table = feature_table(chosen, cfg, faults.file)
         times_us = (event_us, known_us) if is_all else (event_us[wanted], known_us[wanted])
         samples = Samples(table, label, weight, *times_us)
     every = Impressions(key, event_us, deadline_us, wanted, samples)

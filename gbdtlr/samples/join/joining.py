@@ -82,7 +82,7 @@ def impression_files(
     """
     # Whether a row repeats another is told by those of a window before it.
     reach = Window(first_us - window_us(cfg), window.end_us, window.as_of_us)
-    files = find_files(cfg.path)
+    files = find_files(cfg.path, f"[{cfg.table}] path")
     tally.n_files = len(files)
     there = placed(files, Where.of(cfg), reach, tally)
     return reach, sorted((each for each in there if only is None or each.file.path in only), key=_first)

@@ -13,12 +13,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gbdtlr.errors import SchemaError
+from gbdtlr.samples.formats.file import File
 from gbdtlr.values.arrays import present
 from gbdtlr.values.categories import texts_of
 from gbdtlr.values.hashing import U64, hash_texts
 
 
-def key_hashes(column: pa.Array, name: str, file: str) -> tuple[U64, npt.NDArray[np.bool_]]:
+def key_hashes(column: pa.Array, name: str, file: File) -> tuple[U64, npt.NDArray[np.bool_]]:
     """64 bits of each key, (n,), and which rows have one.
 
     Raises
@@ -29,5 +30,5 @@ def key_hashes(column: pa.Array, name: str, file: str) -> tuple[U64, npt.NDArray
     try:
         texts = texts_of(column)
     except SchemaError as error:
-        raise SchemaError(f"{file}: the key {name} {error}") from None
+        raise SchemaError(f"{file.subject}: the key {name} {error}") from None
     return hash_texts(texts, 0), present(texts)

@@ -83,8 +83,8 @@ class Read:
 def outcome_files(cfg: SamplesConfig, first_us: int, end_us: int) -> list[Placed]:
     """Files that may hold outcomes of ``[first_us, end_us)``, by their path; nothing is opened."""
     own = outcomes_of(cfg)
-    window = Window(first_us, end_us, NEVER)
-    return list(placed(find_files(own.path), Where(own.time, own.partition, cfg.timezone, "outcomes"), window, Tally()))
+    window, where = Window(first_us, end_us, NEVER), Where(own.time, own.partition, cfg.timezone, "outcomes")
+    return list(placed(find_files(own.path, "[outcomes] path"), where, window, Tally()))
 
 
 def read_outcomes(cfg: SamplesConfig, first_us: int, end_us: int, as_of_us: int, tally: Tally) -> Read:
@@ -142,7 +142,7 @@ def _chunk(
         return None
     batch = batch.take(from_numpy(rows)) if len(rows) < len(batch) else batch
     time_us = moments.event_us[rows]
-    key, has_key = key_hashes(batch.column(str(columns.key)), str(columns.key), faults.path)
+    key, has_key = key_hashes(batch.column(str(columns.key)), str(columns.key), faults.file)
     one = np.ones(len(rows), bool)
     if columns.label_column is not None:
         values = truths(batch.column(columns.label_column))

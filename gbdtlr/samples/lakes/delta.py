@@ -36,6 +36,10 @@ _READABLE = {
     "v2Checkpoint",
     "vacuumProtocolCheck",
 }
+_REMEDY = (
+    "restore the table to a version without that file (RESTORE TABLE), read an older version with ?version=NUMBER, or "
+    "overwrite the partition that the file is in"
+)
 _UNIT = {"s": 1, "ms": 1, "us": 1000, "ns": 1_000_000}  # a millisecond, or the next that can be said
 
 
@@ -123,6 +127,7 @@ def _files(path: str, place: str, table: Any) -> tuple[File, ...]:
         actions = pa.table(table.get_add_actions(flatten=True))
     mode = table.metadata().configuration.get("delta.columnMapping.mode", "none")
     names, ids = _mapped(schema, mode)
+    named = path if "?version=" in path else f"{path}?version={table.version()}"
     kept = _kept(path, table)
     found: list[File] = []
     for i, (where, size, modified) in enumerate(
@@ -131,7 +136,8 @@ def _files(path: str, place: str, table: Any) -> tuple[File, ...]:
         file = _place_of(place, where)
         mask = kept.get(os.path.basename(file))
         constants = {name: _partition(actions, names.get(name, name), name)[i] for name in partitions}
-        stored = Stored(types, constants, partial(_bounds, actions, names, i), names=names, ids=ids, kept=mask)
+        bounds = partial(_bounds, actions, names, i)
+        stored = Stored(named, _REMEDY, types, constants, bounds, names=names, ids=ids, kept=mask)
         found.append(File(file, f"{size}-{modified}{_told(mask)}", stored))
     if not found:
         raise NoSamplesError(f"{path} has no files in version {table.version()}; write rows to it first")

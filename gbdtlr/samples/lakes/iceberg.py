@@ -23,6 +23,11 @@ _PATH = re.compile(
     r"^iceberg\+(?P<catalog>[^:?]+):(?P<table>[^?]+)(\?snapshot=(?P<snapshot>-?\d+)(&schema=(?P<schema>\d+))?)?$"
 )
 
+_REMEDY = (
+    "roll the table back to a snapshot without that file (rollback_to_snapshot), read an older snapshot with "
+    "?snapshot=NUMBER, or overwrite the partition that the file is in"
+)
+
 
 @dataclass(frozen=True)
 class _Place:
@@ -194,7 +199,8 @@ class _Columns:
             if constant is not None:
                 constants[name] = constant
         bounds = partial(_bounds, data.lower_bounds or {}, data.upper_bounds or {}, self)
-        stored = Stored(self.types, constants, bounds, ids=self.ids, aliases=self.aliases, defaults=self.defaults)
+        aliases, defaults = self.aliases, self.defaults
+        stored = Stored(path, _REMEDY, self.types, constants, bounds, ids=self.ids, aliases=aliases, defaults=defaults)
         return File(_place_of(where), f"{data.file_size_in_bytes}-{data.record_count}", stored)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from gbdtlr.config import Config
 from gbdtlr.samples.formats.file import SQL, File
+from gbdtlr.samples.keys import named_by
 
 DELTA = "delta+"
 ICEBERG = "iceberg+"
@@ -69,5 +70,6 @@ def at_snapshots(config: Config) -> Config:
     for key in ("samples", "outcomes"):
         part = getattr(config, key)
         if part is not None and any(map(is_table, part.path)):
-            changes[key] = dataclasses.replace(part, path=tuple(map(pinned, part.path)))
+            with named_by(f"[{key}] path"):
+                changes[key] = dataclasses.replace(part, path=tuple(map(pinned, part.path)))
     return config.replace(**changes) if changes else config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from gbdtlr.values.times import times
 
 _BEFORE = ("ATTACH", "CREATE", "DETACH", "LOAD", "PRAGMA", "SET", "VARIABLE_SET")
 """Kinds of statements that may stand before the query: they open what it reads, and change nothing in it."""
+_CONNECT_S = 30
+"""Seconds that PostgreSQL has to take a connection where nobody says otherwise: its library would wait for ever."""
 _SLACK = timedelta(hours=26)  # of times without a zone: more than clocks differ from UTC, and than they are put back
 _FIRST_US, _LAST_US = to_us(datetime(2, 1, 1, tzinfo=UTC)), to_us(datetime(9998, 12, 28, tzinfo=UTC))
 
@@ -45,10 +48,10 @@ def sql_batches(
     SamplesError
         The database does not answer it.
     """
-    with _asking(file), _opened(file) as (connection, query):
+    with _asking(file, cfg.table), _opened(file, cfg.table) as (connection, query):
         schema = _reader(connection.sql(f"SELECT * FROM (\n{query}\n) LIMIT 0"), 1).schema
         lists = numbered_lists(schema.names, cfg)
-        check_columns(with_lists(schema, lists), cfg, file.path)
+        check_columns(with_lists(schema, lists), cfg, file)
         asked = _Asked(query, schema, cfg, window)
         columns = in_file(needed_columns(cfg), lists)
         answer = _reader(connection.sql(asked.rows([cfg.event_time, *columns])), batch_rows)
@@ -113,22 +116,25 @@ def _quoted(name: str) -> str:
 
 
 @contextmanager
-def _opened(file: File) -> Iterator[tuple[Any, str]]:
+def _opened(file: File, table: str) -> Iterator[tuple[Any, str]]:
     """A connection in which all that stands before the query has been done, and the query."""
     import duckdb
 
+    if "postgres" in file.path.lower():
+        # Left as it is afterwards: other queries of this process may be connecting. What a query says itself wins.
+        os.environ.setdefault("PGCONNECT_TIMEOUT", str(_CONNECT_S))
     with tempfile.TemporaryDirectory(prefix="gbdtlr-sql-") as folder:
         connection = duckdb.connect(config={"threads": n_threads(), "temp_directory": folder})
         try:
             connection.execute("SET TimeZone = 'UTC'")
             statements = connection.extract_statements(file.path.removeprefix(SQL))
             if not statements or statements[-1].type.name != "SELECT":
-                raise ConfigError(f"[samples] path {file.path}: the last statement must be a SELECT")
+                raise ConfigError(f"[{table}] path {file.path}: the last statement must be a SELECT")
             *before, query = statements
             for statement in before:
                 if statement.type.name not in _BEFORE:
                     raise ConfigError(
-                        f"[samples] path {file.path}: {statement.type.name} may not stand before the query; "
+                        f"[{table}] path {file.path}: {statement.type.name} may not stand before the query; "
                         f"only {', '.join(_BEFORE)} may"
                     )
                 connection.execute(statement)
@@ -138,7 +144,7 @@ def _opened(file: File) -> Iterator[tuple[Any, str]]:
 
 
 @contextmanager
-def _asking(file: File) -> Iterator[None]:
+def _asking(file: File, table: str) -> Iterator[None]:
     """Say in one line what is wrong with a query that is not answered inside."""
     try:
         import duckdb
@@ -147,14 +153,19 @@ def _asking(file: File) -> Iterator[None]:
     try:
         yield
     except duckdb.ParserException as error:
-        raise ConfigError(f"[samples] path {file.path}: {_words(error)}") from None
+        raise ConfigError(f"[{table}] path {file.path}: {_words(error)}") from None
     except duckdb.Error as error:
         words = _words(error)
-        missing = re.search(r"[Ee]xtension \"(\w+)\"", words)
-        remedy = (
-            "mend the query, or what it reads" if missing is None else f"fetch it once: INSTALL {missing[1]} in DuckDB"
-        )
-        raise SamplesError(f"{file.path}: {words}; {remedy}") from None
+        raise SamplesError(f"{file.path}: {words}; {_remedy(words)}") from None
+
+
+def _remedy(words: str) -> str:
+    """What to do about an error of DuckDB's."""
+    if missing := re.search(r"[Ee]xtension \"(\w+)\"", words):
+        return f"fetch it once: INSTALL {missing[1]} in DuckDB"
+    if re.search(r"(unable|failed) to connect", words, re.IGNORECASE):
+        return "see that the database answers, and lets this user in"
+    return "mend the query, or what it reads"
 
 
 def _words(error: Exception) -> str:
