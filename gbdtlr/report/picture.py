@@ -15,6 +15,8 @@ from gbdtlr.report.replayed import headline
 WIDTH, HEIGHT = 1000, 456
 LETTER = 7.6
 """Width of a letter of the legend, on the wide side: which font draws it is not known here."""
+TITLE_LETTER = 0.7
+"""The same of the title, as a share of its size: a long one is smaller."""
 
 
 def replay_picture(found: Mapping[str, Any]) -> str:
@@ -29,13 +31,15 @@ def replay_picture(found: Mapping[str, Any]) -> str:
     left, right = so_far_chart(found), age_chart(found, "release")
     legend, width = _legend([each["name"] for each in found["strategies"]])
     width = max(WIDTH, width)
+    title = headline(found)
+    size = min(20.0, (width - 32) / (TITLE_LETTER * len(title)))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" role="img" '
-        f'aria-label="{escape(headline(found), quote=True)}"><style>{page.style()}'
-        f"svg.chart{{width:{chart.WIDTH}px;height:{chart.HEIGHT}px}}.title{{font-weight:700;font-size:20px}}"
+        f'aria-label="{escape(title, quote=True)}"><style>{page.style()}'
+        f"svg.chart{{width:{chart.WIDTH}px;height:{chart.HEIGHT}px}}.title{{font-weight:700;font-size:{size:.1f}px}}"
         ".sub{font-size:15px}.small{font-size:13px}.paper{fill:var(--paper)}</style>"
         f'<rect class="paper" width="{width}" height="{HEIGHT}" rx="8"/>'
-        f'<text class="title" x="16" y="34">{escape(headline(found))}</text>'
+        f'<text class="title" x="16" y="34">{escape(title)}</text>'
         f'<text class="sub" x="16" y="60">{found["rows"]:,} rows; normalised entropy (NE), lower is better; '
         f"trees every {found['trees_every']}, head every {found['lr_every']}</text>"
         f'<text class="sub" x="84" y="94">NE of all rows so far</text>{_at(left, 6, 100)}'

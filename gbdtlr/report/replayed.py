@@ -43,7 +43,7 @@ def headline(found: Mapping[str, Any]) -> str:
     if bare.get("low") is None:
         return f"The head {verb} NE by {abs(change):.1f}%{price}, on too little data to rule out chance."
     if bare["low"] <= 0 <= bare["high"]:
-        return f"The head {verb} NE by {abs(change):.1f}%{price}, which may be chance: give the replay a longer period."
+        return f"The head {verb} NE by {abs(change):.1f}%{price}, which may be chance: replay a longer period."
     if change < 0:
         return f"The head did not pay here: it raised NE by {-change:.1f}%{price}."
     return f"The head cut NE by {change:.1f}%{price}."

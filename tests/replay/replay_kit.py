@@ -19,14 +19,14 @@ N_DAYS = 4
 PER_DAY = 500
 
 
-def stream(seed: int = 0, delay: timedelta = HOUR) -> dict[str, Any]:
-    """Columns of the whole stream, in order of event time."""
+def stream(seed: int = 0, delay: timedelta = HOUR, days_of_drift: int = 1) -> dict[str, Any]:
+    """Columns of the whole stream, in order of event time; the label drifts to and fro within so many days."""
     rng = np.random.default_rng(seed)
     n = N_DAYS * PER_DAY
     us = np.sort(rng.integers(0, N_DAYS * 86_400_000_000, n))
     x, z = rng.normal(size=n), rng.normal(size=n)
     site = rng.integers(0, 5, n)
-    drift = np.sin(us / 86_400_000_000 * 2 * np.pi) * (site - 2)
+    drift = np.sin(us / (86_400_000_000 * days_of_drift) * 2 * np.pi) * (site - 2)
     p = 1 / (1 + np.exp(-(-0.5 + x * (z > 0) + 1.5 * drift)))
     known = us + rng.integers(1, int(delay / timedelta(microseconds=1)), n)
     return {

@@ -34,7 +34,7 @@ def run(config: Config, **more: Any) -> ReplayResult:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ReplayResult, Path]:
     """Data, the replay of all strategies, and the folder it was kept in."""
     folder = tmp_path_factory.mktemp("replay")
-    path = write(folder, stream())
+    path = write(folder, stream(days_of_drift=2))
     return path, run(config(path), out=folder / "out"), folder / "out"
 
 
@@ -71,7 +71,7 @@ def test_says_what_the_contract_says(whole: tuple[Path, ReplayResult, Path]) -> 
     assert values["cadences"][0]["jobs"] == 12
 
 
-def test_the_head_wins_where_the_label_drifts_within_the_day(whole: tuple[Path, ReplayResult, Path]) -> None:
+def test_the_head_wins_where_the_label_drifts(whole: tuple[Path, ReplayResult, Path]) -> None:
     two_speed, bare, stale = whole[1].as_dict()["strategies"][:3]
     assert two_speed["ne"] < bare["ne"] - 0.01
     assert bare["low"] > 0, "and not by chance"
@@ -80,7 +80,7 @@ def test_the_head_wins_where_the_label_drifts_within_the_day(whole: tuple[Path, 
 
 def test_no_label_is_used_before_it_is_known(tmp_path: Path, whole: tuple[Path, ReplayResult, Path]) -> None:
     cut = to_us(START + 2 * DAY + 8 * HOUR) - to_us(START) + 600_000_000  # ten minutes after a step
-    columns = stream()
+    columns = stream(days_of_drift=2)
     unknown, later = columns["label_ts"] > cut, columns["ts"] >= cut
     assert (unknown & ~later).any(), "some labels were still open at the cut"
     columns["label"] = np.where(unknown, 1 - columns["label"], columns["label"]).astype(np.int8)

@@ -177,7 +177,14 @@ def test_a_picture_is_whole_by_itself(found: tuple[dict[str, Any], Path], others
 
 
 @browser.needed
-def test_a_picture_has_nothing_outside_or_touching(found: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_chance", [False, True])
+def test_a_picture_has_nothing_outside_or_touching(
+    found: tuple[dict[str, Any], Path], tmp_path: Path, by_chance: bool
+) -> None:
+    ours, bare, *others = found[0]["strategies"]
+    low, high = (-1.0, 1.0) if by_chance else (0.001, 0.02)  # the longest sentence, and a short one
+    result = {**found[0], "strategies": [ours, {**bare, "ne": ours["ne"] * 1.2, "low": low, "high": high}, *others]}
+    assert ("chance" in replay_picture(result)) == by_chance
     script = """
       const root = doc.querySelector("svg"), s = root.getBoundingClientRect();
       const texts = [...doc.querySelectorAll("text")].map((text) => [text.textContent, text.getBoundingClientRect()]);
@@ -188,7 +195,7 @@ def test_a_picture_has_nothing_outside_or_touching(found: tuple[dict[str, Any], 
       }));
       return { outside: outside.map(([text]) => text), touching, texts: texts.length };
     """
-    page = f"<!doctype html><html><body style='margin:0'>{replay_picture(found[0])}</body></html>"
+    page = f"<!doctype html><html><body style='margin:0'>{replay_picture(result)}</body></html>"
     seen, console = browser.look(tmp_path, page, 1000, script)
     assert console == []
     assert (seen["outside"], seen["touching"]) == ([], [])
