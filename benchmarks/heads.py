@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from unittest.mock import patch
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.served import Margins, Rows, Stream
 from gbdtlr.compute.parts import Parts
-from gbdtlr.head import Candidates, Codes, Head, Layout, OnlineHead, Record, blend, fit_candidates, levels, pieces
+from gbdtlr.head import Candidates, Codes, Head, Layout, OnlineHead, Record, blend, fit_candidates, pieces
 from gbdtlr.head.dense import NO_DENSE, DenseColumns
 from gbdtlr.head.levels import levelled
 from gbdtlr.jobs import hindsight
@@ -59,32 +59,21 @@ class Blend:
         config, head = stream.config, stream.config.head
         if not self.live and self.with_hindsight:
             window = self.window(stream, stream.known(as_of - config.trees.window, as_of))
-            with self._parts():
+            with nullcontext() if self.with_ridges else patch.object(hindsight, "ridges_for", lambda *_: None):
                 past = hindsight.of_samples(config, window, as_of, {}, self.dense)
             self.past = None if past is None else past.fits
         begin = time.process_time()
         window_codes = pieces([self.codes(stream, model, stream.known(as_of - head.window, as_of))])
-        with self._parts():
-            candidates = self._fitted(stream, model, as_of, window_codes)
-            if self.record is None:
-                self.record = self.past.record if self.past is not None else Record.blank(candidates.names, as_of)
-            self.record = self.record.learn(self._served(stream, as_of), as_of, head.blend_half_life)
-            if self.with_levels:
-                candidates = levelled(candidates, window_codes, self.record.weights, as_of)
-            blended = candidates.blended(self.record.weights)
+        candidates = self._fitted(stream, model, as_of, window_codes)
+        if self.record is None:
+            self.record = self.past.record if self.past is not None else Record.blank(candidates.names, as_of)
+        self.record = self.record.learn(self._served(stream, as_of), as_of, head.blend_half_life)
+        if self.with_levels and self.live:
+            candidates = levelled(candidates, window_codes, self.record.weights, as_of)
+        blended = candidates.blended(self.record.weights)
         self.seconds.append(time.process_time() - begin)
         self.live = [*self.live[-8:], (as_of, model, candidates)]
         return blended
-
-    @contextmanager
-    def _parts(self) -> Iterator[None]:
-        """Without the parts of the blend it does not have."""
-        with ExitStack() as without:
-            if not self.with_ridges:
-                without.enter_context(patch.object(hindsight, "ridges_for", lambda *_: None))
-            if not self.with_levels:
-                without.enter_context(patch.object(levels, "levels_of", lambda counts: np.zeros(len(counts))))
-            yield
 
     def _fitted(self, stream: Stream, model: Model, as_of: datetime, window: Parts[Codes]) -> Candidates:
         head, base = stream.config.head, self.live[-1] if self.live else None

@@ -17,7 +17,7 @@ def text(rows: list[tuple[str, str]], metrics: Mapping[str, Any], reason: str, s
     """Rows, then the metrics under them; a quality is a mapping that has the figure ``ne``."""
     qualities = {name: value for name, value in metrics.items() if isinstance(value, Mapping) and "ne" in value}
     blend = metrics.get("blend", {})
-    apart = {*qualities, "blend", "guards", "ridges", "lag_of_partitions"}
+    apart = {*qualities, "blend", "guards", "levels", "ridges", "lag_of_partitions"}
     rest = {name: value for name, value in metrics.items() if name not in apart}
     rows = [*rows, *tables.flat(rest)]
     if blend:

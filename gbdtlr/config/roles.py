@@ -14,7 +14,11 @@ from itertools import combinations
 from gbdtlr.errors import ConfigError
 
 _ABOUT = ("label", "event_time", "label_time", "label_deadline", "weight")
-_MAY_BE_ONE = {("event_time", "label_time")}  # of labels that are known as their row happens
+_MAY_BE_ONE = {
+    ("event_time", "label_time"),  # of labels that are known as their row happens
+    ("event_time", "label_deadline"),
+    ("label_time", "label_deadline"),
+}
 
 
 @dataclass(frozen=True)

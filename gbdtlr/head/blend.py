@@ -33,8 +33,9 @@ BACKGROUND = 0.2
 
 LEVEL = "level "
 """What the names of levels begin with."""
-LEVELS = 0.5
-"""Prior share of all levels together."""
+LEVELS = 0.2
+"""Prior share of all levels together: where the rate only follows the hours of the day and labels are late, they are
+wrong, and a record must first find out."""
 
 STEPS, MOST = 500, 300.0
 """Steps, and the most one of them multiplies a share by, as its logarithm: beyond, shares would be no numbers."""
@@ -78,7 +79,7 @@ class Record:
         n = len(names)
         return cls(tuple(names), as_of, np.zeros((n, n)), np.zeros(n), prior_shares(names))
 
-    def of(self, names: Sequence[str]) -> Record | None:
+    def known_of(self, names: Sequence[str]) -> Record | None:
         """The record of these, None if it says nothing of them; of levels that were not there it knows nothing."""
         if self.names == tuple(names):
             return self
@@ -123,6 +124,10 @@ class Record:
         n = len(record.names)
         if not record.curvature.shape == (n, n) or not record.pull.shape == record.weights.shape == (n,):
             raise DamagedError(f"the blend's record is damaged: not of {n} candidates throughout")
+        is_level = np.array([name.startswith(LEVEL) for name in record.names], bool)
+        off = abs(float(record.weights[~is_level].sum()) - 1.0), float(record.weights[is_level].sum()) - 1.0
+        if not max(off) < 1e-3 or (record.weights < 0).any():
+            raise DamagedError("the blend's record is damaged: its shares are none")
         return record
 
 

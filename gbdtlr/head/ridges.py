@@ -1,10 +1,10 @@
 """Ridges: how strongly each kind of weight is pulled to its anchor, found from the weights themselves.
 
-A ridge is one over the variance that weights of a kind are believed to have. Leaves of eighty trees say much the same
-eighty times, so theirs stands in the grid that is blended. The bias shares it: how far all rows may move together is
-for the blend to judge. Dense columns have a strength of their own, which is given. What the weights of a wide column
-vary by, they tell themselves. After a fit with ridge a, with w the weights of a kind and h their curvature, the next
-ridge is::
+A ridge is the noise of a sample over the variance that weights of a kind are believed to have. Leaves of eighty trees
+say much the same eighty times, so theirs stands in the grid that is blended. The bias shares it: how far all rows may
+move together is for the blend to judge. Dense columns have a strength of their own, which is given. What the weights of
+a wide column vary by, they tell themselves. After a fit with ridge a, with w the weights of a kind and h their
+curvature, the next ridge is::
 
     r (sum of h / (h + a) + 1) / (sum of w^2 + 1 / a0)
 
@@ -45,6 +45,8 @@ WIDE = "wide "
 """What the kinds of wide columns begin with."""
 LOW, HIGH = 1e-2, 1e6
 """Least and largest ridge that is found."""
+LEAST = LOW / 1e3
+"""Least that a step on the way there is."""
 STEPS = 3
 """Of the formula at each update: what the weights would be with the ridge of one, the diagonal of the curvature tells
 the next. Without that a store needs as many updates more to find out."""
@@ -166,7 +168,8 @@ class Ridges:
         ----------
         lines : (n_params, lanes), distances from the anchor
         curvature : (n_groups, n_wide_params), diagonal of the Hessian without ridges
-        noise : (n_groups,), variance of the gradient as a multiple of the curvature
+        noise : (n_groups,), variance of the gradient as a multiple of the curvature; where it is not above zero, as
+            no sample weighs anything, or not a number, as nobody knows it, ridges stay as they are
         group_of_lane : (lanes,)
         """
         values, groups, shares = self.values.copy(), np.asarray(group_of_lane), self.shares
@@ -174,6 +177,8 @@ class Ridges:
             if not prior.is_found(kind) or where.stop == where.start:
                 continue
             for group in np.unique(groups):
+                if not noise[group] > 0:
+                    continue
                 own = np.flatnonzero(groups == group)
                 lane = own[self.values[LEAVES, own].argmin()]
                 ridge = float(values[k, lane])
@@ -183,7 +188,7 @@ class Ridges:
                 for _ in range(STEPS):
                     counted = float((held / (held + step)).sum())
                     squares = float(np.square(moved / (held + step)).sum())
-                    step = noise[group] * (counted + 1.0) / (squares + 1.0 / prior.start_of(kind))
+                    step = max(noise[group] * (counted + 1.0) / (squares + 1.0 / prior.start_of(kind)), LEAST)
                 step = min(max(step, ridge / FACTOR), ridge * FACTOR)
                 values[k, own] = min(max(step, LOW), HIGH) * shares[own] / shares[lane]
         return Ridges(self.kinds, values)

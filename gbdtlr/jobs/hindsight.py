@@ -71,7 +71,7 @@ def is_due(head: HeadConfig, base: Release | None) -> bool:
     if not head.hindsight or head.method in ONLINE:
         return False
     fits = None if base is None else base.fits
-    record = None if fits is None else fits.record.of(names_of(settings_of(head)))
+    record = None if fits is None else fits.record.known_of(names_of(settings_of(head)))
     return record is None or not record.curvature.any()
 
 

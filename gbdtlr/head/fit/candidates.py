@@ -146,6 +146,11 @@ class Candidates:
         shares = weights[len(self.settings) + 2 :].tolist()
         return float(sum(share * level for share, level in zip(shares, self.levels, strict=False)))
 
+    def levels_and_shares(self, weights: NDArray[np.float64]) -> dict[str, dict[str, float]]:
+        """What the levels are, and how much of each is believed, by half-life."""
+        told = zip(self.half_lives_of_levels, self.levels, weights[len(self.settings) + 2 :].tolist(), strict=True)
+        return {format_duration(each): {"log_odds": round(c, 4), "share": round(q, 4)} for each, c, q in told}
+
     def unlearned(self, weights: NDArray[np.float64]) -> Head:
         """What :meth:`blended` would be, had no candidate learned anything: the trees, less the background's share."""
         background = float(weights[len(self.settings) + 1])
@@ -275,8 +280,9 @@ def fit_candidates(
         lines, passes = _search(objective, _start(start, settings, objective.layout), curvature)
     background = objective.background(slowest(settings))
     layout, found = objective.layout, ridges
-    if ridges is not None and prior is not None and prior.finds(layout):
-        found = ridges.stepped(layout, lines, curvature.exact.T, curvature.noise, objective.half_of_lane, prior)
+    told = curvature.told
+    if ridges is not None and prior is not None and told is not None and prior.finds(layout):
+        found = ridges.stepped(layout, lines, told.held.T, told.noise, objective.half_of_lane, prior)
     return Candidates(tuple(settings), layout, lines, background, passes, ridges, found)
 
 

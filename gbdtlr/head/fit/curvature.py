@@ -39,6 +39,20 @@ PIECES = 4
 """Parts of the larger sample that are summed apart; fixed, so that the sum does not depend on the threads."""
 
 
+class Told(NamedTuple):
+    """What samples tell of wide parameters, each by itself; see ``ridges``.
+
+    Attributes
+    ----------
+    held : float32 (n_wide_params, n_groups), diagonal of the Hessian, without l2
+    noise : float64 (n_groups,), variance of the gradient as a multiple of the curvature; 0 where no sample weighs
+        anything
+    """
+
+    held: NDArray[np.float32]
+    noise: NDArray[np.float64]
+
+
 class Curvature:
     """Inverse of every setting's approximate Hessian, from one small sample of rows each."""
 
@@ -52,18 +66,18 @@ class Curvature:
         core: Core,
         wide: NDArray[np.float32],
         group_of_lane: Sequence[int],
-        noise: NDArray[np.float64],
+        told: Told | None = None,
     ) -> None:
         """Curvature of the core's parameters, and of wide parameters by themselves.
 
         Parameters
         ----------
-        wide : float32 (n_wide_params, n_groups), diagonal of the Hessian, without l2
+        wide : float32 (n_wide_params, n_groups), diagonal of the Hessian, without l2, or somewhat more
         group_of_lane : (lanes,), index into the groups
-        noise : (n_groups,), variance of the gradient as a multiple of the curvature, see ``ridges``
+        told : by the samples, of groups that are half-lives
         """
         self._of_lane = of_lane
-        self.core, self.group_of_lane, self.exact, self.noise = core, group_of_lane, wide, noise
+        self.core, self.group_of_lane, self.exact, self.told = core, group_of_lane, wide, told
 
     @property
     def wide(self) -> NDArray[np.float32]:
@@ -113,7 +127,7 @@ class SubsampledNewton(Curvature):
         l2 : (n_core, lanes)
         steps, enough : as of ``conjugate_gradients``
         """
-        super().__init__(guess._of_lane, guess.core, guess.exact, guess.group_of_lane, guess.noise)
+        super().__init__(guess._of_lane, guess.core, guess.exact, guess.group_of_lane, guess.told)
         place = self.core.place[rows.wide]
         self._wide = np.ascontiguousarray(place[(place != self.core.others).any(axis=1)])  # columns with busy buckets
         self._dense, self._strength = rows.dense, rows.strength

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gbdtlr.compute import threads
 from gbdtlr.compute.parts import Parts
 from gbdtlr.head.fit.core import Core
-from gbdtlr.head.fit.curvature import Curvature, SampledCurvature, SampledRows, SubsampledNewton
+from gbdtlr.head.fit.curvature import Curvature, SampledCurvature, SampledRows, SubsampledNewton, Told
 from gbdtlr.head.fit.kernels import LANES
 from gbdtlr.head.fit.lines import Lines, blocks, lines
 from gbdtlr.head.fit.own_lines import OwnLines
@@ -71,12 +71,12 @@ class Strengths:
     ----------
     part : the rows
     half_of_group : index into the half-lives of the part's weights
-    spread : ``p (1 - p)``, float32 (n,): of all groups, or of each
+    exact : ``p (1 - p)``, float32 (n,): of all groups, or of each
     """
 
     part: Part
     half_of_group: Sequence[int]
-    spread: Sequence[NDArray[np.float32]]
+    exact: Sequence[NDArray[np.float32]]
 
     @classmethod
     def of(cls, part: Part, layout: Layout, half_of_group: Sequence[int], at: Lines | None) -> Strengths:
@@ -86,13 +86,18 @@ class Strengths:
         else:
             margins = [part.margins(layout, np.ascontiguousarray(delta)) for delta in at.T]
         chances = [sigmoid(margin) for margin in margins]
-        spread = [np.maximum(chance * (1.0 - chance), FLAT).astype(np.float32) for chance in chances]
-        return cls(part, half_of_group, spread)
+        return cls(part, half_of_group, [(chance * (1.0 - chance)).astype(np.float32) for chance in chances])
 
     def of_group(self, group: int) -> NDArray[np.float32]:
         """Those of one group, made when they are asked for."""
-        weight, spread = self.part.weight[self.half_of_group[group]], self.spread[group % len(self.spread)]
-        result: NDArray[np.float32] = weight * spread
+        weight, exact = self.part.weight[self.half_of_group[group]], self.exact[group % len(self.exact)]
+        result: NDArray[np.float32] = weight * np.maximum(exact, np.float32(FLAT))
+        return result
+
+    def exact_of_group(self, group: int) -> NDArray[np.float32]:
+        """The same without a least ``p (1 - p)``."""
+        weight, exact = self.part.weight[self.half_of_group[group]], self.exact[group % len(self.exact)]
+        result: NDArray[np.float32] = weight * exact
         return result
 
     def of_all(self, scales: Sequence[float]) -> NDArray[np.float64]:
@@ -104,20 +109,29 @@ class Strengths:
 
 
 def sums(strengths: Strengths) -> NDArray[np.float64]:
-    """Sum of a part's strengths, of their squares, and of what they are times the weights, for each group: (3,
-    n_groups)."""
+    """Sum of a part's strengths, and of their squares, for each group: (2, n_groups)."""
+    groups = (strengths.of_group(group) for group in range(len(strengths.half_of_group)))
+    return np.array([[each.sum(dtype=np.float64), np.square(each).sum(dtype=np.float64)] for each in groups]).T
+
+
+def exact_sums(strengths: Strengths) -> NDArray[np.float64]:
+    """Sum of a part's exact strengths, and of what they are times the weights, for each group: (2, n_groups)."""
     found = []
     for group, half in enumerate(strengths.half_of_group):
-        each, weight = strengths.of_group(group), strengths.part.weight[half]
-        found.append([each.sum(dtype=np.float64), *(each.astype(np.float64) @ times for times in (each, weight))])
+        each = strengths.exact_of_group(group).astype(np.float64)
+        found.append([each.sum(), float(each @ strengths.part.weight[half])])
     return np.array(found).T
 
 
-def wide_sums(strengths: Strengths, n: int) -> tuple[OwnLines, ...]:
-    """Sums of a part's strengths for its tiles' own wide parameters, of ``n``, in blocks of groups."""
+def wide_sums(strengths: Strengths, n: int, and_exact: bool) -> tuple[OwnLines, ...]:
+    """Sums of a part's strengths for its tiles' own wide parameters, of ``n``, in blocks of groups, and after all these
+    of the exact strengths."""
     n_groups, tiles = len(strengths.half_of_group), strengths.part.tiles
-    of_groups = np.stack([strengths.of_group(group) for group in range(n_groups)])
-    return tuple(OwnLines.of(tiles, tiles.sums(of_groups[some], width), n) for some, width in blocks(n_groups, LANES))
+    of_groups = [strengths.of_group(group) for group in range(n_groups)]
+    if and_exact:
+        of_groups += [strengths.exact_of_group(group) for group in range(n_groups)]
+    lanes = blocks(len(of_groups), LANES)
+    return tuple(OwnLines.of(tiles, tiles.sums(np.stack(of_groups[some]), width), n) for some, width in lanes)
 
 
 def dense_sums(strengths: Strengths) -> NDArray[np.float64]:
@@ -171,8 +185,8 @@ def curvature_of(window: Window, half_of_lane: Sequence[int], ridges: Ridges, at
     half_of_group = range(max(half_of_lane) + 1) if at is None else half_of_lane
     group_of_lane = list(half_of_lane if at is None else range(len(l2)))
     strengths = window.parts.derive(Strengths.of, window.layout, half_of_group, at)
-    totals, squares, noise = np.stack(strengths.map(sums), axis=1)  # (n_parts, n_groups) each
-    wide = _wide_diagonal(window, strengths, len(half_of_group))
+    totals, squares = np.stack(strengths.map(sums), axis=1)  # (n_parts, n_groups) each
+    wide, told = _wide_diagonal(window, strengths, len(half_of_group), and_exact=at is None)
     none = np.zeros((window.layout.dense.n, len(half_of_group)))
     dense = strengths.sum(dense_sums, zero=none) if len(none) else none
     subsampled = window.n >= SUBSAMPLE_FROM
@@ -197,24 +211,33 @@ def curvature_of(window: Window, half_of_lane: Sequence[int], ridges: Ridges, at
         inverted[lane] = SampledCurvature(*samples[lane], l2_core[:, lane], window.layout.leaves)
 
     threads.run(len(l2), invert)
-    guess = Curvature(inverted, core, wide, group_of_lane, noise.sum(axis=0) / np.maximum(totals.sum(axis=0), NOTHING))
+    guess = Curvature(inverted, core, wide, group_of_lane, told)
     if not subsampled:
         return guess
     thin = l2_core.astype(np.float32)
     return SubsampledNewton(guess, rows, window.layout.offsets, thin, care.steps, care.enough)
 
 
-def _wide_diagonal(window: Window, strengths: Parts[Strengths], n_groups: int) -> NDArray[np.float32]:
-    """Diagonal of the Hessian for each wide parameter and group, without l2: float32 (n_wide_params, n_groups)."""
+def _wide_diagonal(
+    window: Window, strengths: Parts[Strengths], n_groups: int, *, and_exact: bool
+) -> tuple[NDArray[np.float32], Told | None]:
+    """Diagonal of the Hessian for each wide parameter and group, without l2, as the search is guided by it: float32
+    (n_wide_params, n_groups); and what it exactly is, if that is asked for."""
     n = window.layout.ids.stop - window.layout.ids.start
     if not n:
-        return np.empty((0, n_groups), np.float32)
+        return np.empty((0, n_groups), np.float32), None
     found = []
-    for own, (some, width) in zip(strengths.sum(wide_sums, n), blocks(n_groups, LANES), strict=True):
+    lanes = blocks(n_groups * (2 if and_exact else 1), LANES)
+    for own, (some, width) in zip(strengths.sum(wide_sums, n, and_exact), lanes, strict=True):
         of_all = lines(n, width)
         own.into(of_all)
         found.append(of_all[:, : some.stop - some.start])
-    return np.ascontiguousarray(found[0]) if len(found) == 1 else np.concatenate(found, axis=1)
+    wide = np.ascontiguousarray(found[0]) if len(found) == 1 else np.concatenate(found, axis=1)
+    if not and_exact:
+        return wide, None
+    curvature, variance = strengths.sum(exact_sums)
+    noise = np.divide(variance, curvature, out=np.zeros(n_groups), where=curvature > 0)
+    return np.ascontiguousarray(wide[:, :n_groups]), Told(wide[:, n_groups:], noise)
 
 
 def _diagonal(

@@ -28,9 +28,6 @@ from gbdtlr.head.past.weighed import Weighed, half_lives_of
 FORMAT = 1
 DENSE = 512
 RANK = 64
-LONG = 0.5
-"""What gradients vary by, as a multiple of the curvature, where samples go back many half-lives: what memories that do
-not say are taken for."""
 NOTHING = 1e-30
 """Stands for a curvature of zero where one is divided by."""
 SAMPLE = 2**16
@@ -48,7 +45,8 @@ class Memory:
     diagonal : float32 (n_half_lives, n_params), without the factor's
     core : int64 (n_core,), the factor's parameters in rising order: leaves, some wide buckets, dense columns, the bias
     factor : float32 (n_half_lives, rank, n_core)
-    squares : float64 (n_half_lives,), what the gradient of the bias varies by
+    squares : float64 (n_half_lives,), what the gradient of the bias varies by; not numbers in a memory of a version
+        that did not keep it, until the next full fit
     """
 
     half_lives: tuple[timedelta, ...]
@@ -157,17 +155,14 @@ class Memory:
                 checked(arrays["diagonal"], np.float32, (len(half_lives), n)),
                 core,
                 checked(arrays["factor"], np.float32, (len(half_lives), rank, len(core))),
-                checked(arrays["squares"], np.float64, (len(half_lives),)) if "squares" in arrays else np.zeros(0),
+                checked(arrays.get("squares", np.full(len(half_lives), np.nan)), np.float64, (len(half_lives),)),
             )
-            if "squares" not in arrays:
-                memory = replace(memory, squares=LONG * memory._of_bias())
             shared = [*range(layout.n_leaves), *range(layout.linear.start, n)]
             if (np.diff(core) <= 0).any() or not (np.isin(shared, core).all() and core[0] >= 0 and core[-1] < n):
                 raise ValueError("its core is none of the candidates'")
             if half_lives != half_lives_of(fitted):
                 raise ValueError("its half-lives are not those of the candidates")
-            finite = np.isfinite(memory.factor).all() and np.isfinite(memory.squares).all()
-            if not finite or not (memory.diagonal >= 0).all() or not (memory.squares >= 0).all():
+            if not np.isfinite(memory.factor).all() or not (memory.diagonal >= 0).all() or (memory.squares < 0).any():
                 raise ValueError("not all of its numbers can be")
         except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise DamagedError(f"the head's memory is damaged: {error}") from None

@@ -62,13 +62,8 @@ class Lesson:
 
     @property
     def all(self) -> Parts[Codes]:
-        """The samples and the weighed rows."""
-        return together(self.rows, self.unfinal)
-
-
-def together(rows: Parts[Codes], unfinal: Parts[Codes]) -> Parts[Codes]:
-    """Final rows, and after them those that are weighed."""
-    return Chain(rows, unfinal) if len(unfinal) else rows
+        """The samples, and after them the weighed rows."""
+        return Chain(self.rows, self.unfinal) if len(self.unfinal) else self.rows
 
 
 class Method(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any, ClassVar
 
 from gbdtlr.compute.parts import Parts
 from gbdtlr.config import HeadConfig
@@ -13,7 +14,7 @@ from gbdtlr.head.dense import NO_DENSE
 from gbdtlr.head.levels import levelled
 from gbdtlr.head.past.incremental import fit_on, remember
 from gbdtlr.jobs.grid import prior_of, ridges_for, ridges_of, settings_of
-from gbdtlr.jobs.methods.method import NOTHING, Continue, Fitted, Lesson, together
+from gbdtlr.jobs.methods.method import NOTHING, Continue, Fitted, Lesson
 from gbdtlr.jobs.then import Served
 from gbdtlr.release import Fits, Release
 
@@ -45,6 +46,8 @@ class Refit:
     wide: WideColumns
     dense: DenseColumns = NO_DENSE
 
+    has_levels: ClassVar[bool] = True
+
     def full(self, lesson: Lesson) -> Fitted:
         base, past, as_of = lesson.base, lesson.past, lesson.as_of
         fits = past or (base.fits if base is not None else None)
@@ -60,7 +63,11 @@ class Refit:
             record = self.learn_record(bare, fits, lesson.served, as_of)
         else:
             record = past.record.learn([], as_of, self.config.blend_half_life)
-        return blended(self.fitted(lesson, Start(bare, there, known), record), lesson.all, as_of)
+        fits = self.fitted(lesson, Start(bare, there, known), record)
+        if self.has_levels and base is not None:  # nothing has been judged that was served yet
+            published = levelled(fits.candidates, lesson.all, record.weights, as_of)
+            fits = replace(fits, candidates=published)
+        return blended(fits)
 
     def on(self, base: Release) -> Continue | None:  # noqa: ARG002 - the protocol's
         return None
@@ -77,7 +84,7 @@ class Refit:
         A record of other candidates (the configuration changed) says nothing about these, and is begun anew; rows that
         other candidates served say nothing about these either.
         """
-        record = None if fits is None else fits.record.of(candidates.names)
+        record = None if fits is None else fits.record.known_of(candidates.names)
         if record is None:
             return Record.blank(candidates.names, as_of)
         told = [
@@ -102,7 +109,12 @@ class Refit:
 
 
 class Incremental(Refit):
-    """As a refit, but between full fits new samples only, beside the memory of the old."""
+    """As a refit, but between full fits new samples only, beside the memory of the old.
+
+    It has no levels: the news alone do not tell them.
+    """
+
+    has_levels: ClassVar[bool] = False
 
     def on(self, base: Release) -> Continue | None:
         fits, settings, prior = base.fits, settings_of(self.config), prior_of(self.config)
@@ -122,7 +134,7 @@ class Incremental(Refit):
         ) -> Fitted:
             record = self.learn_record(known, fits, served, as_of)
             final, kept = fit_on(known, memory, as_of - base.head_as_of, news, as_of, prior)
-            return blended(_on_top(final, kept, unfinal, as_of, record), together(news, unfinal), as_of)
+            return blended(_on_top(final, kept, unfinal, as_of, record))
 
         return learn
 
@@ -140,17 +152,14 @@ def _on_top(final: Candidates, memory: Memory, unfinal: Parts[Codes], as_of: dat
     return Fits(published, record, memory, final)
 
 
-def blended(fits: Fits, rows: Parts[Codes], as_of: datetime) -> Fitted:
-    """The one head whose margin is the average of all candidates', weighted as the record says, on their level.
-
-    Parameters
-    ----------
-    rows : those that were fitted last, which tell the level
-    """
-    weights, candidates = fits.record.weights, levelled(fits.candidates, rows, fits.record.weights, as_of)
-    fits = replace(fits, candidates=candidates)
+def blended(fits: Fits) -> Fitted:
+    """The one head whose margin is the average of all candidates', weighted as the record says, on their level."""
+    weights, candidates = fits.record.weights, fits.candidates
     blend = dict(zip(candidates.labels, weights.round(4).tolist(), strict=False))
-    metrics = {"passes": candidates.passes, "blend": blend, "level": round(candidates.level(weights), 4)}
+    metrics: dict[str, Any] = {"passes": candidates.passes, "blend": blend}
+    if candidates.levels:
+        metrics["level"] = round(candidates.level(weights), 4)
+        metrics["levels"] = candidates.levels_and_shares(weights)
     if found := ridges_of(candidates):
         metrics["ridges"] = found
     return Fitted(candidates.blended(weights), fits.to_files(), metrics, candidates.unlearned(weights))
