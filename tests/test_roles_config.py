@@ -17,7 +17,7 @@ LISTED = ("numeric", "categorical", "wide", "cross", "dense")
 OUTCOMES = {"path": "o", "key": "of", "time": "came", "window": "1h"}
 
 MAY_BE_ONE = {
-    ("event_time", "label_time"),
+    *combinations(("event_time", "label_time", "label_deadline"), 2),
     *(("user", key) for key in ("numeric", "categorical", "wide", "cross")),
     *(("item", key) for key in ("numeric", "categorical", "wide", "cross")),
     *combinations(("categorical", "wide", "cross"), 2),

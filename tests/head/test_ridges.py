@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from problems import AS_OF, Problem
 
-from gbdtlr.codec.npz import from_npz
+from gbdtlr.codec.npz import from_npz, to_npz
 from gbdtlr.compute.parts import Parts
 from gbdtlr.errors import DamagedError, FormatError
 from gbdtlr.head import (
@@ -25,7 +25,9 @@ from gbdtlr.head import (
     fit_candidates,
 )
 from gbdtlr.head.fit import candidates as candidates_module
+from gbdtlr.head.fit.objective import Objective
 from gbdtlr.head.past.incremental import fit_on, remember
+from gbdtlr.head.past.memory import Memory
 from gbdtlr.head.ridges import BOLDEST, CROSS, ID
 from gbdtlr.times import to_us
 
@@ -189,3 +191,84 @@ def test_one_fit_tells_more_than_one_step():
     for _ in range(12):
         fitted = fit_candidates(window, layout, SETTINGS[:1], AS_OF, fitted, fitted.found, Prior())
     assert first == pytest.approx(fitted.found.of("wide id")[0], rel=0.5)
+
+
+def noise_of(codes, hours, spread):
+    s = codes.weight * 2.0 ** (-(to_us(AS_OF) - codes.event_us) / 3.6e9 / hours)
+    return float((s * s * spread).sum() / (s * spread).sum())
+
+
+@pytest.mark.parametrize("rate", [0.3, 0.003])
+def test_what_samples_tell_of_ids_is_exact_however_rare_positives_are(rate):
+    problem = Problem(4_000, n_wide=1, seed=2)
+    layout = replace(problem.layout, leaf_values=np.full(len(problem.anchor), np.log(rate / (1 - rate)) / 6))
+    settings = [Setting(timedelta(hours=h), 30.0) for h in (6, 48)]
+    told = Objective(problem.window, layout, settings, AS_OF, begun(layout, settings=settings)).curvature().told
+    codes = problem.codes
+    for k, hours in enumerate((6, 48)):
+        assert told.noise[k] == pytest.approx(noise_of(codes, hours, rate * (1 - rate)), rel=1e-4)
+        s = codes.weight * 2.0 ** (-(to_us(AS_OF) - codes.event_us) / 3.6e9 / hours)
+        expected = np.bincount(np.unique(codes.buckets[0], return_inverse=True)[1], s * rate * (1 - rate))
+        np.testing.assert_allclose(told.held[:, k], expected, rtol=1e-4)
+
+
+def test_a_ridge_is_found_though_samples_fade():
+    """Rows of many half-lives: the noise is half of the curvature, and so the ridge half of one over the variance."""
+    window, layout = ids(0.6, n=60_000, n_ids=400)
+    (codes,) = window
+    spread = np.linspace(0, 5 * 86400e6, len(codes)).astype(np.int64)
+    window = Parts([replace(codes, event_us=codes.event_us - spread[::-1])])
+    settings = [Setting(timedelta(days=1), 30.0)]
+    fitted, ridges = None, begun(layout, settings=settings)
+    for _ in range(4):
+        fitted = fit_candidates(window, layout, settings, AS_OF, fitted, ridges, Prior())
+        ridges = fitted.found
+    assert ridges.of("wide id")[0] == pytest.approx(0.5 / 0.36, rel=0.3)
+
+
+def test_a_ridge_that_is_found_is_multiplied_as_all_weights_are():
+    problem = Problem(2_000, n_wide=1, seed=5)
+
+    def found(times):
+        settings = [Setting(timedelta(days=1), 30.0 * times)]
+        rows = Parts([replace(problem.codes, weight=times * problem.codes.weight)])
+        ridges = begun(problem.layout, settings=settings)
+        ridges.values[1] = 10.0 * times
+        return fit_candidates(rows, problem.layout, settings, AS_OF, None, ridges, Prior()).found.of("wide w0")[0]
+
+    assert found(100.0) == pytest.approx(100 * found(1.0), rel=0.02)
+
+
+@pytest.mark.parametrize("days", [0, 10, 400])
+def test_ridges_stay_where_samples_weigh_nothing(days):
+    problem = Problem(400, n_wide=1)
+    settings = [Setting(timedelta(minutes=90), 30.0), Setting(timedelta(days=4), 30.0)]
+    rows = problem.window if days else Parts([replace(problem.codes, weight=np.zeros(400))])
+    start = begun(problem.layout, settings=settings)
+    fitted = fit_candidates(rows, problem.layout, settings, AS_OF + timedelta(days=days), None, start, Prior())
+    found = fitted.found.of("wide w0")
+    assert (np.isfinite(found) & (found > 0)).all()
+    assert found[0] == ID
+    assert np.isfinite(fitted.lines).all()
+
+
+def test_memory_knows_how_noisy_samples_are():
+    """As the full fit does; a memory of a version that did not keep it leaves ridges as they are."""
+    problem = Problem(900, n_wide=1, seed=3)
+    fitted = fit_candidates(problem.window, problem.layout, SETTINGS, AS_OF, None, begun(problem.layout), Prior())
+    memory = remember(problem.window, fitted, AS_OF)
+    margins = fitted.margins(problem.codes)
+    for noise, half_life, lane in zip(memory.noise, memory.half_lives, (2, 0), strict=True):
+        p = 1 / (1 + np.exp(-margins[:, lane]))
+        expected = noise_of(problem.codes, half_life / timedelta(hours=1), p * (1 - p))
+        assert noise == pytest.approx(expected, rel=0.02)
+    again = Memory.from_bytes(memory.to_bytes(), fitted)
+    np.testing.assert_array_equal(again.squares, memory.squares)
+    passed = timedelta(days=2)
+    np.testing.assert_allclose(memory.faded(passed).noise, memory.noise * [0.5, 2.0 ** -(2 / 3650)])
+    arrays = from_npz(memory.to_bytes(), "memory.npz", 1)
+    del arrays["squares"]
+    old = Memory.from_bytes(to_npz({k: v for k, v in arrays.items() if k != "format"}, 1, compress=False), fitted)
+    later, kept = fit_on(fitted, old, timedelta(0), problem.window, AS_OF, Prior())
+    np.testing.assert_array_equal(later.found.values, fitted.found.values)
+    assert np.isnan(Memory.from_bytes(kept.to_bytes(), later).squares).all()
