@@ -33,8 +33,8 @@ from gbdtlr.times import to_us
 
 Floats = NDArray[np.float64]
 
-PULL = 10.0
-"""Ridge of a level where samples weigh 1: before there are any, it is believed to vary by a third of a log-odd."""
+PULL = 20.0
+"""Ridge of a level where samples weigh 1: before there are any, it is believed to vary by a fifth of a log-odd."""
 REACH = 5
 """Half-lives, of the longest of a level, after which a sample counts no more."""
 WIDEST, BINS = 16.0, 512
