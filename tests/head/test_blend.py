@@ -90,7 +90,7 @@ def test_shares_minimise_the_quadratic():
 
 def test_levels_have_shares_of_their_own():
     """Candidates sum to one, levels to at most one, and both minimise the quadratic together."""
-    rng, true, label = rows(3000, seed=5)
+    rng, true, _ = rows(3000, seed=5)
     margins = np.column_stack([true, 0.3 * true, np.full(3000, -0.4), np.full(3000, 0.3), np.full(3000, 0.1)])
     names = ["a", "trees", "background", "level 5400s", "level 21600s"]
     record = Record.blank(names, AS_OF)
