@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 from gbdtlr.head.layout import Layout
 from gbdtlr.values.crosses import parts_of
 
-ID, CROSS = 10.0, 30.0
+ID, CROSS = 20.0, 60.0
 """Ridges that are believed before there are samples: of wide columns, and of crosses of several."""
 LEAVES = 0
 """Where the leaves are among the kinds."""
@@ -50,7 +50,7 @@ LEAST = LOW / 1e3
 STEPS = 3
 """Of the formula at each update: what the weights would be with the ridge of one, the diagonal of the curvature tells
 the next. Without that a store needs as many updates more to find out."""
-BOLDEST = 0.5
+BOLDEST = 0.7
 """What the ridges that are found are multiplied by where the leaves are pulled most."""
 FACTOR = 10.0
 """What a ridge changes by at most in one step: its curvature is a diagonal, which many weights that say the same
