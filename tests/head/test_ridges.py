@@ -186,7 +186,9 @@ def test_what_goes_on_from_memory_goes_to_the_optimum_of_the_next_ridges(n_dense
 def test_one_fit_tells_more_than_one_step():
     """From a ridge of ten, weights that vary by 0.6 are known by what they would be with the ridge they want."""
     window, layout = ids(0.6, n=6_000, n_ids=600)
-    fitted = fit_candidates(window, layout, SETTINGS[:1], AS_OF, None, begun(layout, settings=SETTINGS[:1]), Prior())
+    start = begun(layout, settings=SETTINGS[:1])
+    start.values[1] = 10.0
+    fitted = fit_candidates(window, layout, SETTINGS[:1], AS_OF, None, start, Prior())
     first = fitted.found.of("wide id")[0]
     for _ in range(12):
         fitted = fit_candidates(window, layout, SETTINGS[:1], AS_OF, fitted, fitted.found, Prior())
