@@ -124,8 +124,8 @@ class Record:
         n = len(record.names)
         if not record.curvature.shape == (n, n) or not record.pull.shape == record.weights.shape == (n,):
             raise DamagedError(f"the blend's record is damaged: not of {n} candidates throughout")
-        is_level = np.array([name.startswith(LEVEL) for name in record.names], bool)
-        off = abs(float(record.weights[~is_level].sum()) - 1.0), float(record.weights[is_level].sum()) - 1.0
+        n -= n_levels(record.names)
+        off = abs(float(record.weights[:n].sum()) - 1.0), float(record.weights[n:].sum()) - 1.0
         if not max(off) < 1e-3 or (record.weights < 0).any():
             raise DamagedError("the blend's record is damaged: its shares are none")
         return record
@@ -144,14 +144,19 @@ def loss_to_second_order(
     return curvature, slope
 
 
+def n_levels(names: Sequence[str]) -> int:
+    """How many of these are levels, which stand last."""
+    return sum(name.startswith(LEVEL) for name in names)
+
+
 def prior_shares(names: Sequence[str]) -> NDArray[np.float64]:
     """Shares before anything is known, (n,): the background, last of the candidates, its own, the others the same; and
     those of the levels."""
-    n_levels = sum(name.startswith(LEVEL) for name in names)
-    n = len(names) - n_levels
+    levels = n_levels(names)
+    n = len(names) - levels
     shares = np.full(n, (1.0 - BACKGROUND) / max(n - 1, 1))
     shares[-1] = 1.0 - shares[:-1].sum()
-    return np.append(shares, np.full(n_levels, LEVELS / max(n_levels, 1)))
+    return np.append(shares, np.full(levels, LEVELS / max(levels, 1)))
 
 
 def _shares(
@@ -162,12 +167,12 @@ def _shares(
 
     Mirror descent, one simplex after the other: shares stay positive and sum to 1 by construction.
     """
-    n, n_levels = len(names), sum(name.startswith(LEVEL) for name in names)
-    groups = [slice(0, n - n_levels), slice(n - n_levels, n + 1)] if n_levels else [slice(0, n)]
-    if n_levels:  # what they leave moves nothing
+    n, levels = len(names), n_levels(names)
+    groups = [slice(0, n - levels), slice(n - levels, n + 1)] if levels else [slice(0, n)]
+    if levels:  # what they leave moves nothing
         curvature, pull = np.pad(curvature, (0, 1)), np.append(pull, 0.0)
         start = np.append(start, 1.0 - start[groups[1]].sum())
-    prior = np.append(prior_shares(names), [1.0 - LEVELS] if n_levels else [])
+    prior = np.append(prior_shares(names), [1.0 - LEVELS] if levels else [])
     steps = [_step(curvature[group, group]) for group in groups]
     shares = np.maximum(start, LEAST)
     for group in groups:

@@ -162,7 +162,15 @@ def test_a_record_survives_json():
 
 @pytest.mark.parametrize(
     "change",
-    [{"names": None}, {"pull": [1.0]}, {"weights": ["x", "y"]}, {"as_of": 7}, {"curvature": [[float("nan")] * 2] * 2}],
+    [
+        {"names": None},
+        {"pull": [1.0]},
+        {"weights": ["x", "y"]},
+        {"weights": [0.9, 0.9]},
+        {"weights": [1.2, -0.2]},
+        {"as_of": 7},
+        {"curvature": [[float("nan")] * 2] * 2},
+    ],
 )
 def test_a_damaged_record_is_refused(change):
     with pytest.raises(DamagedError):
